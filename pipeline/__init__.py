@@ -1,0 +1,1 @@
+"""The stages: functions of files to files, in the order that `dvc.yaml` gives. Knows nothing of DVC or Prefect."""

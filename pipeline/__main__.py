@@ -1,0 +1,195 @@
+"""The command line: `e6tag` and `python -m pipeline`. One command per stage, the gates, and the care of pin and profile.
+
+Imports nothing heavy before it knows which stage runs.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
+    from pipeline.paths import Paths
+
+app = typer.Typer(
+    help="e6tag: from a snapshot of e621's public metadata to a trained, evaluated, packaged image tagger.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Dataset = Literal["snapshot", "sample", "manifest", "shards", "evaluation", "bundle"]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an expected failure.")] = False,
+) -> None:
+    """Reads the options that all commands share."""
+    context.obj = debug
+
+
+@app.command()
+def harvest(context: typer.Context) -> None:
+    """Fetch the pinned exports and write the snapshot."""
+    from pipeline.harvest import run
+
+    _run(context, "harvest", lambda params, paths: run(params.harvest, paths, site=params.site))
+
+
+@app.command()
+def sample(context: typer.Context) -> None:
+    """Choose the vocabulary and the posts."""
+    from pipeline.sample import run
+
+    _run(
+        context,
+        "sample",
+        lambda params, paths: run(
+            params.sample, paths, since=params.harvest.since.isoformat(), manifest=params.manifest
+        ),
+    )
+
+
+@app.command()
+def download(
+    context: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and fetch nothing.")] = False,
+) -> None:
+    """Fetch the sampled posts' pictures into packs."""
+    from pipeline.download import run
+
+    _run(context, "download", lambda params, paths: run(params.download, paths, site=params.site, dry_run=dry_run))
+
+
+@app.command()
+def manifest(context: typer.Context) -> None:
+    """Join posts, labels, splits and picture facts into one row per record."""
+    from pipeline.manifest import run
+
+    _run(context, "manifest", lambda params, paths: run(params.manifest, paths, everything=params))
+
+
+@app.command()
+def shard(context: typer.Context) -> None:
+    """Write the TFRecord shards."""
+    from pipeline.shard import run
+
+    _run(context, "shard", lambda params, paths: run(params.shard, paths, cluster=params.cluster))
+
+
+@app.command()
+def train(context: typer.Context) -> None:
+    """Train the tagger."""
+    from pipeline.train import run
+
+    _run(context, "train", lambda params, paths: run(params.train, paths))
+
+
+@app.command()
+def evaluate(context: typer.Context) -> None:
+    """Judge the tagger beside its image-blind baselines."""
+    from pipeline.evaluate import run
+
+    _run(context, "evaluate", lambda params, paths: run(params.evaluate, paths))
+
+
+@app.command()
+def export(context: typer.Context) -> None:
+    """Package the tagger as ONNX with its tags, thresholds and model card."""
+    from pipeline.export import run
+
+    _run(context, "export", lambda params, paths: run(params.export, paths))
+
+
+@app.command()
+def report(context: typer.Context) -> None:
+    """Write the page that a person reads."""
+    from pipeline.report import run
+
+    _run(context, "report", lambda params, paths: run(params, paths))
+
+
+@app.command()
+def validate(context: typer.Context, dataset: Dataset) -> None:
+    """Judge a dataset at its gate; fails when a critical expectation does not hold."""
+    from pipeline.validate import run
+
+    _run(context, f"validate-{dataset}", lambda params, paths: run(dataset, params, paths))
+
+
+@app.command()
+def refresh(context: typer.Context) -> None:
+    """Pin the site's newest exports in snapshot.json, if there is news."""
+    from pipeline.refresh import run
+
+    _run(context, "refresh", lambda params, paths: run(params, paths))
+
+
+@app.command()
+def use(context: typer.Context, profile: str) -> None:
+    """Make a profile (profiles/NAME.yaml) the parameters of this project: copies it to params.yaml, pins its site."""
+    with _failures(debug=context.obj):
+        from pipeline.errors import BadParameter
+        from pipeline.params import load
+        from pipeline.paths import Paths
+
+        source = Path("profiles") / f"{profile}.yaml"
+        if not source.exists():
+            known = ", ".join(sorted(path.stem for path in Path("profiles").glob("*.yaml")))
+            raise BadParameter(f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}.")
+        load(source)
+        shutil.copyfile(source, Paths().params)
+    refresh(context)
+
+
+def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], object]") -> None:
+    """Runs one stage under its lock; an expected failure becomes one line and its exit status."""
+    with _failures(debug=context.obj):
+        from pipeline import locks
+        from pipeline.params import load
+        from pipeline.paths import Paths
+
+        paths = Paths()
+        params = load(paths.params)
+        with locks.held(paths, stage):
+            work(params, paths)
+
+
+@contextmanager
+def _failures(*, debug: bool) -> Iterator[None]:
+    from pipeline.errors import E6tagError
+
+    try:
+        yield
+    except E6tagError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_status) from error
+    except OSError as error:
+        # What no room of the house explained better: name the file, keep the traceback for --debug.
+        if debug or error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}. What is finished is kept.", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    # Nothing this project runs may phone home; what a library reads from the environment is said here, once.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DVC_NO_ANALYTICS", "1")
+    app(prog_name="e6tag")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Download: the sampled posts' pictures, politely, once.
+
+Reads       data/sample/posts.parquet       which pictures
+            data/snapshot/*.parquet         which posts the policy permits today
+            the site                        /data/...
+Writes      data/images/pack-*.parquet      schemas.PACK
+            data/images/outcomes.parquet    schemas.OUTCOMES: what became of each picture wanted
+            data/ledger.sqlite              every attempt; not an output
+Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill loses
+            only those in flight; pictures that the policy no longer permits leave the packs; damaged packs are found,
+            named and fetched anew; from empty, same sample and same answers, same bytes.
+"""
+
+import asyncio
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from pipeline import packs, parquet, policy, progress, schemas
+from pipeline.download import plan
+from pipeline.download.fetch import Fetcher, waiting
+from pipeline.download.ledger import Ledger
+from pipeline.download.variants import Wanted, wanted
+from pipeline.errors import PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.params import Download, Site
+from pipeline.paths import Paths
+from pipeline.schemas import Refusal
+
+
+def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
+    """Fetches what is missing, pack by pack, then writes the outcomes and judges the share of refusals."""
+    posts = parquet.read(paths.sample / "posts.parquet")
+    permitted = _permitted(paths)
+    _refuse_forbidden(posts, permitted)
+    wishes = [
+        wanted(md5, ext, width, height, size, params.variant)
+        for md5, ext, width, height, size in posts.select("md5", "ext", "width", "height", "file_size")
+        .unique("md5")
+        .iter_rows()
+    ]
+    if not dry_run:
+        _drop_damaged(paths)
+        _drop_forbidden(paths, permitted)
+    with Ledger.opened(paths.ledger) as ledger:
+        planned = _plan(params, paths, wishes, ledger, keep=not dry_run)
+        _print_plan(planned, len(wishes), site)
+        if dry_run:
+            return
+        if planned:
+            asyncio.run(Fetcher(params, paths, ledger).fetch(planned, site))
+        outcomes = _outcomes(paths, wishes, ledger)
+        parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
+    _plan_path(paths).unlink(missing_ok=True)
+    shutil.rmtree(waiting(paths), ignore_errors=True)
+    _judge(params, outcomes)
+
+
+def _permitted(paths: Paths) -> set[str]:
+    """Returns the md5s of all posts of the snapshot that the policy permits, applied anew to the snapshot itself."""
+    snapshot = {name: parquet.read(paths.snapshot / f"{name}.parquet") for name in ("posts", "aliases", "implications")}
+    young = policy.young_names(snapshot["implications"], snapshot["aliases"])
+    return set(snapshot["posts"].filter(policy.verdict(young).is_null())["md5"])
+
+
+def _refuse_forbidden(posts: pl.DataFrame, permitted: set[str]) -> None:
+    forbidden = posts.filter(~pl.col("md5").is_in(permitted))
+    if forbidden.height:
+        raise PolicyViolation(
+            f"{forbidden.height:,} sampled posts may not be fetched under the snapshot's present state, first "
+            f"{forbidden['post_id'][0]}. Nothing was requested. Run dvc repro, which samples anew."
+        )
+
+
+def _drop_damaged(paths: Paths) -> None:
+    for path in packs.files(paths.images):
+        if problem := packs.verify(path):
+            progress.say(f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again")
+            path.unlink()
+
+
+def _drop_forbidden(paths: Paths, permitted: set[str]) -> None:
+    """Rewrites the packs that hold pictures of posts that were deleted, replaced, opted out or became forbidden."""
+    index = packs.index(paths.images)
+    gone = index.filter(~pl.col("md5").is_in(permitted))
+    for name in gone["pack"].unique().sort():
+        path = paths.images / name
+        kept = (picture for picture in packs.pictures(path) if picture.md5 in permitted)
+        if index.filter(pl.col("pack") == name).height == gone.filter(pl.col("pack") == name).height:
+            path.unlink()
+        else:
+            packs.write(path, kept)
+    for place in sorted(waiting(paths).glob("*.*")):
+        if place.name.split(".")[0].strip(".") not in permitted:
+            place.unlink()
+    if gone.height:
+        progress.say(f"download: {gone.height:,} pictures may no longer be kept and left the packs")
+
+
+def _plan(
+    params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger, *, keep: bool
+) -> list[plan.PlannedPack]:
+    """Returns the packs still to be made: those of the unfinished run, or of a new one."""
+    fingerprint = plan.fingerprint(wishes, params.pack_pictures)
+    planned = plan.resume(_plan_path(paths), fingerprint, wishes)
+    if planned is None:
+        if keep:
+            ledger.reopen()
+        have = set(packs.index(paths.images).select("md5", "variant").iter_rows())
+        no = {key for key, (refusal, _) in ledger.refusals().items() if refusal in {"not_found", "forbidden"}}
+        missing = [one for one in wishes if (one.md5, one.variant) not in have | no]
+        planned = plan.make(missing, params.pack_pictures)
+        if keep:
+            plan.save(_plan_path(paths), fingerprint, planned)
+    return [pack for pack in planned if not (paths.images / pack.name).exists()]
+
+
+def _plan_path(paths: Paths) -> Path:
+    return paths.work("download") / "plan.json"
+
+
+def _print_plan(planned: list[plan.PlannedPack], total: int, site: Site) -> None:
+    pictures = [one for pack in planned for one in pack.pictures]
+    bound = sum(one.file_size for one in pictures)
+    rate = policy.requests_per_second(site)
+    duration = (
+        f"{len(pictures) / rate / 3600:,.1f} hours at {rate:g} requests/s" if rate else "no limit on this machine"
+    )
+    progress.say(
+        f"download: {len(pictures):,} of {total:,} pictures to fetch in {len(planned):,} packs, one request each, "
+        f"at most {bound / 1e6:,.0f} MB, {duration}"
+    )
+
+
+def _outcomes(paths: Paths, wishes: list[Wanted], ledger: Ledger) -> list[dict[str, str | None]]:
+    index = packs.index(paths.images)
+    kept = {(md5, variant): pack for md5, variant, pack in index.select("md5", "variant", "pack").iter_rows()}
+    refusals = ledger.refusals()
+    rows = []
+    for one in wishes:
+        key = (one.md5, one.variant)
+        pack = kept.get(key)
+        refusal, detail = refusals.get(key, (Refusal.UNAVAILABLE, "not settled")) if pack is None else ("kept", None)
+        rows.append({"md5": one.md5, "variant": one.variant, "outcome": str(refusal), "pack": pack, "detail": detail})
+    return rows
+
+
+def _judge(params: Download, outcomes: list[dict[str, str | None]]) -> None:
+    """Raises TooManyRejects, or SiteUnreachable where most failures are temporary."""
+    refused = [row for row in outcomes if row["outcome"] != "kept"]
+    limit = params.max_rejected * len(outcomes)
+    progress.say(
+        f"download: {len(outcomes) - len(refused):,} of {len(outcomes):,} pictures are here, {len(refused):,} refused"
+    )
+    if len(refused) <= limit:
+        return
+    share = f"{len(refused):,} of {len(outcomes):,} pictures are not here (limit {params.max_rejected:.1%})"
+    first = f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
+    temporary = sum(row["outcome"] == Refusal.UNAVAILABLE for row in refused)
+    if temporary > len(refused) / 2:
+        raise SiteUnreachable(
+            f"{share}, most after temporary errors, {first}. What is here is kept: run the same command later."
+        )
+    raise TooManyRejects(f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected.")

@@ -1,0 +1,56 @@
+"""The plan: which pictures go into which pack, settled before the first request.
+
+Pack boundaries depend on the md5s that are missing and on nothing else, so kills, retries and the order of arrival leave
+no trace in the bytes. The plan of an unfinished run is kept and followed to its end.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import atomic
+from pipeline.download.variants import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPack:
+    """One pack to be: its file name and its pictures, ordered by md5."""
+
+    name: str
+    pictures: tuple[Wanted, ...]
+
+
+def make(missing: list[Wanted], pack_pictures: int) -> list[PlannedPack]:
+    """Cuts the missing pictures, sorted by md5, into packs of a fixed count."""
+    ordered = sorted(missing, key=lambda one: one.md5)
+    cuts = (tuple(ordered[start : start + pack_pictures]) for start in range(0, len(ordered), pack_pictures))
+    return [PlannedPack(_name(cut), cut) for cut in cuts]
+
+
+def resume(path: Path, fingerprint: str, wanted: list[Wanted]) -> list[PlannedPack] | None:
+    """Returns the plan of an unfinished run for the same wish, or null."""
+    if not path.exists():
+        return None
+    tree = json.loads(path.read_text())
+    if tree["fingerprint"] != fingerprint:
+        return None
+    by_md5 = {one.md5: one for one in wanted}
+    return [PlannedPack(name, tuple(by_md5[md5] for md5 in md5s)) for name, md5s in tree["packs"]]
+
+
+def save(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
+    """Keeps the plan until the run has ended."""
+    tree = {"fingerprint": fingerprint, "packs": [[pack.name, [one.md5 for one in pack.pictures]] for pack in packs]}
+    atomic.write_text(path, json.dumps(tree))
+
+
+def fingerprint(wanted: list[Wanted], pack_pictures: int) -> str:
+    """Returns what makes two wishes the same: pictures, variants and the size of packs."""
+    wish = [pack_pictures, sorted((one.md5, one.variant) for one in wanted)]
+    return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
+
+
+def _name(pictures: tuple[Wanted, ...]) -> str:
+    digest = hashlib.sha256(" ".join(f"{one.md5}/{one.variant}" for one in pictures).encode()).hexdigest()
+    return f"pack-{digest[:16]}.parquet"

@@ -1,0 +1,90 @@
+"""Expected failures. Each prints as one line: what happened, to which one, what to do now.
+
+E6tagError                      exit status 1: something must be changed before another try can succeed
+├── BadParameter                params.yaml or a profile is not what the pipeline understands
+├── BadInput                    a file another stage or the site made is not what it should be
+│   ├── BadExport               an export lacks a column, or cannot be read
+│   ├── ExportChanged           the site no longer serves what snapshot.json pins
+│   └── CorruptFile             a pack, shard or table on disk is damaged
+├── ImpossibleSample            the snapshot cannot give what `sample` asks for
+├── TooManyRejects              more records were refused than a parameter allows
+├── GateFailed                  an expectation of a gate does not hold
+├── PolicyViolation             something that no parameter can switch on was asked for
+├── MissingPackage              a package of the operating system or of Python is not installed
+└── NoSpace                     the disk is full or read-only
+TryAgainLater                   exit status 75: nothing is wrong here and nothing is lost
+├── SiteUnreachable             no answer, or only errors, after all retries
+├── ChallengePage               the site asks for a human
+└── Busy                        another process holds the lock of the stage
+"""
+
+EXIT_FAILURE = 1
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h; the flow retries this one and no other
+
+
+class E6tagError(Exception):
+    """An expected failure; its message is one line."""
+
+    exit_status = EXIT_FAILURE
+
+
+class BadParameter(E6tagError):
+    """params.yaml or a profile is not what the pipeline understands."""
+
+
+class BadInput(E6tagError):
+    """A file another stage or the site made is not what it should be."""
+
+
+class BadExport(BadInput):
+    """An export lacks a column, or cannot be read."""
+
+
+class ExportChanged(BadInput):
+    """The site no longer serves what snapshot.json pins."""
+
+
+class CorruptFile(BadInput):
+    """A pack, shard or table on disk is damaged."""
+
+
+class ImpossibleSample(E6tagError):
+    """The snapshot cannot give what `sample` asks for."""
+
+
+class TooManyRejects(E6tagError):
+    """More records were refused than a parameter allows."""
+
+
+class GateFailed(E6tagError):
+    """An expectation of a gate does not hold."""
+
+
+class PolicyViolation(E6tagError):
+    """Something that no parameter can switch on was asked for."""
+
+
+class MissingPackage(E6tagError):
+    """A package of the operating system or of Python is not installed."""
+
+
+class NoSpace(E6tagError):
+    """The disk is full or read-only."""
+
+
+class TryAgainLater(E6tagError):
+    """Nothing is wrong here and nothing is lost: the same command may succeed later."""
+
+    exit_status = EXIT_TRY_AGAIN
+
+
+class SiteUnreachable(TryAgainLater):
+    """No answer, or only errors, after all retries."""
+
+
+class ChallengePage(TryAgainLater):
+    """The site asks for a human (contract section 5): never evaded."""
+
+
+class Busy(TryAgainLater):
+    """Another process holds the lock of the stage."""

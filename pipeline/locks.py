@@ -1,0 +1,31 @@
+"""One process at a time per stage: a killed DVC leaves its stage running, and a second one must not write beside it."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.errors import Busy
+from pipeline.paths import Paths
+
+
+@contextmanager
+def held(paths: Paths, stage: str) -> Iterator[None]:
+    """Holds the stage's lock, which ends with the process, however that ends; raises Busy naming the holder."""
+    path = paths.work(stage) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise Busy(
+                f"{stage} is already running here ({holder}), perhaps left over from a killed dvc. "
+                "Wait until it ends, or stop it, then run the same command again."
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        yield
+        file.truncate(0)

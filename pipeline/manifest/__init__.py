@@ -1,0 +1,72 @@
+"""Manifest: one row per record: identity, picture facts, label ids, split, lineage.
+
+Reads       data/sample/posts.parquet, data/images/*, snapshot.json
+Writes      data/manifest/{train,validation,test,fresh}.parquet    schemas.MANIFEST
+            data/manifest/rejected.parquet                         schemas.REJECTED
+Guarantees  every sampled post is in exactly one of the five files; no md5 twice; a picture of validation, test or fresh
+            that looks like one of an earlier split is rejected, so training positives never shrink by it; same inputs,
+            same bytes.
+"""
+
+import shutil
+
+import polars as pl
+
+from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
+from pipeline.manifest import duplicates
+from pipeline.manifest.hashing import HashJob, hash_pictures
+from pipeline.params import Cluster, Manifest, Params
+from pipeline.paths import SPLITS, Paths
+from pipeline.schemas import Rejection
+
+PICTURES_PER_JOB = 200
+
+
+def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
+    """Joins, hashes, finds near-duplicates, writes. `everything` is what the lineage names."""
+    posts = parquet.read(paths.sample / "posts.parquet")
+    outcomes = parquet.read(paths.images / "outcomes.parquet")
+    joined = posts.join(outcomes.drop("pack"), on="md5", how="left").with_columns(
+        pl.col("outcome").fill_null("unavailable")
+    )
+    missing = joined.filter(pl.col("outcome") != "kept").select(
+        "post_id", "md5", "split", reason="outcome", detail="detail"
+    )
+    facts = packs.index(paths.images)
+    here = (
+        joined.filter(pl.col("outcome") == "kept")
+        .drop("width", "height")
+        .join(facts, on=["md5", "variant"], how="inner")
+    )
+    hashed = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
+    rejected = duplicates.find(hashed, params.near_duplicate_distance)
+    kept = hashed.join(rejected.select("post_id"), on="post_id", how="anti")
+    _write(paths, kept, pl.concat([missing, rejected]), lineage.of_manifest(pin.load(paths.pin), everything))
+    same = rejected.filter(pl.col("reason") == Rejection.NEAR_DUPLICATE.value).height
+    progress.say(
+        f"manifest: {kept.height:,} records, {missing.height:,} posts without a picture, {same:,} near-duplicates of "
+        f"an earlier split and {rejected.height - same:,} repeated pictures rejected"
+    )
+
+
+def _hashes(paths: Paths, here: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
+    """Returns md5, phash, bytes (size) and thumbnail of every picture, computed in parallel."""
+    jobs = []
+    for (pack,), part in here.select("md5", "pack").unique("md5").sort("md5").group_by("pack", maintain_order=True):
+        md5s = part["md5"].to_list()
+        cuts = range(0, len(md5s), PICTURES_PER_JOB)
+        jobs += [HashJob(paths.images, str(pack), tuple(md5s[cut : cut + PICTURES_PER_JOB])) for cut in cuts]
+    frames = list(progress.track(workers.each(cluster, hash_pictures, jobs), "manifest", unit="jobs", total=len(jobs)))
+    empty = pl.DataFrame(schema={"md5": pl.String, "bytes": pl.Int64, "phash": pl.UInt64, "thumbnail": pl.Binary})
+    return pl.concat([empty, *frames])
+
+
+def _write(paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str) -> None:
+    draft = paths.work("manifest") / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    metadata = {lineage.KEY: lineage_text}
+    for split in SPLITS:
+        part = kept.filter(pl.col("split") == split)
+        parquet.write(draft / f"{split}.parquet", part, schemas.MANIFEST, order_by="post_id", metadata=metadata)
+    parquet.write(draft / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id", metadata=metadata)
+    atomic.publish(draft, paths.manifest)

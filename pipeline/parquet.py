@@ -1,0 +1,66 @@
+"""Parquet in and out: cast to a schema of `schemas.py`, ordered, whole or not there, the same bytes for the same rows."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import atomic
+from pipeline.errors import CorruptFile
+
+ROW_GROUP = 100_000  # rows; bounds the memory of readers that go group by group
+
+
+def write(
+    path: Path,
+    rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
+    *,
+    order_by: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes one Parquet file. `metadata` joins the schema's own, as readable text keys."""
+    table = cast(rows, schema)
+    if order_by is not None:
+        table = table.sort_by(order_by)
+    if metadata:
+        table = table.replace_schema_metadata({**(schema.metadata or {}), **metadata})
+    with atomic.writing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def cast(rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Returns the rows as a table of exactly this schema; raises ArrowInvalid where a value does not fit."""
+    if isinstance(rows, pl.DataFrame):
+        rows = rows.select(schema.names).to_arrow()
+    if isinstance(rows, pa.Table):
+        return rows.select(schema.names).cast(schema)
+    return pa.Table.from_pylist(list(rows), schema=schema)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """Reads one Parquet file into Polars; raises CorruptFile naming it when it cannot be read."""
+    try:
+        return pl.from_arrow(pq.read_table(path, columns=columns))  # type: ignore[return-value]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(path, error) from error
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Returns the text metadata of a file, the schema's own keys left out."""
+    try:
+        raw = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError) as error:
+        raise damaged(path, error) from error
+    return {key.decode(): value.decode() for key, value in raw.items() if not key.startswith((b"ARROW", b"pandas"))}
+
+
+def damaged(path: Path, error: Exception) -> CorruptFile:
+    """Returns the error to raise for a file that cannot be read."""
+    why = "it is not there" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
+    return CorruptFile(
+        f"{path} cannot be read: {why}. Delete it and run dvc repro again: the stage that writes it makes it anew."
+    )

@@ -1,0 +1,99 @@
+"""Where every dataset lives, relative to the project's folder. The same paths stand in `dvc.yaml`; a test compares."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DATASETS = ("snapshot", "sample", "manifest", "shards", "evaluation", "bundle")
+"""Datasets with a gate, in the order of the stages that write them."""
+
+SPLITS = ("train", "validation", "test", "fresh")
+"""Splits of the manifest and of the shards; `fresh` is empty unless manifest.fresh_after is set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All paths of one project folder. `root` is the folder that holds dvc.yaml."""
+
+    root: Path = field(default_factory=Path)
+
+    @property
+    def params(self) -> Path:
+        """Every knob."""
+        return self.root / "params.yaml"
+
+    @property
+    def pin(self) -> Path:
+        """Which exports of which site, with checksums."""
+        return self.root / "snapshot.json"
+
+    @property
+    def data(self) -> Path:
+        """What the stages write."""
+        return self.root / "data"
+
+    @property
+    def snapshot(self) -> Path:
+        """posts, tags, aliases, implications, rejected (Parquet)."""
+        return self.data / "snapshot"
+
+    @property
+    def sample(self) -> Path:
+        """vocabulary, left_out, posts, dropped (Parquet)."""
+        return self.data / "sample"
+
+    @property
+    def images(self) -> Path:
+        """pack-*.parquet and outcomes.parquet."""
+        return self.data / "images"
+
+    @property
+    def ledger(self) -> Path:
+        """Every attempt at a download, with time and status. Not a DVC output."""
+        return self.data / "ledger.sqlite"
+
+    @property
+    def manifest(self) -> Path:
+        """train, validation, test, fresh, rejected (Parquet)."""
+        return self.data / "manifest"
+
+    @property
+    def shards(self) -> Path:
+        """<split>-*.tfrecord, index.parquet and rejected.parquet."""
+        return self.data / "shards"
+
+    @property
+    def model(self) -> Path:
+        """model.keras, training.json and history.csv."""
+        return self.data / "model"
+
+    @property
+    def training(self) -> Path:
+        """What DVCLive logs while training. Nothing depends on it."""
+        return self.data / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """metrics.json, per_tag, curves and predictions (Parquet)."""
+        return self.data / "evaluation"
+
+    @property
+    def bundle(self) -> Path:
+        """What users of other tools load: ONNX, tags, thresholds, model card."""
+        return self.data / "bundle"
+
+    def verdict(self, dataset: str) -> Path:
+        """The gate's decision, which the next stage depends on."""
+        return self.data / "gates" / dataset / "verdict.json"
+
+    def data_docs(self, dataset: str) -> Path:
+        """The folder of the gate's Data Docs page, which nothing depends on."""
+        return self.reports / "gates" / dataset
+
+    @property
+    def reports(self) -> Path:
+        """What people look at."""
+        return self.root / "reports"
+
+    def work(self, stage: str) -> Path:
+        """Unfinished work of a stage and its lock. Losing it costs only time."""
+        return self.root / ".work" / stage

@@ -1,0 +1,69 @@
+"""The pin: which exports of which site this project is built from. `snapshot.json`, in git, reviewed as a diff."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import atomic
+from pipeline.errors import BadInput
+from pipeline.params import Site
+
+EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
+"""The exports that the pipeline reads, by their names in the site's index (contract section 1.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One export as the site's index lists it."""
+
+    file_name: str
+    file_size: int  # bytes, compressed
+    checksum: str  # SHA-256 of the compressed bytes, lower-case hex
+    updated_at: str  # ISO 8601 with offset, as the site gives it
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The content of snapshot.json. `site` is site.name, or the base_url of a custom site."""
+
+    site: str
+    exports: dict[str, Export]
+
+
+def site_key(site: Site) -> str:
+    """Returns what the pin calls this site."""
+    return site.base_url if site.name == "custom" and site.base_url else site.name
+
+
+def load(path: Path) -> Pin:
+    """Reads snapshot.json; raises BadInput saying what is wrong with it."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        return Pin(tree["site"], {name: Export(**tree["exports"][name]) for name in EXPORTS})
+    except FileNotFoundError as error:
+        raise BadInput(f"{path} is not there. Run e6tag refresh to pin what the site serves now.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} is not a pin ({error!r}). Restore it with git checkout, or run e6tag refresh."
+        ) from error
+
+
+def save(path: Path, pin: Pin) -> None:
+    """Writes snapshot.json, sorted, so that a refresh is a small diff."""
+    atomic.write_text(path, json.dumps(asdict(pin), indent=2, sort_keys=True) + "\n")
+
+
+def read_index(index: Any) -> dict[str, Export]:
+    """Returns the exports of a parsed /db_exports.json; raises BadInput naming what is missing."""
+    try:
+        listed = {row["name"]: row for row in index}
+        return {
+            name: Export(row["file_name"], int(row["file_size"]), row["checksum"] or "", row["updated_at"])
+            for name in EXPORTS
+            for row in [listed[name]]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"/db_exports.json does not list what the contract says: {error!r}. Is this the right site?"
+        ) from error

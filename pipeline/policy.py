@@ -1,0 +1,146 @@
+"""The rules that no parameter can switch off. Read this first.
+
+1. Deleted, expunged or replaced posts are never fetched, and a refresh removes their pictures.
+2. A post rated q or e whose tags include `young`, or any tag that implies it, is never selected, logged in or not.
+3. Artists' opt-outs (`avoid_posting`, `conditional_dnp`, also as locked tags) are never selected.
+4. A null URL in an API answer is a refusal; it is never rebuilt from the md5.
+5. Only still pictures: jpg, png, webp.
+6. Requests name their agent and a contact, at most 1/s by default and 2/s at most to the real hosts; a challenge page
+   ends the run.
+7. The live site is off until the operator sets site.contact and site.terms_read: true.
+8. Pictures are never redistributed: bundles hold weights, tags, counts and ids only.
+
+Rules 1, 2, 3 and 5 choose posts (`verdict`, applied by `sample`); 6 and 7 guard every request (`permit`, applied when
+a site is opened); 8 is applied by `export` (`refuse_pictures`). The gates check all of them again, from the data.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.errors import PolicyViolation
+from pipeline.params import CEILING_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, Site
+from pipeline.schemas import Dropped
+
+VERSION = "1"
+"""Version of these rules; recorded in manifest, model card and bundle. Raise it with every change of a rule."""
+
+YOUNG = frozenset(
+    {
+        "young",
+        "baby",
+        "child",
+        "cub",
+        "infant",
+        "kid",
+        "loli",
+        "lolicon",
+        "newborn",
+        "shota",
+        "shotacon",
+        "teenager",
+        "toddler",
+        "underage",
+    }
+)
+"""Names that rule 2 holds for whatever the site's implications say: the snapshot may lag behind the site."""
+
+OPT_OUT = frozenset({"avoid_posting", "conditional_dnp"})
+"""Rule 3 (contract section 7)."""
+
+STILL_FORMATS = frozenset({"jpg", "png", "webp"})
+"""Rule 5: file extensions that may be asked for. Animated webp and png are recognised by tag and duration."""
+
+ANIMATED_TAGS = frozenset({"animated", "animated_png", "animated_webp", "animated_gif", "video", "flash"})
+"""Rule 5: tags of moving pictures; `animated_png` and `animated_webp` share their extension with still ones."""
+
+EFFECTIVE = frozenset({"active", "processing", "queued"})
+"""Statuses in which an alias or implication is in force (contract section 6)."""
+
+SENSITIVE_RATINGS = frozenset({"q", "e"})
+"""Ratings that rule 2 is about."""
+
+REAL_SITES = frozenset({"e621"})
+"""site.name values that lead to hosts which are not ours: rules 6 and 7 hold for them and for every custom site
+that is not on this machine."""
+
+_PICTURE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
+
+
+def young_names(implications: pl.DataFrame, aliases: pl.DataFrame) -> frozenset[str]:
+    """Returns every tag name that rule 2 holds for: YOUNG, all that imply or alias to one of them, to any depth.
+
+    implications, aliases: schemas.RELATIONS. Relations that are only pending count too: for a refusal the wider
+    reading is the safe one. Those that the site deleted or retired do not.
+    """
+    relations = pl.concat([implications, aliases]).filter(~pl.col("status").is_in(["deleted", "retired"]))
+    by_consequent = relations.group_by("consequent").agg("antecedent")
+    leads_to = dict(zip(by_consequent["consequent"], by_consequent["antecedent"].to_list(), strict=True))
+    found, frontier = set(YOUNG), set(YOUNG)
+    while frontier:
+        frontier = {name for reached in frontier for name in leads_to.get(reached, [])} - found
+        found |= frontier
+    return frozenset(found)
+
+
+def verdict(young: frozenset[str]) -> pl.Expr:
+    """Returns an expression over schemas.POSTS: the reason (Dropped) for which a post must not be selected, or null."""
+
+    def any_of(names: Iterable[str]) -> pl.Expr:
+        return pl.col("tags").list.set_intersection(pl.lit(sorted(names), dtype=pl.List(pl.String))).list.len() > 0
+
+    opted_out = any_of(OPT_OUT) | (
+        pl.col("locked_tags").list.set_intersection(pl.lit(sorted(OPT_OUT), dtype=pl.List(pl.String))).list.len() > 0
+    )
+    moving = ~pl.col("ext").is_in(sorted(STILL_FORMATS)) | pl.col("duration").is_not_null() | any_of(ANIMATED_TAGS)
+    return (
+        pl.when(pl.col("is_deleted"))
+        .then(pl.lit(Dropped.DELETED.value))
+        .when(pl.col("rating").is_in(sorted(SENSITIVE_RATINGS)) & any_of(young))
+        .then(pl.lit(Dropped.FORBIDDEN_YOUNG.value))
+        .when(opted_out)
+        .then(pl.lit(Dropped.OPTED_OUT.value))
+        .when(moving)
+        .then(pl.lit(Dropped.NOT_STILL.value))
+    )
+
+
+def permit(site: Site) -> None:
+    """Raises PolicyViolation where rule 7 forbids to open this site."""
+    if not is_remote(site):
+        return
+    if not site.contact:
+        raise PolicyViolation(
+            "site.contact is empty: requests to a real site must name someone to write to. "
+            "Set it in params.yaml, or use site.name: sandbox."
+        )
+    if not site.terms_read:
+        raise PolicyViolation(
+            f"site.terms_read is false: read the terms of use and the bot rules of {site.base_url or site.name}, "
+            "then set it to true in params.yaml, or use site.name: sandbox."
+        )
+
+
+def requests_per_second(site: Site) -> float | None:
+    """Returns the rate that rule 6 allows, whatever was asked for; None (no limit) only for servers of this machine."""
+    if not is_remote(site):
+        return site.requests_per_second
+    return min(site.requests_per_second or DEFAULT_REQUESTS_PER_SECOND, CEILING_REQUESTS_PER_SECOND)
+
+
+def is_remote(site: Site) -> bool:
+    """Returns whether rules 6 and 7 hold for this site: everything that is not on the loopback of this machine."""
+    if site.name != "custom":
+        return site.name in REAL_SITES
+    from urllib.parse import urlsplit
+
+    loopback = {"127.0.0.1", "::1", "localhost"}
+    return any(urlsplit(url or "").hostname not in loopback for url in (site.base_url, site.static_url))
+
+
+def refuse_pictures(folder: Path) -> None:
+    """Raises PolicyViolation when a file of a bundle is a picture (rule 8)."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.open("rb").read(16).startswith(_PICTURE_MAGIC):
+            raise PolicyViolation(f"{path} is a picture: bundles hold weights, tags, counts and ids only. Remove it.")

@@ -1,0 +1,104 @@
+"""Sample: which tags the model will know, and which posts it will learn them from.
+
+Reads       data/snapshot/*.parquet
+Writes      data/sample/vocabulary.parquet    schemas.VOCABULARY
+            data/sample/left_out.parquet      schemas.LEFT_OUT
+            data/sample/posts.parquet         schemas.SAMPLED_POSTS
+            data/sample/dropped.parquet       schemas.DROPPED
+Guarantees  every vocabulary tag has at least min_positives training posts and min_eval_positives validation and test
+            posts, each plus `reserve`, as far as the snapshot has them; no post that the policy refuses; families of
+            parents and children never span splits; a post never changes its split when the board grows; same snapshot
+            and parameters, same bytes.
+"""
+
+import shutil
+
+import polars as pl
+
+from pipeline import atomic, parquet, policy, progress, schemas
+from pipeline.errors import ImpossibleSample
+from pipeline.params import Manifest, Sample
+from pipeline.paths import Paths
+from pipeline.sample import cover, labels, splits
+from pipeline.sample import vocabulary as vocabularies
+
+
+def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None:
+    """Chooses tags, then posts. `since`: ISO date; `manifest`: its split shares and fresh_after."""
+    snapshot = {
+        name: parquet.read(paths.snapshot / f"{name}.parquet") for name in ("posts", "tags", "aliases", "implications")
+    }
+    posts = snapshot["posts"]
+    relations = labels.Relations.read(snapshot["tags"], snapshot["aliases"], snapshot["implications"])
+    tagged = relations.label(posts)
+    young = policy.young_names(snapshot["implications"], snapshot["aliases"])
+    excluded = relations.resolve(params.exclude_tags)
+    reasons = _reasons(params, posts, tagged, young, since, excluded)
+    candidates = posts.filter(reasons["reason"].is_null())
+    assigned = (
+        splits.assign(posts, manifest).join(candidates.select("post_id"), on="post_id", how="semi").sort("post_id")
+    )
+    tagged = tagged.join(candidates.select("post_id"), on="post_id", how="semi")
+
+    chosen = vocabularies.choose(params, relations, tagged, assigned, set(excluded) | young | policy.OPT_OUT)
+    if chosen.vocabulary.height < 2:
+        raise ImpossibleSample(_impossible(params, chosen))
+    records = labels.with_ids(assigned, tagged, chosen.vocabulary)
+    picked = cover.select(params, records, chosen.vocabulary.height)
+    _write(paths, picked, candidates, chosen, reasons)
+    counts = picked["split"].value_counts().sort("split").rows()
+    progress.say(
+        f"sample: {chosen.vocabulary.height:,} tags, {picked.height:,} of {candidates.height:,} candidate posts ("
+        + ", ".join(f"{split} {count:,}" for split, count in counts)
+        + f"); {chosen.left_out.height:,} tags and {posts.height - candidates.height:,} posts left out, with reasons"
+    )
+
+
+def _reasons(
+    params: Sample, posts: pl.DataFrame, tagged: pl.DataFrame, young: frozenset[str], since: str, excluded: list[str]
+) -> pl.DataFrame:
+    """Returns post_id and the first reason (schemas.Dropped) for which a post is no candidate, or null."""
+    too_early = pl.col("created_at") < pl.lit(since).str.to_datetime(time_zone="UTC")
+    has_excluded = tagged.filter(pl.col("name").is_in(excluded)).select("post_id").unique()
+    closed = tagged.group_by("post_id").agg(tags=pl.len())
+    return (
+        posts.join(has_excluded.with_columns(excluded=pl.lit(value=True)), on="post_id", how="left")
+        .join(closed.select("post_id", closed_tags="tags"), on="post_id", how="left")
+        .sort("post_id")
+        .select(
+            "post_id",
+            reason=policy.verdict(young)
+            .when(~pl.col("rating").is_in(params.ratings))
+            .then(pl.lit(schemas.Dropped.RATING.value))
+            .when(too_early)
+            .then(pl.lit(schemas.Dropped.BEFORE_SINCE.value))
+            .when(pl.col("excluded").fill_null(value=False))
+            .then(pl.lit(schemas.Dropped.EXCLUDED_TAG.value))
+            .when(pl.col("closed_tags").fill_null(0) < params.min_tags)
+            .then(pl.lit(schemas.Dropped.TOO_FEW_TAGS.value)),
+        )
+    )
+
+
+def _impossible(params: Sample, chosen: vocabularies.Choice) -> str:
+    best = chosen.left_out.sort("train_posts", descending=True).head(1)
+    most = f"the commonest, {best['name'][0]}, has {best['train_posts'][0]:,}" if best.height else "there is none"
+    return (
+        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training split "
+        f"and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
+        "Lower sample.min_positives or sample.min_eval_positives, or widen sample.categories or sample.ratings."
+    )
+
+
+def _write(
+    paths: Paths, picked: pl.DataFrame, candidates: pl.DataFrame, chosen: vocabularies.Choice, reasons: pl.DataFrame
+) -> None:
+    draft = paths.work("sample") / "draft"
+    shutil.rmtree(draft, ignore_errors=True)
+    posts = picked.join(candidates.drop("parent_id"), on="post_id", how="inner").sort("post_id")
+    vocabulary = vocabularies.with_positives(chosen.vocabulary, picked)
+    parquet.write(draft / "posts.parquet", posts, schemas.SAMPLED_POSTS)
+    parquet.write(draft / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
+    parquet.write(draft / "left_out.parquet", chosen.left_out, schemas.LEFT_OUT)
+    parquet.write(draft / "dropped.parquet", reasons.filter(pl.col("reason").is_not_null()), schemas.DROPPED)
+    atomic.publish(draft, paths.sample)

@@ -1,0 +1,99 @@
+"""Parallel work on local processes or a Dask cluster, behind `concurrent.futures.Executor`.
+
+Jobs are pure functions of their arguments that leave whole files or nothing, so that one run twice does no harm.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from pipeline.errors import SiteUnreachable, TryAgainLater
+from pipeline.params import Cluster
+
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+AHEAD = 3  # jobs submitted per worker, so that none waits for the driver and few are lost with a pool
+TRIES = 3  # pools that may break before the job at hand is blamed
+
+
+def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
+    """Yields `function(job)` for all jobs, in the order they finish. `function` must be importable by the workers.
+
+    A pool that breaks (a worker killed, out of memory) is replaced and its unfinished jobs are done again; when it keeps
+    breaking, TryAgainLater names the job.
+    """
+    todo = list(jobs)
+    for attempt in range(1, TRIES + 1):
+        try:
+            with _executor(cluster, len(todo)) as (executor, workers):
+                for done, result in _drive(executor, workers, function, todo):
+                    todo.remove(done)
+                    yield result
+        except BrokenProcessPool as error:
+            if attempt == TRIES:
+                raise TryAgainLater(
+                    f"worker processes were killed {TRIES} times, the last time with {len(todo):,} jobs left, first "
+                    f"{str(todo[0])[:100]}. Perhaps memory is short: lower cluster.workers, then run the same command again."
+                ) from error
+        else:
+            return
+
+
+def _drive(
+    executor: Executor, workers: int, function: Callable[[_Job], _Result], jobs: list[_Job]
+) -> Iterator[tuple[_Job, _Result]]:
+    """Keeps a bounded number of jobs submitted; finished futures are dropped, so that their results are freed."""
+    queue = iter(list(jobs))
+    pending: dict[Future[_Result], _Job] = {}
+    while True:
+        for job in queue:
+            pending[executor.submit(function, job)] = job
+            if len(pending) >= workers * AHEAD:
+                break
+        if not pending:
+            return
+        finished, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield pending.pop(future), future.result()
+
+
+@contextmanager
+def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
+    if cluster.scheduler is None:
+        workers = max(1, min(cluster.workers or os.cpu_count() or 1, jobs))
+        # Spawned, not forked: Polars and TensorFlow hold threads and locks that a fork would copy.
+        local: AbstractContextManager[Executor] = ProcessPoolExecutor(
+            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        )
+        with local as executor:
+            yield executor, workers
+        return
+    from distributed import Client
+
+    try:
+        client = Client(cluster.scheduler, timeout=30)
+    except OSError as error:
+        raise SiteUnreachable(
+            f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one (dask scheduler, dask worker), or set "
+            "cluster.scheduler to null to work on this machine."
+        ) from error
+    with client, client.get_executor(pure=False) as executor:
+        yield executor, max(1, sum(client.nthreads().values()))
+
+
+def _end_with(parent: int) -> None:
+    """Makes a worker end when its parent is gone: a killed stage must not leave workers that write beside the next."""
+    import threading
+    import time
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
