@@ -71,10 +71,9 @@ _PICTURE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
 def young_names(implications: pl.DataFrame, aliases: pl.DataFrame) -> frozenset[str]:
     """Returns every tag name that rule 2 holds for: YOUNG, all that imply or alias to one of them, to any depth.
 
-    implications, aliases: schemas.RELATIONS. Relations that are only pending count too: for a refusal the wider
-    reading is the safe one. Those that the site deleted or retired do not.
+    implications, aliases: schemas.RELATIONS. Only relations in force count: a pending one is any user's wish.
     """
-    relations = pl.concat([implications, aliases]).filter(~pl.col("status").is_in(["deleted", "retired"]))
+    relations = pl.concat([implications, aliases]).filter(pl.col("status").is_in(sorted(EFFECTIVE)))
     by_consequent = relations.group_by("consequent").agg("antecedent")
     leads_to = dict(zip(by_consequent["consequent"], by_consequent["antecedent"].to_list(), strict=True))
     found, frontier = set(YOUNG), set(YOUNG)
@@ -142,5 +141,9 @@ def is_remote(site: Site) -> bool:
 def refuse_pictures(folder: Path) -> None:
     """Raises PolicyViolation when a file of a bundle is a picture (rule 8)."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.open("rb").read(16).startswith(_PICTURE_MAGIC):
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            head = file.read(16)
+        if head.startswith(_PICTURE_MAGIC):
             raise PolicyViolation(f"{path} is a picture: bundles hold weights, tags, counts and ids only. Remove it.")

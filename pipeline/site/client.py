@@ -68,14 +68,14 @@ class Client:
         session: aiohttp.ClientSession,
         address: Address,
         *,
-        auth: aiohttp.BasicAuth | None,
+        authorization: str | None,
         requests_per_second: float | None,
         concurrency: int,
         retries: int,
         is_remote: bool,
     ) -> None:
         self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
-        self._session, self._auth = session, auth
+        self._session, self._authorization = session, authorization
         # A bucket of one: requests are spaced evenly, never bunched at the start of a period.
         self._limiter = AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else None
         self._first_wait = 1.0 if is_remote else 0.1  # seconds; nobody waits in line on our own machine
@@ -127,11 +127,11 @@ class Client:
         """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here."""
         if self._limiter is not None:
             await self._limiter.acquire()
-        auth = self._auth if url.startswith(self.address.base_url) else None
+        headers = dict(headers or {})
+        if self._authorization and url.startswith(self.address.base_url + "/"):
+            headers["Authorization"] = self._authorization  # never to the static host
         try:
-            async with self._session.get(
-                url, params=query, headers=headers, auth=auth, allow_redirects=False
-            ) as response:
+            async with self._session.get(url, params=query, headers=headers, allow_redirects=False) as response:
                 await _judge(response)
                 yield response
         except aiohttp.ClientPayloadError as error:

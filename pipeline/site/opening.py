@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
-from aiohttp import BasicAuth
+from aiohttp import encode_basic_auth
 
 from pipeline import policy
 from pipeline.errors import BadParameter, MissingPackage
@@ -30,7 +30,7 @@ async def open_site(site: Site, *, retries: int = 5) -> AsyncIterator[Client]:
             Client.opened(
                 address,
                 agent=agent(site),
-                auth=_auth(site),
+                authorization=_authorization(site),
                 requests_per_second=policy.requests_per_second(site),
                 concurrency=site.concurrency,
                 retries=retries,
@@ -62,7 +62,7 @@ async def _address(site: Site) -> AsyncIterator[Address]:
             yield Address(served.base_url, served.static_url)
 
 
-def _auth(site: Site) -> BasicAuth | None:
+def _authorization(site: Site) -> str | None:
     if site.login is None:
         return None
     key = os.environ.get(API_KEY)
@@ -71,4 +71,4 @@ def _auth(site: Site) -> BasicAuth | None:
             f"site.login is {site.login} but the environment variable {API_KEY} is empty: "
             "export the API key there, or remove site.login."
         )
-    return BasicAuth(site.login, key)
+    return encode_basic_auth(site.login, key)

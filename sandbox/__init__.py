@@ -1,0 +1,1 @@
+"""An e621 look-alike on loopback: boards drawn from a seed or read from disk, and the server that shows them."""

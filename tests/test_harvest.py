@@ -1,0 +1,140 @@
+"""Harvest: the exports, verified and read as PostgreSQL wrote them."""
+
+import gzip
+from pathlib import Path
+
+import polars as pl
+import pytest
+from conftest import Project
+
+from pipeline import harvest, pin
+from pipeline.errors import BadExport, ExportChanged, SiteUnreachable
+from pipeline.harvest import tables
+from pipeline.params import Site as SiteParams
+from sandbox import faults
+from sandbox.board import SandboxBoard
+
+
+def run(project: Project) -> None:
+    harvest.run(project.params.harvest, project.paths, site=project.params.site)
+
+
+def test_snapshot_holds_every_post_as_the_board_has_it(project: Project, board: SandboxBoard) -> None:
+    run(project)
+    posts = pl.read_parquet(project.paths.snapshot / "posts.parquet")
+    assert posts["post_id"].to_list() == [post.id for post in board.posts]
+    assert posts["tags"].to_list() == [list(post.tags) for post in board.posts]
+    assert posts["created_at"].to_list() == [post.created_at for post in board.posts]
+    assert posts["parent_id"].to_list() == [post.parent_id for post in board.posts]
+    assert posts["is_deleted"].to_list() == [post.is_deleted for post in board.posts]
+    assert pl.read_parquet(project.paths.snapshot / "rejected.parquet").is_empty()
+
+
+def test_second_harvest_gives_the_same_bytes_and_asks_the_site_for_nothing(project: Project) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    asked = len(project.site.requests)
+    run(project)
+    assert {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()} == before
+    assert len(project.site.requests) == asked
+
+
+def test_half_an_export_is_completed_and_not_fetched_anew(project: Project) -> None:
+    pinned = pin.load(project.paths.pin)
+    run(project)
+    whole = next(project.paths.work("harvest").glob(f"exports/{pinned.exports['posts'].checksum}*"))
+    partial = whole.with_suffix(".part")
+    content = whole.read_bytes()
+    whole.rename(partial)
+    partial.write_bytes(content[: len(content) // 2])
+    etag = '"' + "x" * 8 + '"'
+    partial.with_suffix(".validator.json").write_text('{"validator": "%s"}' % etag.replace('"', '\\"'))
+    run(project)  # a validator that is not the site's: it must start over, not splice
+    assert whole.read_bytes() == content
+
+
+def test_column_that_is_missing_is_named(misbehaving, board: SandboxBoard) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.MissingColumn("md5"))
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+def test_checksum_that_never_matches_ends_the_run(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.WrongChecksum("posts"))
+    with pytest.raises(BadExport, match=r"posts\.csv\.gz has SHA-256 .* also after the index was read again"):
+        run(project)
+
+
+def test_export_that_moved_on_names_the_refresh(project: Project) -> None:
+    pinned = pin.load(project.paths.pin)
+    stale = pin.Export("posts.csv.gz", 1, "0" * 64, "2020-01-01T00:00:00.000-04:00")
+    pin.save(project.paths.pin, pin.Pin(pinned.site, {**pinned.exports, "posts": stale}))
+    with pytest.raises(ExportChanged, match="Run e6tag refresh"):
+        run(project)
+
+
+def test_pin_of_another_site_is_not_used(project: Project) -> None:
+    with pytest.raises(ExportChanged, match=r"but site.name is sandbox"):
+        harvest.run(project.params.harvest, project.paths, site=SiteParams())
+
+
+def test_site_that_is_not_there_can_be_tried_later(project: Project) -> None:
+    dead = SiteParams(name="custom", base_url="http://127.0.0.1:9", static_url="http://127.0.0.1:9")
+    pin.save(project.paths.pin, pin.Pin("http://127.0.0.1:9", pin.load(project.paths.pin).exports))
+    with pytest.raises(SiteUnreachable, match="does not answer after 6 tries") as raised:
+        harvest.run(project.params.harvest, project.paths, site=dead)
+    assert raised.value.exit_status == 75
+
+
+def write_csv(path: Path, text: str) -> Path:
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+def test_csv_is_read_by_header_with_newlines_quotes_and_unknown_columns(tmp_path: Path) -> None:
+    text = 'news,post_count,name,id,category\n,3,fox,1,5\n"a\r\nb,c",2,"say_""hi""",2,0\nx,-1,♀,3,0\n'
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    written = pl.read_parquet(tmp_path / "tags.parquet")
+    assert rejected == []
+    assert written.rows() == [(1, "fox", 5, 3), (2, 'say_"hi"', 0, 2), (3, "♀", 0, -1)]
+
+
+def test_records_that_cannot_be_read_are_listed_with_row_and_reason(tmp_path: Path) -> None:
+    text = "id,name,category,post_count\n1,fox,5,3\n2,hat,none,4\n3,cut\n4,,0,1\n5,tail,0,6\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["fox", "tail"]
+    reasons = {row["reason"] for row in rejected}
+    assert reasons == {"category is missing or not valid", "name is missing or not valid", "2 columns instead of 4"}
+
+
+def test_ids_out_of_order_are_sorted_and_doubles_listed(tmp_path: Path) -> None:
+    text = "id,name,category,post_count\n3,hat,0,1\n1,fox,5,3\n3,cap,0,2\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["fox", "cap"]
+    assert [row["value"] for row in rejected] == ["3"]
+
+
+def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(gzip.compress(b"id,name,category,post_count\n1,fox,5,3\n") + gzip.compress(b"2,hat,0,4\n"))
+    tables.write_tags(path, tmp_path / "tags.parquet")
+    assert pl.read_parquet(tmp_path / "tags.parquet").height == 2
+
+
+def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(gzip.compress(b"id,name,category,post_count\n" + b"1,fox,5,3\n" * 90_000)[:-40])
+    with pytest.raises(BadExport, match="export tags"):
+        tables.write_tags(path, tmp_path / "tags.parquet")
+    assert not (tmp_path / "tags.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "microsecond"),
+    [("2026-01-02 03:04:05", 0), ("2026-01-02 03:04:05.5", 500_000), ("2026-01-02 03:04:05.123456", 123_456)],
+)
+def test_timestamps_have_any_number_of_decimals(text: str, microsecond: int) -> None:
+    column = next(column for column in tables.POSTS if column.name == "created_at")
+    value = pl.DataFrame({"created_at": [text]}).select(column.value).item()
+    assert (value.hour, value.second, value.microsecond) == (3, 5, microsecond)
