@@ -119,19 +119,34 @@ class Shard(Section):
 class Train(Section):
     """The model and how it learns."""
 
+    # tensorflow or jax: what Keras computes with.
     backend: Literal["tensorflow", "jax"] = "tensorflow"
+    # Pixels: pictures are trained on at size x size. Time grows with its square; small traits need it.
     size: Annotated[int, Field(ge=32, le=1024)] = 96
-    widths: Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=2)] = [32, 64, 128, 256]
-    blocks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2)] = [1, 1, 1, 1]
+    # Channels per stage of the network; each stage sees half the resolution of the one before, the first size / 4.
+    widths: Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=1, max_length=6)] = [32, 64, 128, 256]
+    # Residual blocks per stage, as many numbers as widths.
+    blocks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=6)] = [1, 1, 1, 1]
+    # Share of the pooled features left out at random while training, against overfitting.
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    epochs: Annotated[int, Field(ge=1)] = 12
+    # Passes over the training pictures.
+    epochs: Annotated[int, Field(ge=1)] = 16
+    # Pictures per step, over all GPUs together. Larger is faster on a GPU and asks for a higher learning_rate.
     batch_size: Annotated[int, Field(ge=1)] = 64
+    # Peak of the one-cycle schedule (AdamW steps). Too high: the loss stops falling or is not a number.
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.02
-    warmup: Share = 0.25
+    # AdamW's decay per step, as a factor of the learning rate; not on biases and norms.
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    # Share of all steps in which the learning rate rises; in the others it falls to zero.
+    warmup: Share = 0.2
+    # Mirror half of the pictures at random: false where tags speak of left and right, or of text.
     flip: bool = True
-    shift: Share = 0.06
-    seed: Annotated[int, Field(ge=0)] = 621
+    # Shift pictures at random by up to this share of their size, in both directions.
+    shift: Annotated[float, Field(ge=0, le=0.5)] = 0.06
+    # Bytes: training pictures that fit, decoded, are held in memory; others are read and decoded in every epoch.
+    cache_bytes: Annotated[int, Field(ge=0)] = 1_073_741_824
+    # Of the first weights, the order of the pictures and their augmentation.
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 621
 
     @model_validator(mode="after")
     def _a_depth_for_every_width(self) -> Self:
@@ -143,15 +158,21 @@ class Train(Section):
 class Evaluate(Section):
     """How the model is judged."""
 
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    bootstrap: Annotated[int, Field(ge=0)] = 200
+    # Resamplings of the pictures behind each confidence interval; 0: no intervals.
+    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = 200
+    # Of the resamplings.
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 621
 
 
 class Export(Section):
     """What the bundle holds."""
 
+    # What the model card calls the model.
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "e6tag"
-    tolerance: Annotated[float, Field(gt=0)] = 1e-3
+    # Largest difference between a probability from ONNX and the same from Keras, on test pictures; more fails.
+    tolerance: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    # Test pictures that are compared.
+    compared: Annotated[int, Field(ge=1)] = 64
 
 
 class Cluster(Section):

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -85,7 +85,7 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
 
 def track(things: Iterable[_T], label: str, *, unit: str, total: int | None = None) -> Iterator[_T]:
     """Yields the things one by one, showing a meter."""
-    if total is None and hasattr(things, "__len__"):
+    if total is None and isinstance(things, Sized):
         total = len(things)
     with meter(label, unit=unit, total=total) as shown:
         for thing in things:

@@ -7,6 +7,7 @@ range is asked for only with `If-Range`, and nothing is trusted before its check
 import asyncio
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,18 @@ async def _fetch_verified(client: Client, name: str, export: Export, target: Pat
     """Fetches one export; where its checksum is wrong, reads the index again and tries once more (contract 1.3)."""
     for attempt in ("first", "last"):
         url = await _url_of(client, name, export)
-        partial = target.with_suffix(".part")
-        await client.patiently(lambda url=url, partial=partial: _download(client, url, partial, name), url)
-        checksum = await asyncio.to_thread(_sha256, partial)
+        part = target.with_suffix(".part")
+        await client.patiently(partial(_download, client, url, part, name), url)
+        checksum = await asyncio.to_thread(_sha256, part)
         if checksum == export.checksum:
-            partial.replace(target)
-            _validator_file(partial).unlink(missing_ok=True)
+            part.replace(target)
+            _validator_file(part).unlink(missing_ok=True)
             return
-        partial.unlink()
-        _validator_file(partial).unlink(missing_ok=True)
+        part.unlink()
+        _validator_file(part).unlink(missing_ok=True)
         if attempt == "last":
             raise BadExport(
-                f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and {'snapshot.json'} say "
+                f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and snapshot.json say "
                 f"{export.checksum[:12]}..., also after the index was read again. Nothing was written. "
                 "The site may be making a new export: run e6tag refresh in an hour."
             )
@@ -71,40 +72,40 @@ async def _url_of(client: Client, name: str, export: Export) -> str:
     return str(next(row["url"] for row in index if row["name"] == name))
 
 
-async def _download(client: Client, url: str, partial: Path, name: str) -> None:
-    """Appends to `partial` what it lacks, if the site can prove that the file is still the same; else starts over."""
-    headers, offset = _range(partial)
+async def _download(client: Client, url: str, part: Path, name: str) -> None:
+    """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over."""
+    headers, offset = _range(part)
     async with client.asking(url, headers=headers) as response:
         if response.status != 206:
             offset = 0
-        _remember_validator(partial, response)
+        _remember_validator(part, response)
         total = offset + response.content_length if response.content_length else None
-        with partial.open("ab" if offset else "wb") as file, progress.meter(name, unit="bytes", total=total) as meter:
+        with part.open("ab" if offset else "wb") as file, progress.meter(name, unit="bytes", total=total) as meter:
             meter.advance(offset)
             async for piece in response.content.iter_chunked(_PIECE):
                 file.write(piece)
                 meter.advance(len(piece))
 
 
-def _range(partial: Path) -> tuple[dict[str, str], int]:
+def _range(part: Path) -> tuple[dict[str, str], int]:
     """Returns the headers that ask for the rest of a partial file, and how many bytes of it are there."""
-    note = _validator_file(partial)
-    if not partial.exists() or not note.exists():
+    note = _validator_file(part)
+    if not part.exists() or not note.exists():
         return {}, 0
-    offset = partial.stat().st_size
+    offset = part.stat().st_size
     validator = json.loads(note.read_text())["validator"]
     return ({"Range": f"bytes={offset}-", "If-Range": validator}, offset) if offset and validator else ({}, 0)
 
 
-def _remember_validator(partial: Path, response: aiohttp.ClientResponse) -> None:
+def _remember_validator(part: Path, response: aiohttp.ClientResponse) -> None:
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
     note: dict[str, Any] = {"validator": validator}
-    atomic.write_text(_validator_file(partial), json.dumps(note))
+    atomic.write_text(_validator_file(part), json.dumps(note))
 
 
-def _validator_file(partial: Path) -> Path:
-    return partial.with_suffix(".validator.json")
+def _validator_file(part: Path) -> Path:
+    return part.with_suffix(".validator.json")
 
 
 def _sha256(path: Path) -> str:

@@ -61,21 +61,23 @@ def _reasons(
     too_early = pl.col("created_at") < pl.lit(since).str.to_datetime(time_zone="UTC")
     has_excluded = tagged.filter(pl.col("name").is_in(excluded)).select("post_id").unique()
     closed = tagged.group_by("post_id").agg(tags=pl.len())
+    by_parameters = (
+        pl.when(~pl.col("rating").is_in(params.ratings))
+        .then(pl.lit(schemas.Dropped.RATING.value))
+        .when(too_early)
+        .then(pl.lit(schemas.Dropped.BEFORE_SINCE.value))
+        .when(pl.col("excluded").fill_null(value=False))
+        .then(pl.lit(schemas.Dropped.EXCLUDED_TAG.value))
+        .when(pl.col("closed_tags").fill_null(0) < params.min_tags)
+        .then(pl.lit(schemas.Dropped.TOO_FEW_TAGS.value))
+    )
     return (
         posts.join(has_excluded.with_columns(excluded=pl.lit(value=True)), on="post_id", how="left")
         .join(closed.select("post_id", closed_tags="tags"), on="post_id", how="left")
         .sort("post_id")
         .select(
             "post_id",
-            reason=policy.verdict(young)
-            .when(~pl.col("rating").is_in(params.ratings))
-            .then(pl.lit(schemas.Dropped.RATING.value))
-            .when(too_early)
-            .then(pl.lit(schemas.Dropped.BEFORE_SINCE.value))
-            .when(pl.col("excluded").fill_null(value=False))
-            .then(pl.lit(schemas.Dropped.EXCLUDED_TAG.value))
-            .when(pl.col("closed_tags").fill_null(0) < params.min_tags)
-            .then(pl.lit(schemas.Dropped.TOO_FEW_TAGS.value)),
+            reason=pl.coalesce(policy.verdict(young), by_parameters),
         )
     )
 

@@ -26,7 +26,7 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     """Plans the shards, keeps those that stand, writes the others, then the index."""
     labels = parquet.read(paths.sample / "vocabulary.parquet").height
     jobs = [job for split in SPLITS for job in _jobs(params, paths, split)]
-    kept = {job.name: written for job in jobs if (written := _finished(job)) is not None}
+    kept = {job.name: finished for job in jobs if (finished := _finished(job)) is not None}
     todo = [job for job in jobs if job.name not in kept]
     paths.shards.mkdir(parents=True, exist_ok=True)
     done = progress.track(workers.each(cluster, write_shard, todo), "shard", unit="shards", total=len(todo))

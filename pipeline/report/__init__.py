@@ -1,0 +1,29 @@
+"""The page that a person reads: what the model was trained on, how good it is beside its baselines, what it gets wrong.
+
+Reads       data/sample/                     vocabulary, left_out, posts, dropped (schemas.py)
+            data/images/                     outcomes.parquet, and the packs of the pictures shown
+            data/manifest/                   every split, and rejected
+            data/shards/                     index.parquet and rejected.parquet
+            data/model/                      training.json and history.csv
+            data/evaluation/                 metrics.json, per_tag, curves, predictions
+            data/bundle/                     lineage.json and selected_tags.csv
+            data/gates/*/verdict.json        every gate's decision
+Writes      reports/index.html               one file that asks no host for anything; links to the gates' pages
+Guarantees  same inputs and parameters, same bytes: no clock, no host name, no path. No metric without its image-blind
+            baseline. The pictures are test pictures, drawn by hash.
+"""
+
+from pipeline import atomic, progress
+from pipeline.params import Params
+from pipeline.paths import Paths
+
+
+def run(params: Params, paths: Paths) -> None:
+    """Reads everything, then writes the page, whole or not at all."""
+    from pipeline.report import inputs, page, pictures
+
+    found = inputs.read(paths)
+    shown = pictures.choose(paths, found.per_tag)
+    target = paths.reports / "index.html"
+    atomic.write_text(target, html := page.page(params, found, shown))
+    progress.say(f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test pictures")

@@ -1,0 +1,169 @@
+"""What the page is made from: every file that `report` reads, checked before anything is drawn.
+
+Guarantees  a file that is missing, damaged or of another form raises CorruptFile or BadInput, which name it.
+"""
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from pipeline import parquet, schemas
+from pipeline.errors import BadInput
+from pipeline.paths import DATASETS, SPLITS, Paths
+
+HEADLINE = ("macro_map", "macro_auc", "macro_f1")
+"""The metrics that count, as metrics.json names them."""
+
+BESIDE = ("micro_auc", "accuracy")
+"""Metrics that are shown because everybody asks for them."""
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All tables and trees of the page, as their stages wrote them."""
+
+    vocabulary: pl.DataFrame
+    left_out: pl.DataFrame
+    dropped: pl.DataFrame  # reason, posts
+    sampled: int  # posts
+    outcomes: pl.DataFrame  # outcome, pictures
+    records: pl.DataFrame  # split, tags (how many), of every record of the manifest
+    rejected: pl.DataFrame  # of manifest and shards together
+    shards: pl.DataFrame
+    training: Tree
+    history: pl.DataFrame
+    metrics: Tree
+    per_tag: pl.DataFrame
+    curves: pl.DataFrame
+    lineage: Tree
+    tags: int  # in selected_tags.csv
+    verdicts: dict[str, Tree]
+
+
+def read(paths: Paths) -> Inputs:
+    """Reads everything but pictures and scores; raises BadInput naming the first file that is not what it should be."""
+    evaluation = paths.evaluation
+    rejected = [_table(folder / "rejected.parquet", schemas.REJECTED) for folder in (paths.manifest, paths.shards)]
+    return Inputs(
+        vocabulary=_table(paths.sample / "vocabulary.parquet", schemas.VOCABULARY).sort("label_id"),
+        left_out=_table(paths.sample / "left_out.parquet", schemas.LEFT_OUT),
+        dropped=_counts(paths.sample / "dropped.parquet", "reason"),
+        sampled=_table(paths.sample / "posts.parquet", schemas.SAMPLED_POSTS, ["split"]).height,
+        outcomes=_counts(paths.images / "outcomes.parquet", "outcome"),
+        records=_records(paths),
+        rejected=pl.concat(rejected),
+        shards=_table(paths.shards / "index.parquet", schemas.SHARDS).sort("shard"),
+        training=_tree(paths.model / "training.json", "best_epoch", "epochs", "params", "parameters"),
+        history=_history(paths.model / "history.csv"),
+        metrics=_metrics(evaluation / "metrics.json"),
+        per_tag=_table(evaluation / "per_tag.parquet", schemas.PER_TAG).sort("label_id"),
+        curves=_table(evaluation / "curves.parquet", schemas.CURVES),
+        lineage=_tree(paths.bundle / "lineage.json", "pin", "policy_version", "parameters"),
+        tags=len(_csv(paths.bundle / "selected_tags.csv")),
+        verdicts={
+            name: _tree(paths.verdict(name), "success", "rows", "expectations") for name in DATASETS
+        },
+    )  # fmt: skip
+
+
+def test_records(paths: Paths) -> pl.DataFrame:
+    """Returns md5, post_id, pack and label_ids of every test record that was predicted, in order of post_id."""
+    manifest = _table(paths.manifest / "test.parquet", schemas.MANIFEST, ["post_id", "md5", "pack", "label_ids"])
+    predicted = _table(paths.evaluation / "predictions.parquet", schemas.PREDICTIONS, ["md5", "split"])
+    return manifest.join(predicted.filter(pl.col("split") == "test"), on="md5", how="semi").sort("post_id")
+
+
+def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
+    """Returns the test scores of some pictures; of a table as large as records times tags only these rows are kept."""
+    path = paths.evaluation / "predictions.parquet"
+    wanted = (ds.field("split") == "test") & ds.field("md5").isin(md5s)
+    try:
+        rows = ds.dataset(path, format="parquet").to_table(columns=["md5", "scores"], filter=wanted).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise parquet.damaged(path, error) from error
+    for row in rows:
+        if len(row["scores"]) != tags:
+            raise BadInput(
+                f"{path} gives {len(row['scores'])} scores for picture {row['md5']}, and there are {tags} tags. "
+                "Delete data/evaluation and run dvc repro."
+            )
+    return {row["md5"]: row["scores"] for row in rows}
+
+
+def _table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pl.DataFrame:
+    wanted = columns or list(schema.names)
+    frame = parquet.read(path, columns=wanted)
+    if missing := [name for name in wanted if name not in frame.columns]:
+        raise BadInput(f"{path} lacks the column {missing[0]}. Another version wrote it: delete it and run dvc repro.")
+    return frame.select(wanted)
+
+
+def _counts(path: Path, column: str) -> pl.DataFrame:
+    schema = schemas.DROPPED if column == "reason" else schemas.OUTCOMES
+    return _table(path, schema, [column]).group_by(column).len().sort(column)
+
+
+def _records(paths: Paths) -> pl.DataFrame:
+    frames = [
+        _table(paths.manifest / f"{split}.parquet", schemas.MANIFEST, ["label_ids"]).select(
+            split=pl.lit(split), tags=pl.col("label_ids").list.len()
+        )
+        for split in SPLITS
+    ]
+    return pl.concat(frames)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise parquet.damaged(path, error) from error
+
+
+def _tree(path: Path, *keys: str) -> Tree:
+    try:
+        tree = json.loads(_text(path))
+    except ValueError as error:
+        raise parquet.damaged(path, error) from error
+    if missing := [key for key in keys if not (isinstance(tree, dict) and key in tree)]:
+        raise BadInput(f"{path} does not say {missing[0]}. Another version wrote it: delete it and run dvc repro.")
+    return dict(tree)
+
+
+def _metrics(path: Path) -> Tree:
+    tree = _tree(path, "test")
+    for name in (*HEADLINE, *BESIDE):
+        metric = tree["test"].get(name)
+        if not (isinstance(metric, dict) and all(_is_number(metric.get(key)) for key in ("value", "baseline"))):
+            raise BadInput(
+                f"{path} does not give test.{name} as a number with its image-blind baseline. "
+                "Nothing is shown without one: delete data/evaluation and run dvc repro."
+            )
+    return tree
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _csv(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(_text(path))))
+
+
+def _history(path: Path) -> pl.DataFrame:
+    text = _text(path)
+    try:
+        frame = pl.read_csv(io.StringIO(text), null_values=[""])
+        return frame.select("epoch", "train_loss", pl.all().exclude("epoch", "train_loss").cast(pl.Float64))
+    except pl.exceptions.PolarsError as error:
+        raise parquet.damaged(path, error) from error

@@ -1,0 +1,102 @@
+"""The page itself: facts, plots and pictures into one HTML file that asks no host for anything."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from pipeline.params import Params
+from pipeline.report import facts, plots
+from pipeline.report.inputs import BESIDE, HEADLINE, Inputs
+from pipeline.report.pictures import MOST, Shown
+
+_HERE = Path(__file__).parent
+NONE = "\N{EN DASH}"  # where a metric is not defined
+
+
+def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
+    """Returns index.html."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"n": number, "share": share, "percent": percent, "value": value}
+    best, worst = facts.extremes(found)
+    wanted, kept = facts.outcomes(found)
+    return environment.get_template("page.html.jinja").render(
+        best=best,
+        beside=facts.metrics(found, BESIDE),
+        funnel=facts.funnel(found),
+        gates=facts.gates(found),
+        headline=facts.metrics(found, HEADLINE),
+        left_out=facts.left_out(found),
+        metric_names=[name for name, _ in facts.METRICS.values()],
+        most=MOST,
+        parameters=facts.parameters(found, params),
+        per_tag=found.per_tag.to_dicts(),
+        pictures=shown,
+        pictures_kept=kept,
+        pictures_wanted=wanted,
+        pin=found.lineage["pin"],
+        pinned=facts.pinned(found),
+        plots=_plots(params, found),
+        policy_version=found.lineage["policy_version"],
+        records=facts.records(found),
+        rules=facts.rules(found),
+        script=(_HERE / "sort.js").read_text(encoding="utf-8"),
+        snapshot_posts=facts.snapshot_posts(found),
+        splits=[(split, {metric.name: metric for metric in some}) for split, some in facts.splits(found)],
+        style=(_HERE / "style.css").read_text(encoding="utf-8"),
+        training=found.training,
+        vocabulary=found.vocabulary,
+        worst=worst,
+    )
+
+
+def _plots(params: Params, found: Inputs) -> Mapping[str, str]:
+    best = int(found.training["best_epoch"])
+    curves, sample = found.curves, params.sample
+    train, test = facts.positives(found, "train"), facts.positives(found, "test")
+    on_training = found.records.filter(pl.col("split") == "train")["tags"].to_list()
+    return {
+        "positives": plots.positives(train, test, sample.min_positives, sample.min_eval_positives),
+        "tags_per_record": plots.tags_per_record(on_training),
+        "loss": plots.loss(found.history, best),
+        "validation": plots.validation(found.history, best),
+        "roc": plots.curve(curves, "roc", "ROC, micro", "false positive rate", "true positive rate"),
+        "pr": plots.curve(curves, "pr", "Precision and recall, micro", "recall", "precision"),
+        "calibration": plots.calibration(curves),
+        "per_tag": plots.per_tag(found.per_tag),
+    }
+
+
+def number(count: int) -> str:
+    """Returns 1,234."""
+    return f"{count:,}"
+
+
+def share(figure: float | None) -> str:
+    """Returns 0.873, or a dash where there is none."""
+    return NONE if figure is None or math.isnan(figure) else f"{figure:.3f}"
+
+
+def percent(figure: float, digits: int = 1) -> str:
+    """Returns 96.7 %."""
+    return f"{figure * 100:.{digits}f} %"
+
+
+def value(given: Any) -> str:
+    """Returns a parameter as params.yaml writes it."""
+    if given is None:
+        return "null"
+    if isinstance(given, bool):
+        return str(given).lower()
+    if isinstance(given, list):
+        return ", ".join(value(one) for one in given)
+    return f"{given:,}" if isinstance(given, int) and abs(given) >= 10_000 else str(given)

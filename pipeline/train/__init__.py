@@ -1,0 +1,112 @@
+"""The tagger: a compact SiLU ResNet that learns tags from the shards.
+
+Reads       data/shards/index.parquet                  schemas.SHARDS
+            data/shards/{train,validation}-*.tfrecord  as the index lists them, each held to its sha256
+            data/sample/vocabulary.parquet             schemas.VOCABULARY
+Writes      data/model/model.keras                     float32, without optimizer: pictures 0 to 255 in, logits out
+            data/model/training.json                   parameters, sizes, the best epoch and its numbers, fingerprint
+            data/model/history.csv                     one line per epoch, validation beside its image-blind baseline
+            data/training/                             DVCLive's files, for people; nothing depends on them
+Guarantees  data/model appears whole, by a rename, and holds no clock. A killed run goes on after its last finished
+            epoch, never from one of other shards, parameters, Keras or source code. Orders and augmentations are pure
+            functions of (seed, epoch, position); sums of floats are not, so weights differ in their last digits.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import zipfile
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline import atomic
+from pipeline.params import Train
+from pipeline.paths import Paths
+from pipeline.train import backend, shards
+from pipeline.train.history import Diary, Epoch, as_csv, best
+from pipeline.train.shards import Split
+
+if TYPE_CHECKING:
+    import keras
+
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
+
+
+def run(params: Train, paths: Paths) -> None:
+    """Trains from the last finished epoch of the same work, publishes the best epoch, then forgets the work."""
+    splits = shards.read_splits(paths)
+    (train,) = shards.required(splits, "train")
+    validation = splits.get("validation")
+    shards.verify(*filter(None, (train, validation)))
+    mark = fingerprint(params, train, validation)
+    backend.start(params.backend)
+    from pipeline.train import learning
+
+    diary = Diary(paths.training)
+    network = learning.learn(params, train, validation, paths.work("train") / mark, diary)
+    diary.close()
+    facts = _facts(params, mark, train, validation, diary.epochs, network.count_params())
+    _publish(paths.model, network, facts, diary.epochs)
+    for folder in paths.work("train").iterdir():  # also what an abandoned run with other parameters left
+        if folder.is_dir():
+            shutil.rmtree(folder)
+
+
+def fingerprint(params: Train, train: Split, validation: Split | None) -> str:
+    """Returns 16 hex digits that differ where the same work would not be done: shards, parameters, Keras, this code."""
+    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    work = {
+        "params": params.model_dump(mode="json"),
+        "train": train.sums,
+        "validation": validation.sums if validation else (),
+        "keras": version("keras"),
+        "code": code,
+    }
+    return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _facts(
+    params: Train, mark: str, train: Split, validation: Split | None, epochs: list[Epoch], size: int
+) -> dict[str, object]:
+    return {
+        "backend": params.backend,
+        "best_epoch": best(epochs).epoch,
+        "epochs": len(epochs),
+        "fingerprint": mark,
+        "input": {"channels": "RGB", "range": [0, 255], "size": params.size},
+        "keras": version("keras"),
+        "metrics": asdict(best(epochs)),
+        "output": "logits",
+        "parameters": size,
+        "params": params.model_dump(mode="json"),
+        "records": {"train": train.records, "validation": validation.records if validation else 0},
+        "tags": train.tags,
+    }
+
+
+def _publish(target: Path, network: "keras.Model", facts: dict[str, object], epochs: list[Epoch]) -> None:
+    folder = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    network.save(folder / "model.keras")
+    atomic.write_bytes(folder / "model.keras", timeless((folder / "model.keras").read_bytes()))
+    atomic.write_text(folder / "training.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
+    atomic.write_text(folder / "history.csv", as_csv(epochs))
+    atomic.publish(folder, target)
+
+
+def timeless(archive: bytes) -> bytes:
+    """Returns a .keras archive without the times that Keras and zip put into it: same network, same bytes."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(written, "w") as target:
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name == "metadata.json":
+                content = json.dumps(
+                    json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True
+                ).encode()
+            target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
+    return written.getvalue()
