@@ -29,14 +29,12 @@ from pipeline.validate.rules import above, matches, none, one_of, same, within
 Suites = dict[str, list[Expectation]]
 """Expectations by the name of the table they judge."""
 
-CATEGORIES = get_args(CategoryName)
 MD5 = "^[0-9a-f]{32}$"
 SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^\S+$"
 STATUS = "^(?:active|pending|deleted|retired|queued|processing|error: .*)$"
 SHARD = r"^(?:train|validation|test|fresh)-\d{5}-of-\d{5}\.tfrecord$"
 COLOUR = "^[0-9a-fA-F]{6}$"
-EVALUATION_SPLITS = ("validation", "test", "fresh")
 MAX_UNREADABLE = 0.01  # share of the exports' records; above it the exports are not what they were, not merely untidy
 MAX_SIDE = 100_000  # pixels; the site refuses more than 15,000, older posts may exceed that
 ONE = 1 + 1e-9  # scikit-learn sums average precision to a little more than 1
@@ -50,7 +48,7 @@ def rows(dataset: str, params: Params, labels: int) -> Suites:
 
 def profile(dataset: str, params: Params) -> Suites:
     """Returns the global rules per measured table."""
-    return {"files": files(), **_PROFILES[dataset](params)}
+    return _PROFILES[dataset](params)
 
 
 def files() -> list[Expectation]:
@@ -111,7 +109,7 @@ def _snapshot_rows(params: Params, labels: int) -> Suites:  # noqa: ARG001 - one
     tags = [
         within("tag_id", "tag ids are positive", low=1),
         matches("name", NAME, "tag names are not empty and hold no white space"),
-        within("category", "categories are the site's nine", low=0, high=len(CATEGORIES) - 1),
+        within("category", "categories are the site's nine", low=0, high=len(get_args(CategoryName)) - 1),
     ]
     relations = [
         within("relation_id", "ids are positive", low=1),
@@ -327,7 +325,7 @@ def _evaluation_rows(params: Params, labels: int) -> Suites:  # noqa: ARG001
     ]
     predictions = [
         matches("md5", MD5, "md5 is 32 lower-case hex digits"),
-        one_of("split", EVALUATION_SPLITS, "predictions are of held-out splits only"),
+        one_of("split", SPLITS[1:], "predictions are of held-out splits only"),
         *_labels(labels),
         within("scores:length", "there is a score per tag of the vocabulary", low=labels, high=labels),
         within("scores:min", "scores are not below 0", low=0),

@@ -134,7 +134,7 @@ class Train(Section):
     # Pictures per step, over all GPUs together. Larger is faster on a GPU and asks for a higher learning_rate.
     batch_size: Annotated[int, Field(ge=1)] = 64
     # Peak of the one-cycle schedule (AdamW steps). Too high: the loss stops falling or is not a number.
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 8e-3
     # AdamW's decay per step, as a factor of the learning rate; not on biases and norms.
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     # Share of all steps in which the learning rate rises; in the others it falls to zero.

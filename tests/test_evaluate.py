@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import toy_shards
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
@@ -123,6 +123,7 @@ def test_baselines_of_a_hand_computed_example() -> None:
     assert found["micro_auc"].baseline == pytest.approx((3 * 6.5 + 2 * 5) / 35)
 
 
+@settings(deadline=None)
 @given(judged())
 def test_the_image_blind_baseline_is_what_sklearn_says_of_constant_scores(case: tuple[np.ndarray, np.ndarray]) -> None:
     labels, _ = case
@@ -135,6 +136,7 @@ def test_the_image_blind_baseline_is_what_sklearn_says_of_constant_scores(case: 
     assert judging.blind_f1(labels) == pytest.approx(always)
 
 
+@settings(deadline=None)
 @given(judged())
 def test_no_constant_answer_beats_the_micro_f1_baseline(case: tuple[np.ndarray, np.ndarray]) -> None:
     labels, _ = case
@@ -144,6 +146,7 @@ def test_no_constant_answer_beats_the_micro_f1_baseline(case: tuple[np.ndarray, 
         assert f1_score(labels.ravel(), said.ravel(), zero_division=0) <= best + 1e-9
 
 
+@settings(deadline=None)
 @given(judged())
 def test_no_threshold_beats_the_chosen_one(case: tuple[np.ndarray, np.ndarray]) -> None:
     labels, scores = case
@@ -157,6 +160,7 @@ def test_no_threshold_beats_the_chosen_one(case: tuple[np.ndarray, np.ndarray]) 
         assert threshold == pytest.approx(max(value for value, f1 in others.items() if f1 >= chosen - 1e-9))
 
 
+@settings(deadline=None)
 @given(judged(), st.integers(0, 2**32))
 def test_resampled_figures_are_sklearns_with_weights(case: tuple[np.ndarray, np.ndarray], seed: int) -> None:
     labels, scores = case[0][:, 0], case[1][:, 0]
@@ -190,6 +194,7 @@ def test_a_tag_that_no_picture_has_is_left_out_not_zero() -> None:
     assert ranking.mean(ranking.average_precisions(labels[:, 1:], scores[:, 1:])) is None
 
 
+@settings(deadline=None)
 @given(judged())
 def test_curves_are_thinned_and_stay_in_the_unit_square(case: tuple[np.ndarray, np.ndarray]) -> None:
     labels, scores = case

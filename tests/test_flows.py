@@ -381,11 +381,9 @@ class Service:
         return answer.json() if answer.content else None
 
     def trigger(self) -> str:
-        """Runs the deployment as a person would; returns the id of the flow run."""
-        said = self.prefect("deployment", "run", "e6tag/nightly")
-        found = re.search(r"UUID: ([0-9a-f-]{36})", said)
-        assert found, said
-        return found[1]
+        """Runs the deployment, without the five seconds that the command takes; returns the id of the flow run."""
+        deployment = self.ask("GET", "/deployments/name/e6tag/nightly")["id"]
+        return str(self.ask("POST", f"/deployments/{deployment}/create_flow_run", {})["id"])
 
     def state(self, flow_run: str) -> str:
         """The type of the flow run's state now."""
@@ -508,13 +506,17 @@ def test_cron_yields_scheduled_runs(scheduled: list[dict[str, Any]]) -> None:
 
 
 def test_deployment_runs_every_stage_in_dvcs_order_and_publishes(deployed: Service) -> None:
-    run = deployed.trigger()
+    said = deployed.prefect("deployment", "run", "e6tag/nightly")
+    found = re.search(r"UUID: ([0-9a-f-]{36})", said)
+    assert found, said
+    run = found[1]
     assert deployed.finish(run) == "COMPLETED"
     tasks = deployed.tasks(run)
     assert [task["name"] for task in tasks] == ["refresh", *ORDER]
     assert {task["state_name"] for task in tasks[1:]} == {"Rebuilt"}
     for stage in ("refresh", "harvest", "snapshot", "evaluate", "evaluation", "report"):
-        assert f"{stage} speaks" in deployed.log(run)
+        # Prefect sends logs in batches: the last may come after the state.
+        deployed.wait(lambda said=f"{stage} speaks": said in deployed.log(run), f"the output of {stage}", seconds=30)
     published = deployed.artifacts(run)
     assert sorted(published) == ["gate-evaluation", "gate-snapshot", "metrics", "report", "stages"]
     assert published["gate-snapshot"]["description"].startswith("passed: 2 of 2 expectations hold")
@@ -553,20 +555,13 @@ def test_cancelled_run_leaves_no_process(deployed: Service) -> None:
     assert dvc_stages.changed(deployed.project.root, "harvest"), "DVC's locks are free again"
 
 
-def test_try_again_later_is_tried_again_and_failure_is_not(deployed: Service) -> None:
-    run_here = ("-m", "flows.pipeline", "--no-refresh", "--retry-delay", "0.1", "harvest")
+def test_try_again_later_is_tried_again(deployed: Service) -> None:
+    """That other failures are not is seen above: a gate exits with 1."""
     deployed.project.order("harvest", "exit-once 75")
-    deployed.call("python", *run_here)
-    (again,) = newest_tasks(deployed)
-    assert (again["name"], again["state_name"], again["run_count"]) == ("harvest", "Rebuilt", 2)
-    deployed.project.order("harvest", "exit 1")
-    deployed.call("python", *run_here, status=1)
-    (failed,) = newest_tasks(deployed)
-    assert (failed["name"], failed["state_type"], failed["run_count"]) == ("harvest", "FAILED", 1)
-
-
-def newest_tasks(service: Service) -> list[dict[str, Any]]:
-    return service.tasks(service.find("flow_runs", sort="START_TIME_DESC", limit=1)[0]["id"])
+    deployed.call("python", "-m", "flows.pipeline", "--no-refresh", "--retry-delay", "0.1", "harvest")
+    flow_run = deployed.find("flow_runs", sort="START_TIME_DESC", limit=1)[0]["id"]
+    (task,) = deployed.tasks(flow_run)
+    assert (task["name"], task["state_name"], task["run_count"]) == ("harvest", "Rebuilt", 2)
 
 
 @pytest.mark.slow  # a server of its own with a fresh database: 25 s on 2 idle cores

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy_shards
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import BadInput, CorruptFile, MissingPackage
@@ -71,7 +71,7 @@ def test_a_finished_training_leaves_no_work_behind(trained: Paths) -> None:
     assert list(trained.work("train").iterdir()) == []
 
 
-def test_the_saved_network_holds_no_clock_and_no_optimizer(trained: Paths) -> None:
+def test_the_saved_network_holds_no_clock_no_address_and_no_optimizer(trained: Paths) -> None:
     import keras
 
     from pipeline.train import timeless
@@ -238,6 +238,7 @@ def test_pictures_are_resized_as_pillow_does(project: Paths) -> None:
     assert batch.md5s[0] == toy_shards.md5_of(int(batch.post_ids[0]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_best_epoch_is_the_last_of_the_highest(maps: list[float]) -> None:
     epochs = [Epoch(number, 0.0, 0.0, macro_map=value) for number, value in enumerate(maps, 1)]
@@ -249,6 +250,7 @@ def test_history_leaves_empty_what_was_not_judged() -> None:
     assert as_csv([Epoch(1, 0.5, 0.25)]).splitlines()[1] == "1,0.500000,0.250000,,,,,,"
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1.0), st.integers(1, 5_000), st.floats(0, 1))
 def test_one_cycle_starts_low_peaks_and_ends_at_nothing(peak: float, steps: int, warmup: float) -> None:
     from pipeline.train.learning import OneCycle

@@ -64,6 +64,18 @@ def test_good_datasets_pass_their_gates(paths: Paths, dataset: str, capsys: pyte
     assert "expectations hold" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_everything_measured_is_judged_and_everything_judged_is_measured(good: Paths, dataset: str) -> None:
+    from pipeline import expectations
+    from pipeline.validate import files, profile
+
+    measured = profile.measure(dataset, PARAMS, good)
+    suites = expectations.profile(dataset, PARAMS)
+    assert set(measured.frames()) == set(suites)
+    assert set(measured.findings) == {expectation.column for expectation in suites["findings"]}
+    assert set(expectations.rows(dataset, PARAMS, 3)) == set(files.PARQUET[dataset])
+
+
 def row(dataset: str, stem: str, schema: pa.Schema, key: str, at: Any, /, **values: Any) -> Break:
     """Breaks one row of one file."""
     return lambda paths: set_value(getattr(paths, dataset) / f"{stem}.parquet", schema, key, at, **values)
@@ -399,7 +411,7 @@ def test_verdict_and_page_are_the_same_on_every_run(paths: Paths) -> None:
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("size", [5, 7])
+@pytest.mark.parametrize("size", [9, 20])
 def test_chunks_give_the_same_verdict_as_the_whole(paths: Paths, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.validate import rows
 

@@ -21,7 +21,7 @@ def intervals(labels: np.ndarray, scores: np.ndarray, *, resamplings: int, seed:
     per_tag = [resampled(labels[:, tag], scores[:, tag], weights) for tag in range(labels.shape[1])]
     tail = (1 - LEVEL) / 2
     return {
-        name: tuple(np.quantile(means, [tail, 1 - tail]).tolist())  # type: ignore[misc]
+        name: tuple(np.quantile(means, [tail, 1 - tail]).tolist())
         for name, position in (("macro_auc", 0), ("macro_map", 1))
         if (means := _means(np.stack([tag[position] for tag in per_tag]))).size
     }

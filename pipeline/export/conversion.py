@@ -24,12 +24,10 @@ def converted(network: "keras.Model", size: int) -> bytes:
         import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-
     signature = [tf.TensorSpec((None, size, size, 3), tf.float32, name=INPUT)]
     traced = tf.function(
         lambda pictures: {OUTPUT: tf.sigmoid(network(pictures, training=False))}, input_signature=signature
     )
-
     proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
     _name(proto)
     onnx.checker.check_model(proto)

@@ -20,7 +20,7 @@ import zipfile
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline import atomic
 from pipeline.params import Train
@@ -32,6 +32,7 @@ from pipeline.train.shards import Split
 if TYPE_CHECKING:
     import keras
 
+_TRACES = ("date_saved", "shared_object_id")
 _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
 
 
@@ -99,14 +100,19 @@ def _publish(target: Path, network: "keras.Model", facts: dict[str, object], epo
 
 
 def timeless(archive: bytes) -> bytes:
-    """Returns a .keras archive without the times that Keras and zip put into it: same network, same bytes."""
+    """Returns a .keras archive without times and memory addresses, which Keras puts in: same network, same bytes."""
     written = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(written, "w") as target:
         for name in sorted(source.namelist()):
             content = source.read(name)
-            if name == "metadata.json":
-                content = json.dumps(
-                    json.loads(content) | {"date_saved": "1980-01-01@00:00:00"}, sort_keys=True
-                ).encode()
+            if name.endswith(".json"):
+                content = json.dumps(_without_traces(json.loads(content)), sort_keys=True).encode()
             target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
     return written.getvalue()
+
+
+def _without_traces(tree: Any) -> Any:
+    """Keys `date_saved` (a clock) and `shared_object_id` (an address, which only layers shared by networks need)."""
+    if isinstance(tree, dict):
+        return {key: _without_traces(value) for key, value in tree.items() if key not in _TRACES}
+    return [_without_traces(value) for value in tree] if isinstance(tree, list) else tree

@@ -109,7 +109,7 @@ def _parse(record: "tf.Tensor", size: int, tags: int) -> tuple["tf.Tensor", ...]
     """Returns post id, md5, picture (uint8 [size, size, 3]) and labels (uint8 [tags]) of a serialized Example."""
     example = tf.io.parse_single_example(record, _FEATURES)
     picture = tf.io.decode_jpeg(example["jpeg"], channels=3)
-    # Antialiased bilinear is what Pillow's BILINEAR does, so users of the bundle need no TensorFlow to prepare pictures.
+    # Antialiased bilinear is what Pillow's BILINEAR does, so users of the bundle can prepare pictures with it.
     picture = tf.image.resize(picture, (size, size), method="bilinear", antialias=True)
     picture = tf.cast(tf.round(tf.clip_by_value(picture, 0, 255)), tf.uint8)
     labels = tf.reduce_sum(tf.one_hot(example["labels"], tags, dtype=tf.uint8), axis=0)

@@ -66,7 +66,7 @@ def as_csv(epochs: list[Epoch]) -> str:
 class Checkpoints:
     """The last finished epoch in a folder of its own, which appears whole by one rename and replaces the one before.
 
-    Not Keras's BackupAndRestore: that writes over the only copy, and a kill while it writes leaves nothing to go on from.
+    Not Keras's BackupAndRestore: that writes over the only copy, and a kill while it writes leaves nothing to load.
     """
 
     def __init__(self, work: Path) -> None:
@@ -93,7 +93,7 @@ class Checkpoints:
             shutil.rmtree(folder)
 
     def restore(self, network: "keras.Model") -> list[Epoch]:
-        """Loads the last finished epoch into a compiled network; returns the history up to it, empty if there is none."""
+        """Loads the last finished epoch into a compiled network; returns the history up to it, perhaps empty."""
         for folder in reversed(self._finished()):
             epochs = [Epoch(**epoch) for epoch in json.loads((folder / "history.json").read_text())]
             network.optimizer.build(network.trainable_variables)
@@ -132,19 +132,16 @@ class Diary:
 
 
 def _plot(name: str) -> str:
-    return (
-        "train/loss"
-        if name == "train_loss"
-        else name
-        if name == "learning_rate"
-        else f"validation/{name.removeprefix('validation_')}"
-    )
+    """Returns DVCLive's name of a column: its folders become groups of plots."""
+    if name in ("learning_rate", "train_loss"):
+        return name.replace("_loss", "/loss")
+    return f"validation/{name.removeprefix('validation_')}"
 
 
 def _live(folder: Path) -> Any:
     from dvclive import Live
 
-    class _WithoutGit(Live):  # type: ignore[misc]
+    class _WithoutGit(Live):
         """Live asks git for the last commit and fails where there is none ('Empty git repo'); nothing here needs it."""
 
         def _init_dvc(self) -> None:

@@ -56,7 +56,7 @@ def predict(network: keras.Model, split: Split, size: int) -> tuple[np.ndarray, 
 
 
 @keras.saving.register_keras_serializable("e6tag")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Rises in a line to `peak` over the share `warmup` of all steps, then falls to zero along half a cosine."""
 
     def __init__(self, peak: float, steps: int, warmup: float) -> None:
@@ -77,7 +77,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
-class _Counted(keras.callbacks.Callback):  # type: ignore[misc]
+class _Counted(keras.callbacks.Callback):
     """Moves the meter on."""
 
     def __init__(self, meter: progress.Meter, batch_size: int) -> None:
@@ -92,7 +92,7 @@ class _Counted(keras.callbacks.Callback):  # type: ignore[misc]
         self._meter.advance(self._batch_size, note=f"epoch {self._epoch}, loss {loss:.4f}")
 
 
-class _Judged(keras.callbacks.Callback):  # type: ignore[misc]
+class _Judged(keras.callbacks.Callback):
     """After each epoch: judges it on validation, writes it down, and makes it the point to resume from."""
 
     def __init__(

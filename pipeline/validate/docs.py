@@ -84,7 +84,5 @@ def _given(outcome: "Outcome") -> str:
 
 
 def _cell(value: Any) -> str:
-    text = (
-        f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10_000 else str(value)
-    )
+    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
     return text if len(text) <= MAX_CELL else text[:MAX_CELL] + " …"

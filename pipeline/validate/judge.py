@@ -79,7 +79,7 @@ class Judge:
     def __init__(self) -> None:
         gx = importing.great_expectations()
         self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+        self._context.variables.progress_bars = {"globally": False}
         asset = self._context.data_sources.add_pandas("polars").add_dataframe_asset("chunk")
         self._batches = asset.add_batch_definition_whole_dataframe("chunk")
 
