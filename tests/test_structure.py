@@ -93,7 +93,9 @@ def test_pipeline_knows_nothing_of_dvc_and_prefect() -> None:
 
 def test_pipeline_opens_the_sandbox_in_one_place() -> None:
     users = [
-        name for name, path in modules("pipeline").items() if any(one.split(".")[0] == "sandbox" for one in imported(path))
+        name
+        for name, path in modules("pipeline").items()
+        if any(one.split(".")[0] == "sandbox" for one in imported(path))
     ]
     assert users == ["pipeline.site.opening"]
 
@@ -116,7 +118,9 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def test_lock_file_names_no_index_and_pins_everything_with_hashes() -> None:
     text = (ROOT / "requirements.lock").read_text()
-    assert "http" not in text.replace("aiohttp", "").replace("dvc-http", "").replace("httpcore", "").replace("httpx", "")
+    assert "http" not in text.replace("aiohttp", "").replace("dvc-http", "").replace("httpcore", "").replace(
+        "httpx", ""
+    )
     assert "index-url" not in text
     requirements = [block for block in text.replace("\\\n", " ").splitlines() if block.strip()]
     assert all("==" in block and "--hash=sha256:" in block for block in requirements)
