@@ -1,4 +1,4 @@
-"""The command line: `e6tag` and `python -m pipeline`. One command per stage, the gates, and the care of pin and profile.
+"""The command line: `e6tag` and `python -m pipeline`. One command per stage, the gates, the care of pin and profile.
 
 Imports nothing heavy before it knows which stage runs.
 """
@@ -106,7 +106,7 @@ def export(context: typer.Context) -> None:
     """Package the tagger as ONNX with its tags, thresholds and model card."""
     from pipeline.export import run
 
-    _run(context, "export", lambda params, paths: run(params.export, paths))
+    _run(context, "export", lambda params, paths: run(params.export, paths, shard=params.shard))
 
 
 @app.command()

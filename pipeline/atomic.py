@@ -21,8 +21,8 @@ _DISK = {
 def writing(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path`, on failure nothing is left.
 
-    Raises NoSpace where the disk is full, over quota or read-only. The name is fixed, so a killed run leaves at most
-    one temporary file per target, which the next run overwrites; two writers at once are kept apart by the stage's lock.
+    Raises NoSpace where the disk is full, over quota or read-only. The name is fixed, so a killed run leaves
+    at most one temporary file per target, which the next run overwrites; the stage's lock keeps two writers apart.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -62,5 +62,6 @@ def _explained(error: OSError, path: Path) -> OSError | NoSpace:
     if what is None:
         return error
     return NoSpace(
-        f"{path} cannot be written: the disk {what}. What is finished is kept. Make room, then run the same command again."
+        f"{path} cannot be written: the disk {what}. What is finished is kept. "
+        "Make room, then run the same command again."
     )

@@ -1,7 +1,7 @@
 """Image packs: a few big Parquet files of pictures as they were served, keyed by md5 (schemas.PACK).
 
-A row group holds one picture, so that a reader fetches any picture without its neighbours; page checksums tell a damaged
-file from a good one.
+A row group holds one picture, so that a reader fetches any picture without its neighbours; page checksums tell a
+damaged file from a good one.
 """
 
 import io

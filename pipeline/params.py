@@ -196,6 +196,12 @@ class Params(Section):
     export: Export = Export()
     cluster: Cluster = Cluster()
 
+    @model_validator(mode="after")
+    def _pictures_are_not_blown_up_for_training(self) -> Self:
+        if self.train.size > self.shard.size:
+            raise ValueError(f"train.size {self.train.size} is more than shard.size {self.shard.size}")
+        return self
+
 
 def load(path: Path) -> Params:
     """Reads params.yaml; raises BadParameter naming the first wrong key, what it holds and what is allowed."""

@@ -1,4 +1,4 @@
-"""Parquet in and out: cast to a schema of `schemas.py`, ordered, whole or not there, the same bytes for the same rows."""
+"""Parquet in and out: cast to a schema of `schemas.py`, ordered, whole or not there, same bytes for same rows."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -24,8 +24,8 @@ TRIES = 3  # pools that may break before the job at hand is blamed
 def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
     """Yields `function(job)` for all jobs, in the order they finish. `function` must be importable by the workers.
 
-    A pool that breaks (a worker killed, out of memory) is replaced and its unfinished jobs are done again; when it keeps
-    breaking, TryAgainLater names the job.
+    A pool that breaks (a worker killed, out of memory) is replaced and its unfinished jobs are done again; when it
+    keeps breaking, TryAgainLater names the job.
     """
     todo = list(jobs)
     for attempt in range(1, TRIES + 1):
@@ -38,7 +38,8 @@ def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_
             if attempt == TRIES:
                 raise TryAgainLater(
                     f"worker processes were killed {TRIES} times, the last time with {len(todo):,} jobs left, first "
-                    f"{str(todo[0])[:100]}. Perhaps memory is short: lower cluster.workers, then run the same command again."
+                    f"{str(todo[0])[:100]}. Perhaps memory is short: lower cluster.workers, then run the same command "
+                    "again."
                 ) from error
         else:
             return
@@ -79,8 +80,8 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
         client = Client(cluster.scheduler, timeout=30)
     except OSError as error:
         raise SiteUnreachable(
-            f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one (dask scheduler, dask worker), or set "
-            "cluster.scheduler to null to work on this machine."
+            f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one (dask scheduler, dask worker), "
+            "or set cluster.scheduler to null to work on this machine."
         ) from error
     with client, client.get_executor(pure=False) as executor:
         yield executor, max(1, sum(client.nthreads().values()))

@@ -23,6 +23,7 @@ SMALL: dict[str, Any] = {
     "sample": {"min_positives": 40, "min_eval_positives": 2, "min_tags": 4, "exclude_tags": ["comic"]},
     "download": {"pack_pictures": 40, "retries": 2},
     "shard": {"shards": 4, "size": 64},
+    "train": {"size": 64},
     "cluster": {"workers": 2},
 }
 """Parameters that fit the small board."""

@@ -23,9 +23,13 @@ def test_full_disk_is_one_clear_line_and_leaves_what_was_there(tmp_path: Path) -
 
 
 def test_failure_while_writing_leaves_no_file(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), atomic.writing(tmp_path / "half") as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+    def fail() -> None:
+        with atomic.writing(tmp_path / "half") as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list(tmp_path.iterdir()) == []
 
 

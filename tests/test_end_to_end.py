@@ -1,7 +1,7 @@
 """The whole line, as a user runs it: `dvc repro` in a fresh copy, against a site in a process of its own.
 
-What the gates promise is checked here once more, independently: from the site's own request log, from the board's ground
-truth, and from the shards as TensorFlow reads them.
+What the gates promise is checked here once more, independently: from the site's own request log, from the board's
+ground truth, and from the shards as TensorFlow reads them.
 """
 
 import json

@@ -14,7 +14,7 @@ from pipeline import parquet, schemas
 from pipeline.errors import BadInput
 from pipeline.evaluate import run as evaluate
 from pipeline.export import card, run
-from pipeline.params import Evaluate, Export, Train
+from pipeline.params import Evaluate, Export, Shard, Train
 from pipeline.paths import Paths
 from pipeline.train import run as train
 from pipeline.train import shards
@@ -28,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     paths = toy_shards.project(tmp_path_factory.mktemp("exported"))
     train(Train(**toy_shards.small()).model_copy(update={"epochs": 3}), paths)
     evaluate(Evaluate(bootstrap=10), paths)
-    run(Export(), paths)
+    run(Export(), paths, shard=Shard(size=toy_shards.SIZE))
     return paths
 
 
@@ -100,24 +100,24 @@ def test_a_bundle_holds_no_picture_and_no_address(exported: Paths) -> None:
 
 def test_same_model_gives_the_same_bytes(project: Paths) -> None:
     before = {path.name: path.read_bytes() for path in project.bundle.iterdir()}
-    run(Export(), project)
+    run(Export(), project, shard=Shard(size=toy_shards.SIZE))
     assert {path.name: path.read_bytes() for path in project.bundle.iterdir()} == before
 
 
 def test_disagreement_beyond_the_tolerance_publishes_nothing(project: Paths) -> None:
     shutil.rmtree(project.bundle)
     with pytest.raises(BadInput, match=r"model\.onnx differs from model\.keras by .* Nothing is published"):
-        run(Export(tolerance=1e-30), project)
+        run(Export(tolerance=1e-30), project, shard=Shard(size=toy_shards.SIZE))
     assert not project.bundle.exists()
 
 
 def test_a_manifest_without_lineage_is_refused(project: Paths) -> None:
     parquet.write(project.manifest / "train.parquet", [], schemas.MANIFEST)
     with pytest.raises(BadInput, match="carries no lineage"):
-        run(Export(), project)
+        run(Export(), project, shard=Shard(size=toy_shards.SIZE))
 
 
 def test_thresholds_of_another_vocabulary_are_refused(project: Paths) -> None:
     (project.evaluation / "thresholds.json").write_text('{"fox": 0.5}')
     with pytest.raises(BadInput, match=r"thresholds\.json has other tags"):
-        run(Export(), project)
+        run(Export(), project, shard=Shard(size=toy_shards.SIZE))

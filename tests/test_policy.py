@@ -84,9 +84,9 @@ REMOTE = {"name": "custom", "base_url": "https://board.example", "static_url": "
 
 @pytest.mark.parametrize("address", [{"name": "e621"}, REMOTE], ids=["e621", "custom"])
 def test_a_real_site_needs_contact_and_read_terms(address: dict[str, str]) -> None:
-    with pytest.raises(PolicyViolation, match="site.contact is empty"):
+    with pytest.raises(PolicyViolation, match=r"site\.contact is empty"):
         policy.permit(Site.model_validate(address))
-    with pytest.raises(PolicyViolation, match="site.terms_read is false"):
+    with pytest.raises(PolicyViolation, match=r"site\.terms_read is false"):
         policy.permit(Site.model_validate({**address, "contact": "someone@example.org"}))
     policy.permit(Site.model_validate({**address, "contact": "someone@example.org", "terms_read": True}))
 
@@ -121,5 +121,5 @@ def test_a_bundle_with_a_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"weights")
     policy.refuse_pictures(tmp_path)
     (tmp_path / "cover.bin").write_bytes(b"\x89PNG\r\n\x1a\n...")
-    with pytest.raises(PolicyViolation, match="cover.bin is a picture"):
+    with pytest.raises(PolicyViolation, match=r"cover\.bin is a picture"):
         policy.refuse_pictures(tmp_path)

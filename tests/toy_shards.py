@@ -32,7 +32,6 @@ def project(root: Path, *, records: dict[str, int] | None = None, seed: int = 62
     lineage = {"pin": {"site": "toy", "exports": {}}, "policy_version": "1", "parameters": {"manifest": {}}}
     metadata = {KEY: json.dumps(lineage)}
     parquet.write(paths.manifest / "train.parquet", [], schemas.MANIFEST, metadata=metadata)
-    paths.params.write_text(f"shard: {{size: {SIZE}, shards: {SHARDS}}}\n")
     return paths
 
 

@@ -6,9 +6,9 @@ Reads       data/sample/posts.parquet       which pictures
 Writes      data/images/pack-*.parquet      schemas.PACK
             data/images/outcomes.parquet    schemas.OUTCOMES: what became of each picture wanted
             data/ledger.sqlite              every attempt; not an output
-Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill loses
-            only those in flight; pictures that the policy no longer permits leave the packs; damaged packs are found,
-            named and fetched anew; from empty, same sample and same answers, same bytes.
+Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill
+            loses only those in flight; pictures that the policy no longer permits leave the packs; damaged packs are
+            found, named and fetched anew; from empty, same sample and same answers, same bytes.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The ledger: every attempt at a picture with its time and outcome. Not an output: losing it costs only repeated questions."""
+"""The ledger: every attempt at a picture, with time and outcome. Not an output: without it, questions are repeated."""
 
 import sqlite3
 import time

@@ -1,7 +1,7 @@
 """The plan: which pictures go into which pack, settled before the first request.
 
-Pack boundaries depend on the md5s that are missing and on nothing else, so kills, retries and the order of arrival leave
-no trace in the bytes. The plan of an unfinished run is kept and followed to its end.
+Pack boundaries depend on the md5s that are missing and on nothing else, so kills, retries and the order of arrival
+leave no trace in the bytes. The plan of an unfinished run is kept and followed to its end.
 """
 
 import hashlib

@@ -5,7 +5,6 @@ Reads       data/model/                         model.keras and training.json
             data/sample/vocabulary.parquet      schemas.VOCABULARY
             data/shards/test-*.tfrecord         pictures on which ONNX and Keras must agree
             data/manifest/train.parquet         its lineage, from the file's metadata
-            params.yaml                         shard: how pictures were fitted
 Writes      data/bundle/model.onnx              `input` float32 [N, size, size, 3], RGB 0 to 255; `output` probabilities
             data/bundle/selected_tags.csv       tag_id, name, category, count: the form of the WD taggers
             data/bundle/thresholds.csv          name, threshold
@@ -26,10 +25,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import polars as pl
 
-from pipeline import atomic, lineage, parquet, progress
+from pipeline import atomic, lineage, parquet, policy, progress
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.export import card
-from pipeline.params import CategoryName, Export, Shard, load
+from pipeline.params import CategoryName, Export, Shard
 from pipeline.paths import Paths
 from pipeline.train import backend, published, shards
 
@@ -37,14 +36,13 @@ if TYPE_CHECKING:
     import keras
 
 
-def run(params: Export, paths: Paths) -> None:
-    """Converts, compares on test pictures, describes, publishes."""
+def run(params: Export, paths: Paths, *, shard: Shard) -> None:
+    """Converts, compares on test pictures, describes, publishes. `shard` says how pictures were fitted."""
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     train, test = shards.required(shards.read_splits(paths), "train", "test")
     shards.verify(test)
     model = published.read(paths, vocabulary.height)
     metrics, thresholds = (_read_json(paths.evaluation / name) for name in ("metrics.json", "thresholds.json"))
-    shard = load(paths.params).shard
     origin = _lineage(params, paths, shard, model)
     backend.start("tensorflow")
     from pipeline.export import conversion
@@ -63,6 +61,7 @@ def run(params: Export, paths: Paths) -> None:
     _write_json(folder / "lineage.json", origin)
     described = card.write(params.name, preprocessing, metrics, model.facts, origin)
     atomic.write_text(folder / "model_card.md", described)
+    policy.refuse_pictures(folder)
     atomic.publish(folder, paths.bundle)
 
 

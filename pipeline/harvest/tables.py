@@ -1,7 +1,7 @@
 """Reads the gzip CSV exports (contract sections 1.4 and 1.5) and writes the snapshot's tables, chunk by chunk.
 
-Columns are found by name; extra ones are ignored. A record that cannot be read is not lost silently: it is returned as a
-row of schemas.SNAPSHOT_REJECTED.
+Columns are found by name; extra ones are ignored. A record that cannot be read is not lost silently: it is returned
+as a row of schemas.SNAPSHOT_REJECTED.
 """
 
 from collections.abc import Iterator

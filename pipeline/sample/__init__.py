@@ -86,8 +86,8 @@ def _impossible(params: Sample, chosen: vocabularies.Choice) -> str:
     best = chosen.left_out.sort("train_posts", descending=True).head(1)
     most = f"the commonest, {best['name'][0]}, has {best['train_posts'][0]:,}" if best.height else "there is none"
     return (
-        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training split "
-        f"and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
+        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training "
+        f"split and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
         "Lower sample.min_positives or sample.min_eval_positives, or widen sample.categories or sample.ratings."
     )
 

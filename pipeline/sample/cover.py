@@ -1,8 +1,8 @@
 """Cover: few posts that give every tag its positives in every split.
 
-Tags are served from the rarest up, and each takes the posts that serve the most other open tags too. A plain greedy cover
-would fill the sample with posts of very many tags, which look unlike the board; a post's worth is therefore counted only
-up to the 75th percentile of tags per post.
+Tags are served from the rarest up, and each takes the posts that serve the most other open tags too. A plain greedy
+cover would fill the sample with posts of very many tags, which look unlike the board; a post's worth is therefore
+counted only up to the 75th percentile of tags per post.
 """
 
 import hashlib

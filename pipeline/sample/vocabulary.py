@@ -10,8 +10,8 @@ from pipeline.schemas import LeftOut
 
 FILE_DERIVED = frozenset({
     "hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail", "wide_image", "tall_image", "long_image",
-    "huge_filesize", "long_playtime", "short_playtime", "animated_gif", "animated_png", "animated_webp", "video", "flash",
-    "tagme",
+    "huge_filesize", "long_playtime", "short_playtime", "animated_gif", "animated_png", "animated_webp", "video",
+    "flash", "tagme",
 })  # fmt: skip
 """Tags the site derives from the file, which a picture fitted to one size no longer shows (contract section 6)."""
 

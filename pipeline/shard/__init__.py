@@ -1,12 +1,14 @@
 """Shard: the manifest's records as TFRecords, ready to be trained on.
 
-Reads       data/manifest/{train,validation,test,fresh}.parquet, data/images/pack-*.parquet, data/sample/vocabulary.parquet
+Reads       data/manifest/{train,validation,test,fresh}.parquet
+            data/images/pack-*.parquet
+            data/sample/vocabulary.parquet
 Writes      data/shards/<split>-NNNNN-of-NNNNN.tfrecord
             data/shards/index.parquet       schemas.SHARDS
             data/shards/rejected.parquet    schemas.REJECTED
-Guarantees  a record belongs to shard hash(md5) mod shards of its split, ordered by that hash: when one post changes, one
-            shard changes. Finished shards are kept between runs while their records and parameters stand and their bytes
-            are whole; the others are made anew. Same manifest, same bytes, on any number of workers.
+Guarantees  a record belongs to shard hash(md5) mod shards of its split, ordered by that hash: when one post changes,
+            one shard changes. Finished shards are kept between runs while their records and parameters stand and their
+            bytes are whole; the others are made anew. Same manifest, same bytes, on any number of workers.
 """
 
 import hashlib
@@ -38,12 +40,14 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     parquet.write(paths.shards / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id")
     records = sum(len(job.records) for job in jobs)
     progress.say(
-        f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, {len(kept):,} kept, {len(rejected):,} rejected"
+        f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, {len(kept):,} of them kept, "
+        f"{len(rejected):,} pictures rejected"
     )
     if len(rejected) > params.max_rejected * records:
         raise TooManyRejects(
-            f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit {params.max_rejected:.1%}), first post "
-            f"{rejected[0]['post_id']}: {rejected[0]['detail']}. See data/shards/rejected.parquet, or raise shard.max_rejected."
+            f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit {params.max_rejected:.1%}), first "
+            f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See data/shards/rejected.parquet, "
+            "or raise shard.max_rejected."
         )
 
 

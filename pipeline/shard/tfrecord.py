@@ -1,7 +1,7 @@
 """TFRecord files of tf.train.Examples, written without TensorFlow: its import costs each worker seconds and 700 MB.
 
-Framing: length (uint64), its masked CRC-32C, the record, its masked CRC-32C, all little-endian (tensorflow.org, "TFRecord and
-tf.train.Example"). The message types are those of tensorflow/core/example/{feature,example}.proto.
+Framing: length (uint64), its masked CRC-32C, the record, its masked CRC-32C, all little-endian (tensorflow.org,
+"TFRecord and tf.train.Example"). The message types are those of tensorflow/core/example/{feature,example}.proto.
 """
 
 import struct

@@ -44,7 +44,7 @@ class Answer:
     body: bytes
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a failure
+class Refused(Exception):
     """The site will not give this address to us: asking again is pointless."""
 
     def __init__(self, reason: Refusal, detail: str) -> None:
@@ -52,7 +52,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
         self.reason, self.detail = reason, detail
 
 
-class Unavailable(Exception):  # noqa: N818 - an answer, not a failure
+class Unavailable(Exception):
     """A temporary failure. `wait` is what the site asked for, in seconds."""
 
     def __init__(self, detail: str, *, wait: float | None = None, reason: Refusal = Refusal.UNAVAILABLE) -> None:
@@ -164,8 +164,8 @@ class Client:
             return await self.retried(ask)
         except Unavailable as error:
             raise SiteUnreachable(
-                f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is lost. "
-                "Check site.name, site.base_url and the network, then run the same command again."
+                f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is "
+                "lost. Check site.name, site.base_url and the network, then run the same command again."
             ) from error
         except Refused as error:
             raise BadExport(
@@ -187,8 +187,8 @@ async def _judge(response: aiohttp.ClientResponse) -> None:
         return
     if "cf-mitigated" in response.headers or (status in (403, 503) and await _asks_for_a_human(response)):
         raise ChallengePage(
-            f"challenge page from {response.url.host} ({status}): the site asks for a human. Everything fetched is kept. "
-            "Wait an hour, then run the same command again."
+            f"challenge page from {response.url.host} ({status}): the site asks for a human. Everything fetched is "
+            "kept. Wait an hour, then run the same command again."
         )
     if status in TEMPORARY:
         wait = _retry_after(response.headers.get("Retry-After"))

@@ -22,7 +22,7 @@ API_KEY = "E6TAG_API_KEY"
 
 @asynccontextmanager
 async def open_site(site: Site, *, retries: int = 5) -> AsyncIterator[Client]:
-    """Yields a client of the site. Raises PolicyViolation where the operator has not named a contact and read the terms."""
+    """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent."""
     policy.permit(site)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_address(site))
