@@ -4,8 +4,10 @@ Imports nothing heavy before it knows which stage runs.
 """
 
 import os
+import resource
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,14 +155,17 @@ def use(context: typer.Context, profile: str) -> None:
 def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], object]") -> None:
     """Runs one stage under its lock; an expected failure becomes one line and its exit status."""
     with _failures(debug=context.obj):
-        from pipeline import locks
+        from pipeline import locks, progress
         from pipeline.params import load
         from pipeline.paths import Paths
 
         paths = Paths()
         params = load(paths.params)
+        started = time.monotonic()
         with locks.held(paths, stage):
             work(params, paths)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
+        progress.say(f"{stage}: {time.monotonic() - started:,.1f} s, at most {peak:,.1f} GB of memory")
 
 
 @contextmanager
