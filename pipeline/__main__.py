@@ -164,8 +164,8 @@ def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], ob
         started = time.monotonic()
         with locks.held(paths, stage):
             work(params, paths)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # kB on Linux
-        progress.say(f"{stage}: {time.monotonic() - started:,.1f} s, at most {peak:,.1f} GB of memory")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+        progress.say(f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of memory, workers aside")
 
 
 @contextmanager
