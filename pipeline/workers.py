@@ -18,6 +18,7 @@ _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 AHEAD = 3  # jobs submitted per worker, so that none waits for the driver and few are lost with a pool
+DASK_TIMEOUT = 30  # seconds a scheduler has to answer
 TRIES = 3  # pools that may break before the job at hand is blamed
 
 
@@ -77,7 +78,7 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
     from distributed import Client
 
     try:
-        client = Client(cluster.scheduler, timeout=30)
+        client = Client(cluster.scheduler, timeout=DASK_TIMEOUT)
     except OSError as error:
         raise SiteUnreachable(
             f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one (dask scheduler, dask worker), "

@@ -14,12 +14,13 @@ import google_crc32c
 import polars as pl
 import pytest
 from conftest import Project
+from distributed import LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import packs, shard
-from pipeline.errors import CorruptFile
+from pipeline import packs, shard, workers
+from pipeline.errors import CorruptFile, SiteUnreachable
 from pipeline.params import Cluster, Shard
 from pipeline.shard import fit, tfrecord
 
@@ -189,3 +190,17 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
         row = table[int(post_id)]
         assert (md5, height, width, channels) == (row["md5"], "64", "64", "3")
         assert [int(one) for one in ids] == row["label_ids"]
+
+
+def test_a_dask_cluster_writes_the_same_bytes(ready: Project) -> None:
+    local = run(ready)
+    for path in [*ready.paths.shards.iterdir(), *ready.paths.work("shard").glob("*.json")]:
+        path.unlink()
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        assert run(ready, Cluster(scheduler=cluster.scheduler_address)) == local
+
+
+def test_a_scheduler_that_is_not_there_can_be_tried_later(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "DASK_TIMEOUT", 1)
+    with pytest.raises(SiteUnreachable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        run(ready, Cluster(scheduler="tcp://127.0.0.1:9"))
