@@ -6,6 +6,7 @@ Imports nothing heavy before it knows which stage runs.
 import os
 import resource
 import shutil
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -139,6 +140,7 @@ def refresh(context: typer.Context) -> None:
 def use(context: typer.Context, profile: str) -> None:
     """Make a profile (profiles/NAME.yaml) the parameters of this project: copies it to params.yaml, pins its site."""
     with _failures(debug=context.obj):
+        from pipeline import progress
         from pipeline.errors import BadParameter
         from pipeline.params import load
         from pipeline.paths import Paths
@@ -149,6 +151,7 @@ def use(context: typer.Context, profile: str) -> None:
             raise BadParameter(f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}.")
         load(source)
         shutil.copyfile(source, Paths().params)
+        progress.say(f"{Paths().params} is now {source}")
     refresh(context)
 
 
@@ -180,10 +183,19 @@ def _failures(*, debug: bool) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_status) from error
     except OSError as error:
-        # What no room of the house explained better: name the file, keep the traceback for --debug.
-        if debug or error.filename is None:
+        # What no room of the house explained better, such as a disk that fills up; --debug shows the traceback.
+        if debug or error.strerror is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}. What is finished is kept.", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"error: {what}. What is finished is kept: mend it, then run the same command again.", file=sys.stderr)
+        raise typer.Exit(1) from error
+    except sqlite3.OperationalError as error:
+        if debug:
+            raise
+        print(
+            f"error: data/ledger.sqlite: {error}. What is finished is kept: run the same command again.",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from error
 
 

@@ -58,8 +58,8 @@ def read_index(index: Any) -> dict[str, Export]:
     """Returns the exports of a parsed /db_exports.json; raises BadInput naming what is missing."""
     try:
         listed = {row["name"]: row for row in index}
-        return {
-            name: Export(row["file_name"], int(row["file_size"]), row["checksum"] or "", row["updated_at"])
+        exports = {
+            name: Export(row["file_name"], int(row["file_size"]), row["checksum"], row["updated_at"])
             for name in EXPORTS
             for row in [listed[name]]
         }
@@ -67,3 +67,10 @@ def read_index(index: Any) -> dict[str, Export]:
         raise BadInput(
             f"/db_exports.json does not list what the contract says: {error!r}. Is this the right site?"
         ) from error
+    unverifiable = [name for name, export in exports.items() if not export.checksum]
+    if unverifiable:
+        raise BadInput(
+            f"/db_exports.json gives no checksum for {', '.join(unverifiable)}: what cannot be verified is not pinned. "
+            "Run e6tag refresh later."
+        )
+    return exports

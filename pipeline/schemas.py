@@ -47,14 +47,14 @@ class LeftOut(StrEnum):
 class Dropped(StrEnum):
     """Why a post of the snapshot is not a candidate. The first that holds is given, in this order."""
 
-    DELETED = "deleted"
-    FORBIDDEN_YOUNG = "forbidden_young"
-    OPTED_OUT = "opted_out"
-    NOT_STILL = "not_still"
-    RATING = "rating"
-    BEFORE_SINCE = "before_since"
-    EXCLUDED_TAG = "excluded_tag"
-    TOO_FEW_TAGS = "too_few_tags"
+    DELETED = "deleted"  # deleted on the site (policy rule 1)
+    FORBIDDEN_YOUNG = "forbidden_young"  # rated q or e and tagged young, or a tag that implies it (rule 2)
+    OPTED_OUT = "opted_out"  # the artist opted out (rule 3)
+    NOT_STILL = "not_still"  # animation, video or flash (rule 5)
+    RATING = "rating"  # not one of sample.ratings
+    BEFORE_SINCE = "before_since"  # uploaded before harvest.since
+    EXCLUDED_TAG = "excluded_tag"  # has one of sample.exclude_tags, or a tag that implies it
+    TOO_FEW_TAGS = "too_few_tags"  # fewer than sample.min_tags
 
 
 def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field:
@@ -148,7 +148,7 @@ SAMPLED_POSTS = pa.schema([
     _field("split", pa.string(), "train, validation, test or fresh"),
     _field("label_ids", _IDS, "vocabulary ids after alias resolution and implication closure, ascending"),
     _field("given_ids", _IDS, "vocabulary ids as given: aliases resolved, nothing implied, ascending"),
-    _field("candidate_tags", pa.int32(), "tags of the wanted categories on the post, after closure"),
+    _field("candidate_tags", pa.int32(), "tags of all categories on the post, after closure"),
 ])  # fmt: skip
 """data/sample/posts.parquet, ordered by post_id."""
 

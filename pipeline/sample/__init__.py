@@ -19,7 +19,7 @@ from pipeline import atomic, parquet, policy, progress, schemas
 from pipeline.errors import ImpossibleSample
 from pipeline.params import Manifest, Sample
 from pipeline.paths import Paths
-from pipeline.sample import cover, labels, splits
+from pipeline.sample import candidates, cover, labels, splits
 from pipeline.sample import vocabulary as vocabularies
 
 
@@ -30,55 +30,22 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     }
     posts = snapshot["posts"]
     relations = labels.Relations.read(snapshot["tags"], snapshot["aliases"], snapshot["implications"])
-    tagged = relations.label(posts)
     young = policy.young_names(snapshot["implications"], snapshot["aliases"])
-    excluded = relations.resolve(params.exclude_tags)
-    reasons = _reasons(params, posts, tagged, young, since, excluded)
-    candidates = posts.filter(reasons["reason"].is_null())
-    assigned = (
-        splits.assign(posts, manifest).join(candidates.select("post_id"), on="post_id", how="semi").sort("post_id")
-    )
-    tagged = tagged.join(candidates.select("post_id"), on="post_id", how="semi")
+    open_to = candidates.choose(params, posts, relations, young, since)
+    assigned = splits.assign(posts, manifest).join(open_to.posts.select("post_id"), on="post_id", how="semi")
 
-    chosen = vocabularies.choose(params, relations, tagged, assigned, set(excluded) | young | policy.OPT_OUT)
+    refused = young | policy.OPT_OUT
+    chosen = vocabularies.choose(params, relations, open_to.tagged, assigned, refused)
     if chosen.vocabulary.height < 2:
         raise ImpossibleSample(_impossible(params, chosen))
-    records = labels.with_ids(assigned, tagged, chosen.vocabulary)
+    records = labels.with_ids(assigned, open_to.tagged, chosen.vocabulary)
     picked = cover.select(params, records, chosen.vocabulary.height)
-    _write(paths, picked, candidates, chosen, reasons)
+    _write(paths, picked, open_to, chosen)
     counts = picked["split"].value_counts().sort("split").rows()
     progress.say(
-        f"sample: {chosen.vocabulary.height:,} tags, {picked.height:,} of {candidates.height:,} candidate posts ("
+        f"sample: {chosen.vocabulary.height:,} tags, {picked.height:,} of {open_to.posts.height:,} candidate posts ("
         + ", ".join(f"{split} {count:,}" for split, count in counts)
-        + f"); {chosen.left_out.height:,} tags and {posts.height - candidates.height:,} posts left out, with reasons"
-    )
-
-
-def _reasons(
-    params: Sample, posts: pl.DataFrame, tagged: pl.DataFrame, young: frozenset[str], since: str, excluded: list[str]
-) -> pl.DataFrame:
-    """Returns post_id and the first reason (schemas.Dropped) for which a post is no candidate, or null."""
-    too_early = pl.col("created_at") < pl.lit(since).str.to_datetime(time_zone="UTC")
-    has_excluded = tagged.filter(pl.col("name").is_in(excluded)).select("post_id").unique()
-    closed = tagged.group_by("post_id").agg(tags=pl.len())
-    by_parameters = (
-        pl.when(~pl.col("rating").is_in(params.ratings))
-        .then(pl.lit(schemas.Dropped.RATING.value))
-        .when(too_early)
-        .then(pl.lit(schemas.Dropped.BEFORE_SINCE.value))
-        .when(pl.col("excluded").fill_null(value=False))
-        .then(pl.lit(schemas.Dropped.EXCLUDED_TAG.value))
-        .when(pl.col("closed_tags").fill_null(0) < params.min_tags)
-        .then(pl.lit(schemas.Dropped.TOO_FEW_TAGS.value))
-    )
-    return (
-        posts.join(has_excluded.with_columns(excluded=pl.lit(value=True)), on="post_id", how="left")
-        .join(closed.select("post_id", closed_tags="tags"), on="post_id", how="left")
-        .sort("post_id")
-        .select(
-            "post_id",
-            reason=pl.coalesce(policy.verdict(young), by_parameters),
-        )
+        + f"); {chosen.left_out.height:,} tags and {open_to.dropped.height:,} posts left out, with reasons"
     )
 
 
@@ -92,15 +59,13 @@ def _impossible(params: Sample, chosen: vocabularies.Choice) -> str:
     )
 
 
-def _write(
-    paths: Paths, picked: pl.DataFrame, candidates: pl.DataFrame, chosen: vocabularies.Choice, reasons: pl.DataFrame
-) -> None:
+def _write(paths: Paths, picked: pl.DataFrame, open_to: candidates.Candidates, chosen: vocabularies.Choice) -> None:
     draft = paths.work("sample") / "draft"
     shutil.rmtree(draft, ignore_errors=True)
-    posts = picked.join(candidates.drop("parent_id"), on="post_id", how="inner").sort("post_id")
+    posts = picked.join(open_to.posts.drop("parent_id"), on="post_id", how="inner").sort("post_id")
     vocabulary = vocabularies.with_positives(chosen.vocabulary, picked)
     parquet.write(draft / "posts.parquet", posts, schemas.SAMPLED_POSTS)
     parquet.write(draft / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
     parquet.write(draft / "left_out.parquet", chosen.left_out, schemas.LEFT_OUT)
-    parquet.write(draft / "dropped.parquet", reasons.filter(pl.col("reason").is_not_null()), schemas.DROPPED)
+    parquet.write(draft / "dropped.parquet", open_to.dropped, schemas.DROPPED)
     atomic.publish(draft, paths.sample)

@@ -25,11 +25,11 @@ class Choice:
 
 
 def choose(
-    params: Sample, relations: Relations, tagged: pl.DataFrame, assigned: pl.DataFrame, refused: set[str]
+    params: Sample, relations: Relations, tagged: pl.DataFrame, assigned: pl.DataFrame, refused: frozenset[str]
 ) -> Choice:
     """Returns the vocabulary by falling frequency among candidates, and every other wanted tag with its reason.
 
-    tagged: post_id, name of candidates; assigned: post_id, split; refused: names that policy or exclude_tags forbid.
+    tagged: post_id, name of candidates; assigned: post_id, split; refused: names that the policy forbids.
     """
     wanted = relations.tags.filter(pl.col("category").is_in(params.categories))
     counts = (
@@ -46,7 +46,7 @@ def choose(
         pl.col("snapshot_posts", "train_posts", "validation_posts", "test_posts").fill_null(0).cast(pl.Int64)
     )
     table = table.sort(["snapshot_posts", "name"], descending=[True, False]).with_columns(
-        reason=_reason(params, refused)
+        reason=_reason(params, set(relations.resolve(params.exclude_tags)), refused)
     )
     rank = pl.col("reason").is_null().cum_sum()
     too_many = pl.col("reason").is_null() & (rank > params.vocabulary_size)
@@ -75,10 +75,10 @@ def with_positives(vocabulary: pl.DataFrame, picked: pl.DataFrame) -> pl.DataFra
     return vocabulary.with_columns(pl.col("^.*_positives$").fill_null(0)).sort("label_id")
 
 
-def _reason(params: Sample, refused: set[str]) -> pl.Expr:
+def _reason(params: Sample, excluded: set[str], refused: frozenset[str]) -> pl.Expr:
     too_few_in_training = pl.col("train_posts") < params.min_positives
     too_few_to_judge = pl.min_horizontal("validation_posts", "test_posts") < params.min_eval_positives
-    by_parameter = pl.col("name").is_in(sorted(params.exclude_tags))
+    by_parameter = pl.col("name").is_in(sorted(excluded))
     return (
         pl.when(by_parameter)
         .then(pl.lit(LeftOut.EXCLUDED.value))

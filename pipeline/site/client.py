@@ -6,6 +6,7 @@ was retried, `ChallengePage` ends the run.
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Client:
     ) -> None:
         self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
         self._session, self._authorization = session, authorization
+        self._silent_until = 0.0  # monotonic seconds, before which the site asked not to be asked
         # A bucket of one: requests are spaced evenly, never bunched at the start of a period.
         self._limiter = AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else None
         self._first_wait = 1.0 if is_remote else 0.1  # seconds; nobody waits in line on our own machine
@@ -99,45 +101,58 @@ class Client:
             async with self.asking(url, query=query) as response:
                 if "json" not in response.content_type:
                     raise Refused(Refusal.NOT_A_PICTURE, f"{url} answered {response.content_type}, not JSON")
-                return await response.json()
+                try:
+                    return await response.json()
+                except ValueError as error:
+                    raise Unavailable(f"{url} answered broken JSON: {error}") from error
 
         return await self.patiently(ask, url)
 
-    async def file(self, path: str, *, max_bytes: int, on_failure: Callable[[str], None] | None = None) -> Answer:
-        """Returns a whole file of the static host; raises Refused, Unavailable (after all retries) or ChallengePage."""
-        url = self.address.static_url + path
-
-        async def ask() -> Answer:
-            async with self.asking(url) as response:
-                if (response.content_length or 0) > max_bytes:
-                    raise Refused(Refusal.TOO_LARGE, f"{response.content_length:,} bytes, limit {max_bytes:,}")
-                body = bytearray()
-                async for piece in response.content.iter_chunked(_PIECE):
-                    body += piece
-                    if len(body) > max_bytes:
-                        raise Refused(Refusal.TOO_LARGE, f"more than {max_bytes:,} bytes")
-                return Answer(response.content_type, bytes(body))
-
-        return await self.retried(ask, on_failure)
+    async def file(self, path: str, *, max_bytes: int) -> Answer:
+        """Asks once for a whole file of the static host; raises Refused, Unavailable or ChallengePage."""
+        async with self.asking(self.address.static_url + path) as response:
+            if (response.content_length or 0) > max_bytes:
+                raise Refused(Refusal.TOO_LARGE, f"{response.content_length:,} bytes, limit {max_bytes:,}")
+            body = bytearray()
+            async for piece in response.content.iter_chunked(_PIECE):
+                body += piece
+                if len(body) > max_bytes:
+                    raise Refused(Refusal.TOO_LARGE, f"more than {max_bytes:,} bytes")
+            return Answer(response.content_type, bytes(body))
 
     @asynccontextmanager
     async def asking(
         self, url: str, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here."""
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        await self._turn()
         headers = dict(headers or {})
         if self._authorization and url.startswith(self.address.base_url + "/"):
             headers["Authorization"] = self._authorization  # never to the static host
         try:
             async with self._session.get(url, params=query, headers=headers, allow_redirects=False) as response:
-                await _judge(response)
+                await self._judge(response)
                 yield response
         except aiohttp.ClientPayloadError as error:
             raise Unavailable(f"the body ended too soon: {error}", reason=Refusal.TRUNCATED) from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise Unavailable(f"{type(error).__name__} {error}".strip()) from error
+
+    async def _turn(self) -> None:
+        """Waits until this request may leave: the site's own wish first, then the limiter."""
+        if (wait := self._silent_until - time.monotonic()) > 0:
+            await asyncio.sleep(wait)
+        if self._limiter is not None:
+            await self._limiter.acquire()
+
+    async def _judge(self, response: aiohttp.ClientResponse) -> None:
+        """Raises what a status other than success means; a Retry-After holds back all requests, not only this one."""
+        try:
+            await _judge(response)
+        except Unavailable as error:
+            if error.wait is not None:
+                self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
+            raise
 
     async def retried(self, ask: Callable[[], Awaitable[_T]], on_failure: Callable[[str], None] | None = None) -> _T:
         """Asks until an answer comes or the retries are used up; then raises the last Unavailable."""
