@@ -140,18 +140,22 @@ def refresh(context: typer.Context) -> None:
 def use(context: typer.Context, profile: str) -> None:
     """Make a profile (profiles/NAME.yaml) the parameters of this project: copies it to params.yaml, pins its site."""
     with _failures(debug=context.obj):
-        from pipeline import progress
+        from pipeline import atomic, progress
         from pipeline.errors import BadParameter
         from pipeline.params import load
         from pipeline.paths import Paths
 
         source = Path("profiles") / f"{profile}.yaml"
-        if not source.exists():
+        if source not in set(Path("profiles").glob("*.yaml")):
             known = ", ".join(sorted(path.stem for path in Path("profiles").glob("*.yaml")))
             raise BadParameter(f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}.")
         load(source)
-        shutil.copyfile(source, Paths().params)
-        progress.say(f"{Paths().params} is now {source}")
+        params = Paths().params
+        if params.exists() and params.read_bytes() not in {path.read_bytes() for path in source.parent.glob("*.yaml")}:
+            shutil.copyfile(params, params.with_name("params.yaml.bak"))
+            progress.say("params.yaml was edited: kept as params.yaml.bak")
+        atomic.write_bytes(params, source.read_bytes())
+        progress.say(f"{params} is now {source}")
     refresh(context)
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from pipeline.errors import NoSpace
 
@@ -18,14 +19,16 @@ _DISK = {
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path`, on failure nothing is left.
+
+    shared: other processes may write the same path at this moment, as when a cluster runs a job twice.
 
     Raises NoSpace where the disk is full, over quota or read-only. The name is fixed, so a killed run leaves
     at most one temporary file per target, which the next run overwrites; the stage's lock keeps two writers apart.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}{f'.{uuid4().hex}' if shared else ''}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -50,11 +53,31 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+@contextmanager
+def writing_folder(target: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `target`, on the same file system; on success it becomes `target`."""
+    draft = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    yield draft
+    publish(draft, target)
+
+
 def publish(source: Path, target: Path) -> None:
-    """Makes the finished folder `source` become `target`, replacing what was there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
+    """Makes the finished folder `source` become `target`, beside which it lies; the old one goes last."""
+    old = target.with_name(f".{target.name}.old")
+    if old.exists():
+        shutil.rmtree(old)
+    if target.exists():
+        target.replace(old)
     source.replace(target)
+    if old.exists():
+        shutil.rmtree(old)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed writers left in a folder that is kept between runs. Only for who holds the stage's lock."""
+    for path in sorted(folder.glob(".*.tmp")):
+        path.unlink()
 
 
 def _explained(error: OSError, path: Path) -> OSError | NoSpace:

@@ -109,7 +109,7 @@ def verify(path: Path) -> str | None:
                 return f"md5 {picture.md5} is out of order"
             previous = picture.md5
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader raise, the answer is the same
-        return " ".join(str(error).split())[:200]
+        return " ".join(str(error.__cause__ or error).split())[:200]
     return None
 
 

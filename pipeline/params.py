@@ -78,7 +78,7 @@ class Download(Section):
 
     variant: Literal["original", "sample", "preview"] = "sample"
     max_bytes: Annotated[int, Field(ge=1024)] = 52_428_800
-    max_pixels: Annotated[int, Field(ge=1)] = 100_000_000
+    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = 100_000_000  # at most what Pillow opens
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     pack_pictures: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     max_rejected: Share = 0.02
@@ -207,6 +207,8 @@ def load(path: Path) -> Params:
     """Reads params.yaml; raises BadParameter naming the first wrong key, what it holds and what is allowed."""
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise BadParameter(f"{path} is not UTF-8 text: {error}. Compare it with profiles/sandbox.yaml.") from error
     except FileNotFoundError as error:
         raise BadParameter(
             f"{path} is not there. Run from the folder that holds dvc.yaml, or copy a file of profiles/ to it."

@@ -62,6 +62,7 @@ def read_index(index: Any) -> dict[str, Export]:
             name: Export(row["file_name"], int(row["file_size"]), row["checksum"], row["updated_at"])
             for name in EXPORTS
             for row in [listed[name]]
+            if row["url"]
         }
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(

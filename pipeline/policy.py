@@ -15,6 +15,7 @@ a site is opened); 8 is applied by `export` (`refuse_pictures`). The gates check
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -68,35 +69,46 @@ that is not on this machine."""
 _PICTURE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
 
 
-def young_names(implications: pl.DataFrame, aliases: pl.DataFrame) -> frozenset[str]:
-    """Returns every tag name that rule 2 holds for: YOUNG, all that imply or alias to one of them, to any depth.
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The tag names that the rules speak of, in one snapshot: those listed above and all that lead to them."""
+
+    young: frozenset[str]
+    opt_out: frozenset[str]
+
+    @classmethod
+    def read(cls, implications: pl.DataFrame, aliases: pl.DataFrame) -> "Names":
+        """Follows the snapshot's relations (schemas.RELATIONS): tags saved long ago lag behind newer ones."""
+        return cls(leading_to(YOUNG, implications, aliases), leading_to(OPT_OUT, implications, aliases))
+
+
+def leading_to(names: frozenset[str], implications: pl.DataFrame, aliases: pl.DataFrame) -> frozenset[str]:
+    """Returns the names and all that imply or alias to one of them, to any depth.
 
     implications, aliases: schemas.RELATIONS. Only relations in force count: a pending one is any user's wish.
     """
     relations = pl.concat([implications, aliases]).filter(pl.col("status").is_in(sorted(EFFECTIVE)))
     by_consequent = relations.group_by("consequent").agg("antecedent")
     leads_to = dict(zip(by_consequent["consequent"], by_consequent["antecedent"].to_list(), strict=True))
-    found, frontier = set(YOUNG), set(YOUNG)
+    found, frontier = set(names), set(names)
     while frontier:
         frontier = {name for reached in frontier for name in leads_to.get(reached, [])} - found
         found |= frontier
     return frozenset(found)
 
 
-def verdict(young: frozenset[str]) -> pl.Expr:
+def verdict(names: Names) -> pl.Expr:
     """Returns an expression over schemas.POSTS: the reason (Dropped) for which a post must not be selected, or null."""
 
-    def any_of(names: Iterable[str]) -> pl.Expr:
-        return pl.col("tags").list.set_intersection(pl.lit(sorted(names), dtype=pl.List(pl.String))).list.len() > 0
+    def any_of(wanted: Iterable[str], column: str = "tags") -> pl.Expr:
+        return pl.col(column).list.set_intersection(pl.lit(sorted(wanted), dtype=pl.List(pl.String))).list.len() > 0
 
-    opted_out = any_of(OPT_OUT) | (
-        pl.col("locked_tags").list.set_intersection(pl.lit(sorted(OPT_OUT), dtype=pl.List(pl.String))).list.len() > 0
-    )
+    opted_out = any_of(names.opt_out) | any_of(names.opt_out, "locked_tags")
     moving = ~pl.col("ext").is_in(sorted(STILL_FORMATS)) | pl.col("duration").is_not_null() | any_of(ANIMATED_TAGS)
     return (
         pl.when(pl.col("is_deleted"))
         .then(pl.lit(Dropped.DELETED.value))
-        .when(pl.col("rating").is_in(sorted(SENSITIVE_RATINGS)) & any_of(young))
+        .when(pl.col("rating").is_in(sorted(SENSITIVE_RATINGS)) & any_of(names.young))
         .then(pl.lit(Dropped.FORBIDDEN_YOUNG.value))
         .when(opted_out)
         .then(pl.lit(Dropped.OPTED_OUT.value))

@@ -26,8 +26,10 @@ class Meter:
 
     def line(self) -> str:
         """Returns the state as one line: done, total, rate, time left."""
-        seconds = max(time.monotonic() - self._started, 1e-6)
+        seconds = max(time.monotonic() - self._started, 1e-3)
         rate = self.done / seconds
+        if self.unit == "bytes":
+            return f"{self.label}: {self.done / 1e6:,.1f} MB{self._of_megabytes()}, {rate / 1e6:,.1f} MB/s"
         of = f" of {self.total:,}" if self.total is not None else ""
         left = (
             f", {(self.total - self.done) / rate:,.0f} s left"
@@ -36,6 +38,9 @@ class Meter:
         )
         note = f", {self.note}" if self.note else ""
         return f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s{left}{note}"
+
+    def _of_megabytes(self) -> str:
+        return f" of {self.total / 1e6:,.1f} MB" if self.total is not None else ""
 
     def _show(self) -> None:
         """Shows the state, where it is time to."""

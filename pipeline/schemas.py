@@ -76,7 +76,7 @@ POSTS = pa.schema([
     _field("height", pa.int32(), "pixels of the original"),
     _field("file_size", pa.int64(), "bytes of the original"),
     _field("duration", pa.float64(), "seconds, of animated entries", nullable=True),
-    _field("bg_color", pa.string(), "6 hex digits: what the site flattens transparency on", nullable=True),
+    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("parent_id", pa.int64(), "parent post, which may be deleted or gone", nullable=True),
     _field("is_deleted", pa.bool_(), "deleted on the site: never fetched"),
     _field("is_pending", pa.bool_(), "not yet approved"),
@@ -142,7 +142,7 @@ SAMPLED_POSTS = pa.schema([
     _field("width", pa.int32(), "pixels of the original"),
     _field("height", pa.int32(), "pixels of the original"),
     _field("file_size", pa.int64(), "bytes of the original"),
-    _field("bg_color", pa.string(), "6 hex digits: what the site flattens transparency on", nullable=True),
+    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("created_at", _UTC, "upload time"),
     _field("group_id", pa.int64(), "smallest post id of its family of parents and children; never spans splits"),
     _field("split", pa.string(), "train, validation, test or fresh"),
@@ -193,7 +193,7 @@ MANIFEST = pa.schema([
     _field("width", pa.int32(), "pixels of the stored picture"),
     _field("height", pa.int32(), "pixels of the stored picture"),
     _field("bytes", pa.int64(), "size of the stored picture"),
-    _field("bg_color", pa.string(), "6 hex digits: what transparency is flattened on", nullable=True),
+    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("phash", pa.uint64(), "perceptual hash: DCT of the 32 x 32 grey picture, 64 bits"),
 ])  # fmt: skip
 """data/manifest/{train,validation,test,fresh}.parquet, ordered by post_id."""

@@ -35,7 +35,7 @@ def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_
                 for done, result in _drive(executor, workers, function, todo):
                     todo.remove(done)
                     yield result
-        except BrokenProcessPool as error:
+        except _broken(cluster) as error:
             if attempt == TRIES:
                 raise TryAgainLater(
                     f"worker processes were killed {TRIES} times, the last time with {len(todo):,} jobs left, first "
@@ -62,6 +62,15 @@ def _drive(
         finished, _ = wait(pending, return_when=FIRST_COMPLETED)
         for future in finished:
             yield pending.pop(future), future.result()
+
+
+def _broken(cluster: Cluster) -> tuple[type[Exception], ...]:
+    """Returns what is raised where a worker was killed at its work."""
+    if cluster.scheduler is None:
+        return (BrokenProcessPool,)
+    from distributed import KilledWorker
+
+    return (BrokenProcessPool, KilledWorker)
 
 
 @contextmanager

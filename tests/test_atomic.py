@@ -38,6 +38,30 @@ def test_published_folder_replaces_the_old_one(tmp_path: Path) -> None:
         atomic.write_text(tmp_path / name / name, name)
     atomic.publish(tmp_path / "new", tmp_path / "old")
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_folder_is_published_whole_and_beside_its_target(tmp_path: Path) -> None:
+    target = tmp_path / "data" / "snapshot"
+    for content in ("first", "second"):
+        with atomic.writing_folder(target) as draft:
+            assert draft.parent == target.parent  # the same file system, whatever data/ is mounted on
+            atomic.write_text(draft / "posts", content)
+    assert (target / "posts").read_text() == "second"
+    assert [path.name for path in target.parent.iterdir()] == ["snapshot"]
+
+
+def test_folder_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "snapshot" / "posts", "old")
+
+    def fail() -> None:
+        with atomic.writing_folder(tmp_path / "snapshot") as draft:
+            atomic.write_text(draft / "posts", "half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (tmp_path / "snapshot" / "posts").read_text() == "old"
 
 
 def test_damaged_table_is_named_with_the_way_out(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from aiohttp import web
 from conftest import Project, make_project, prepare, served
 
 from pipeline import download, packs, sample
-from pipeline.errors import Busy, PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.errors import Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Params
 from sandbox import faults
 from sandbox.board import SandboxBoard
@@ -161,7 +162,7 @@ def test_site_that_goes_down_can_be_tried_later_and_nothing_is_lost(
 ) -> None:
     run(sampled)
     with served(board, fault=faults.Down("/data/0")) as site:
-        half = prepare(make_project(tmp_path / "half", site, download={"retries": 0, "max_rejected": 0.0}))
+        half = prepare(make_project(tmp_path / "half", site, download={"retries": 0}))
         with pytest.raises(SiteUnreachable) as raised:
             run(half)
         assert raised.value.exit_status == 75
@@ -171,7 +172,10 @@ def test_site_that_goes_down_can_be_tried_later_and_nothing_is_lost(
         download.run(params.download, half.paths, site=params.site)
         assert outcomes(half)["outcome"].to_list() == outcomes(sampled)["outcome"].to_list()
         assert all(count == 1 for count in pictures_asked(site).values())
-        assert all(path.startswith("/data/0") or "/sample/0" in path for path in pictures_asked(site))
+        delivered = [one.path for one in site.requests if one.host == "static" and one.status == 200]
+        assert all(
+            path.startswith("/data/0") for path in delivered
+        )  # what came before the fault is not asked for again
 
 
 SAME = {"pack_pictures": 40, "retries": 2}
@@ -231,3 +235,73 @@ def test_second_run_beside_the_first_says_who_holds_the_lock(sampled: Project) -
         locks.held(sampled.paths, "download"),
     ):
         pass
+
+
+class Switch:
+    """Answers every request for a picture with one status, while it is on."""
+
+    def __init__(self, status: int, content_type: str) -> None:
+        self.on, self.status, self.content_type = True, status, content_type
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        """Returns the answer, or null where the honest one is due."""
+        if not self.on or request.path.endswith((".json", ".gz")):
+            return None
+        return web.Response(status=self.status, text="no", content_type=self.content_type)
+
+
+@pytest.mark.parametrize(
+    ("status", "content_type", "error"),
+    [
+        pytest.param(403, "application/json", SiteUnreachable, id="shut out"),
+        pytest.param(403, "text/html", ChallengePage, id="a page of the edge"),
+        pytest.param(404, "application/json", SiteUnreachable, id="files in another place"),
+    ],
+)
+def test_site_that_gives_no_picture_ends_the_run_and_is_asked_again_later(
+    tmp_path: Path, board: SandboxBoard, finished: Project, status: int, content_type: str, error: type[Exception]
+) -> None:
+    switch = Switch(status, content_type)
+    with served(board, fault=switch) as site:
+        project = prepare(make_project(tmp_path / "shut", site))
+        with pytest.raises(error) as raised:
+            run(project)
+        assert raised.value.exit_status == 75  # type: ignore[attr-defined]
+        assert sum(pictures_asked(site).values()) < 100
+        switch.on = False
+        run(project)
+        assert hashes(project) == hashes(finished)
+
+
+def test_picture_that_always_fails_is_asked_for_once_per_try(
+    tmp_path: Path, board: SandboxBoard, sampled: Project
+) -> None:
+    bad = a_few(sampled)
+    with served(board, fault=faults.Html(bad)) as site:
+        spoilt = prepare(make_project(tmp_path / "spoilt", site, download={"max_rejected": 0.5, "retries": 2}))
+        run(spoilt)
+        asked = pictures_asked(site)
+        assert [count for path, count in asked.items() if Path(path).stem in bad] == [3, 3, 3]
+
+
+def test_lowered_limit_holds_for_pictures_that_are_here(ready: Project) -> None:
+    params = ready.params.download.model_copy(update={"max_bytes": 30_000, "max_rejected": 1.0})
+    download.run(params, ready.paths, site=ready.params.site)
+    kept = [picture for path in packs.files(ready.paths.images) for picture in packs.pictures(path)]
+    assert kept
+    assert all(len(picture.bytes) <= 30_000 for picture in kept)
+    assert (outcomes(ready)["outcome"] == "too_large").sum() > 0
+
+
+def test_halves_of_files_left_by_a_kill_are_swept(ready: Project) -> None:
+    half = ready.paths.images / ".pack-0000000000000000.parquet.tmp"
+    half.write_bytes(b"half a pack with a picture in it")
+    run(ready)
+    assert not half.exists()
+
+
+def test_damaged_ledger_is_set_aside_and_said(sampled: Project, capfd: pytest.CaptureFixture[str]) -> None:
+    sampled.paths.ledger.write_bytes(b"not a database" * 100)
+    run(sampled)
+    assert "ledger.sqlite is damaged" in capfd.readouterr().err
+    assert outcomes(sampled).height > 50

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import polars as pl
@@ -9,11 +13,13 @@ import pytest
 from conftest import Project
 
 from pipeline import harvest, pin
-from pipeline.errors import BadExport, ExportChanged, SiteUnreachable
+from pipeline.errors import BadExport, BadInput, ExportChanged, SiteUnreachable
 from pipeline.harvest import tables
 from pipeline.params import Site as SiteParams
 from sandbox import faults
 from sandbox.board import SandboxBoard
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(project: Project) -> None:
@@ -51,6 +57,53 @@ def test_half_an_export_of_another_day_is_never_spliced(project: Project) -> Non
     partial.with_suffix(".validator.json").write_text(json.dumps({"validator": '"of-another-day"'}))
     run(project)  # a validator that is not the site's: it must start over, not splice
     assert whole.read_bytes() == content
+
+
+@pytest.mark.parametrize("kept", [1, 1000, -1, None], ids=["one byte", "a thousand", "all but one", "all"])
+def test_harvest_killed_while_fetching_goes_on_where_it_was(project: Project, kept: int | None) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    checksum = pin.load(project.paths.pin).exports["posts"].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    content = whole.read_bytes()
+    whole.unlink()
+    part = whole.with_suffix(".part")
+    part.write_bytes(content[:kept])
+    part.with_suffix(".validator.json").write_text(json.dumps({"validator": etag(project)}))
+    asked = len(project.site.requests)
+    run(project)
+    assert {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()} == before
+    fetched = [one for one in project.site.requests[asked:] if one.path.endswith("posts.csv.gz")]
+    assert sum(one.bytes_sent for one in fetched) == len(content) - len(content[:kept])
+
+
+def etag(project: Project) -> str:
+    url = f"{project.site.static_url}/data/db_export/posts.csv.gz"
+    request = urllib.request.Request(url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"})  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        return str(answer.headers["ETag"])
+
+
+def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
+    checksum = pin.load(project.paths.pin).exports["posts"].checksum
+    part = project.paths.work("harvest") / "exports" / f"{checksum}.csv.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    result = subprocess.run(
+        [sys.executable, "-m", "pipeline", "harvest"],
+        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: No space left on device. What is finished is kept")
+    assert "Traceback" not in result.stderr
+
+
+def test_index_without_a_checksum_is_not_pinned() -> None:
+    row = {"file_name": "x.csv.gz", "file_size": 1, "updated_at": "2026", "url": "http://127.0.0.1/x"}
+    index = [{**row, "name": name, "checksum": None if name == "tags" else "0" * 64} for name in pin.EXPORTS]
+    with pytest.raises(BadInput, match="gives no checksum for tags"):
+        pin.read_index(index)
 
 
 def test_column_that_is_missing_is_named(misbehaving, board: SandboxBoard) -> None:  # type: ignore[no-untyped-def]

@@ -29,8 +29,8 @@ def post(**changes: object) -> pl.DataFrame:
     return pl.DataFrame([row], schema=schema)
 
 
-def judge(young: frozenset[str] = policy.YOUNG, **changes: object) -> str | None:
-    return post(**changes).select(policy.verdict(young)).item()
+def judge(names: policy.Names | None = None, **changes: object) -> str | None:
+    return post(**changes).select(policy.verdict(names or policy.Names.read(NONE, NONE))).item()
 
 
 @pytest.mark.parametrize(
@@ -58,25 +58,30 @@ def test_young_post_reached_through_two_implications_is_refused() -> None:
     implications = pl.DataFrame(
         [("kitten_fox", "fox_cub", "active"), ("fox_cub", "young", "active")], schema=RELATIONS, orient="row"
     )
-    young = policy.young_names(implications, NONE)
-    assert judge(young, rating="e", tags=["kitten_fox"]) == "forbidden_young"
+    assert judge(policy.Names.read(implications, NONE), rating="e", tags=["kitten_fox"]) == "forbidden_young"
 
 
 def test_young_post_reached_through_an_alias_is_refused() -> None:
     aliases = pl.DataFrame([("jungtier", "young", "queued")], schema=RELATIONS, orient="row")
-    young = policy.young_names(NONE, aliases)
-    assert judge(young, rating="q", tags=["jungtier"]) == "forbidden_young"
+    assert judge(policy.Names.read(NONE, aliases), rating="q", tags=["jungtier"]) == "forbidden_young"
+
+
+def test_opt_out_reached_through_an_implication_is_refused() -> None:
+    implications = pl.DataFrame([("dnp_artist", "avoid_posting", "active")], schema=RELATIONS, orient="row")
+    names = policy.Names.read(implications, NONE)
+    assert judge(names, tags=["dnp_artist"]) == "opted_out"
+    assert judge(names, locked_tags=["dnp_artist"]) == "opted_out"
 
 
 @pytest.mark.parametrize("status", ["deleted", "retired", "pending", "error: it failed"])
 def test_a_relation_that_is_not_in_force_says_nothing(status: str) -> None:
     implications = pl.DataFrame([("small", "young", status)], schema=RELATIONS, orient="row")
-    assert "small" not in policy.young_names(implications, NONE)
+    assert "small" not in policy.Names.read(implications, NONE).young
 
 
 def test_a_cycle_in_the_relations_ends() -> None:
     rows = [("a", "b", "active"), ("b", "a", "active"), ("b", "young", "active")]
-    assert {"a", "b", "young"} <= policy.young_names(pl.DataFrame(rows, schema=RELATIONS, orient="row"), NONE)
+    assert {"a", "b", "young"} <= policy.Names.read(pl.DataFrame(rows, schema=RELATIONS, orient="row"), NONE).young
 
 
 REMOTE = {"name": "custom", "base_url": "https://board.example", "static_url": "https://files.board.example"}

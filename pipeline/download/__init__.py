@@ -17,10 +17,10 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline import packs, parquet, policy, progress, schemas
-from pipeline.download import plan
-from pipeline.download.fetch import Fetcher, waiting
-from pipeline.download.ledger import Ledger
+from pipeline import packs, parquet, pin, policy, progress, schemas
+from pipeline.download import keeping, plan
+from pipeline.download.fetch import Fetcher
+from pipeline.download.ledger import FINAL, Ledger
 from pipeline.download.variants import Wanted, wanted
 from pipeline.errors import PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Download, Site
@@ -37,12 +37,12 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         wanted(md5, ext, width, height, size, params.variant)
         for md5, ext, width, height, size in posts.select("md5", "ext", "width", "height", "file_size")
         .unique("md5")
+        .sort("md5")
         .iter_rows()
     ]
     if not dry_run:
-        _drop_damaged(paths)
-        _drop_forbidden(paths, permitted)
-    with Ledger.opened(paths.ledger) as ledger:
+        keeping.tidy(params, paths, permitted)
+    with Ledger.opened(paths.ledger, _place(site)) as ledger:
         planned = _plan(params, paths, wishes, ledger, keep=not dry_run)
         _print_plan(planned, len(wishes), site)
         if dry_run:
@@ -52,15 +52,20 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         outcomes = _outcomes(paths, wishes, ledger)
         parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
     _plan_path(paths).unlink(missing_ok=True)
-    shutil.rmtree(waiting(paths), ignore_errors=True)
+    shutil.rmtree(keeping.waiting(paths), ignore_errors=True)
     _judge(params, outcomes)
 
 
 def _permitted(paths: Paths) -> set[str]:
     """Returns the md5s of all posts of the snapshot that the policy permits, applied anew to the snapshot itself."""
     snapshot = {name: parquet.read(paths.snapshot / f"{name}.parquet") for name in ("posts", "aliases", "implications")}
-    young = policy.young_names(snapshot["implications"], snapshot["aliases"])
-    return set(snapshot["posts"].filter(policy.verdict(young).is_null())["md5"])
+    names = policy.Names.read(snapshot["implications"], snapshot["aliases"])
+    return set(snapshot["posts"].filter(policy.verdict(names).is_null())["md5"])
+
+
+def _place(site: Site) -> str:
+    """Returns what a refusal holds for: another site, or another place for its files, may answer otherwise."""
+    return f"{pin.site_key(site)} {site.static_url or ''}".strip()
 
 
 def _refuse_forbidden(posts: pl.DataFrame, permitted: set[str]) -> None:
@@ -72,42 +77,17 @@ def _refuse_forbidden(posts: pl.DataFrame, permitted: set[str]) -> None:
         )
 
 
-def _drop_damaged(paths: Paths) -> None:
-    for path in packs.files(paths.images):
-        if problem := packs.verify(path):
-            progress.say(f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again")
-            path.unlink()
-
-
-def _drop_forbidden(paths: Paths, permitted: set[str]) -> None:
-    """Rewrites the packs that hold pictures of posts that were deleted, replaced, opted out or became forbidden."""
-    index = packs.index(paths.images)
-    gone = index.filter(~pl.col("md5").is_in(permitted))
-    for name in gone["pack"].unique().sort():
-        path = paths.images / name
-        kept = (picture for picture in packs.pictures(path) if picture.md5 in permitted)
-        if index.filter(pl.col("pack") == name).height == gone.filter(pl.col("pack") == name).height:
-            path.unlink()
-        else:
-            packs.write(path, kept)
-    for place in sorted(waiting(paths).glob("*.*")):
-        if place.name.split(".")[0].strip(".") not in permitted:
-            place.unlink()
-    if gone.height:
-        progress.say(f"download: {gone.height:,} pictures may no longer be kept and left the packs")
-
-
 def _plan(
     params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger, *, keep: bool
 ) -> list[plan.PlannedPack]:
     """Returns the packs still to be made: those of the unfinished run, or of a new one."""
-    fingerprint = plan.fingerprint(wishes, params.pack_pictures)
+    fingerprint = plan.fingerprint(wishes, params)
     planned = plan.resume(_plan_path(paths), fingerprint, wishes)
     if planned is None:
         if keep:
             ledger.reopen()
         have = set(packs.index(paths.images).select("md5", "variant").iter_rows())
-        no = {key for key, (refusal, _) in ledger.refusals().items() if refusal in {"not_found", "forbidden"}}
+        no = {key for key, (refusal, _) in ledger.refusals().items() if refusal in FINAL}
         missing = [one for one in wishes if (one.md5, one.variant) not in have | no]
         planned = plan.make(missing, params.pack_pictures)
         if keep:
@@ -157,8 +137,9 @@ def _judge(params: Download, outcomes: list[dict[str, str | None]]) -> None:
     share = f"{len(refused):,} of {len(outcomes):,} pictures are not here (limit {params.max_rejected:.1%})"
     first = f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
     temporary = sum(row["outcome"] == Refusal.UNAVAILABLE for row in refused)
-    if temporary > len(refused) / 2:
+    if len(refused) - temporary <= limit:
         raise SiteUnreachable(
-            f"{share}, most after temporary errors, {first}. What is here is kept: run the same command later."
+            f"{share}, {temporary:,} of them after temporary errors only, {first}. What is here is kept: "
+            "run the same command later."
         )
     raise TooManyRejects(f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected.")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline import atomic, packs, progress
 from pipeline.download import inspect
+from pipeline.download.keeping import waiting
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
 from pipeline.download.variants import Wanted
@@ -16,7 +17,11 @@ from pipeline.schemas import Refusal
 from pipeline.site.client import Client, Refused, Unavailable, gather
 from pipeline.site.opening import open_site
 
-GIVE_UP = 25  # pictures in a row that only temporary errors came for: the site is down, not the pictures
+GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
+
+SITE_WIDE = frozenset({Refusal.UNAVAILABLE, Refusal.FORBIDDEN, Refusal.NOT_A_PICTURE, Refusal.REDIRECTED})
+"""Refusals that a site which is down, or has shut this client out, gives for every picture. So is NOT_FOUND, where
+files are looked for in the wrong place, but only as long as not one was ever found there."""
 
 
 class Fetcher:
@@ -26,7 +31,8 @@ class Fetcher:
         self._params, self._images, self._ledger = params, paths.images, ledger
         self._waiting = waiting(paths)
         self._refused = set(ledger.refusals())
-        self._unavailable_in_a_row = 0
+        self._failing: list[tuple[str, str]] = []  # md5 and variant of the pictures that failed since one came
+        self._any_found = bool(packs.files(paths.images))
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
         """Fetches and seals all packs, in order; raises what ends the run, with everything that arrived kept."""
@@ -62,25 +68,25 @@ class Fetcher:
 
         try:
             picture = await client.retried(ask, failed)
-        except Refused as refused:
-            self._settle(one, refused.reason, refused.detail)
-        except Unavailable as error:
-            self._settle(one, error.reason, error.detail)
-            self._count_unavailable(error, client)
+        except (Refused, Unavailable) as answer:
+            self._settle(one, answer.reason, answer.detail)
+            self._judge_site(client, one, answer)
         else:
             await asyncio.to_thread(atomic.write_bytes, self._place(one), picture.bytes)
             self._ledger.note(one.md5, one.variant, "kept")
-            self._unavailable_in_a_row = 0
+            self._failing, self._any_found = [], True
 
-    def _count_unavailable(self, error: Unavailable, client: Client) -> None:
-        if error.reason != Refusal.UNAVAILABLE:
+    def _judge_site(self, client: Client, one: Wanted, answer: Refused | Unavailable) -> None:
+        """Ends the run when too many pictures in a row fail in a way that tells of the site."""
+        if answer.reason not in SITE_WIDE and (answer.reason != Refusal.NOT_FOUND or self._any_found):
             return
-        self._unavailable_in_a_row += 1
-        if self._unavailable_in_a_row >= GIVE_UP:
-            self._ledger.reopen()  # they were not looked at: the next run must ask again
+        self._failing.append((one.md5, one.variant))
+        if len(self._failing) >= GIVE_UP:
+            self._ledger.forget(self._failing)
             raise SiteUnreachable(
-                f"{client.address.static_url} gave only temporary errors for {GIVE_UP} pictures in a row, last: "
-                f"{error.detail}. Every picture that arrived is kept. Run the same command again later."
+                f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
+                f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
+                "site.static_url and site.contact, or run the same command again later."
             )
 
     def _settle(self, one: Wanted, reason: Refusal, detail: str) -> None:
@@ -101,8 +107,3 @@ class Fetcher:
             packs.write(self._images / pack.name, pictures)
         for one in here:
             self._place(one).unlink()
-
-
-def waiting(paths: Paths) -> Path:
-    """Returns the folder where pictures wait, as <md5>.<variant>, until their pack is complete."""
-    return paths.work("download") / "pictures"

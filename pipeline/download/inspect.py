@@ -8,14 +8,12 @@ from PIL import Image
 
 from pipeline.download.variants import Wanted
 from pipeline.packs import Picture
+from pipeline.pictures import BROKEN
 from pipeline.schemas import Refusal
 from pipeline.site.client import Answer, Refused, Unavailable
 
 FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 """What Pillow calls the formats that rule 5 allows, and what a pack calls them."""
-
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, MemoryError)
-"""What Pillow raises on damaged bytes."""
 
 SIZE_TOLERANCE = 1  # pixels; the site rounds the sizes of samples
 

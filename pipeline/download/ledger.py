@@ -6,55 +6,80 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline import progress
 from pipeline.schemas import Refusal
 
 FINAL = frozenset({Refusal.NOT_FOUND, Refusal.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""
 
 _TABLES = """
-create table if not exists attempts (time real, md5 text, variant text, outcome text, detail text);
-create table if not exists settled (md5 text, variant text, outcome text, detail text, primary key (md5, variant));
+create table if not exists attempts (time real, site text, md5 text, variant text, outcome text, detail text);
+create table if not exists settled (
+    site text, md5 text, variant text, outcome text, detail text, primary key (site, md5, variant)
+);
 """
 
 
 class Ledger:
-    """The ledger of one project. Each note is on disk when the call returns, unless the whole machine fails."""
+    """The ledger of one project, about one site. A note is on disk when the call returns, unless the machine fails."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, site: str) -> None:
+        self._connection, self._site = connection, site
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path) -> Iterator["Ledger"]:
-        """Yields the ledger at `path`, made where it is not there."""
+    def opened(cls, path: Path, site: str) -> Iterator["Ledger"]:
+        """Yields the ledger at `path`, made where it is not there. A damaged one is set aside, and that is said."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, isolation_level=None)
         try:
-            connection.execute("pragma journal_mode=wal")
-            connection.execute("pragma synchronous=normal")
-            connection.executescript(_TABLES)
-            yield cls(connection)
+            connection = _connected(path)
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise  # a full disk or a lock, not damage
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            progress.say(f"download: {path} is damaged ({error}): kept as {aside.name}; some questions are asked again")
+            connection = _connected(path)
+        try:
+            yield cls(connection, site)
         finally:
             connection.close()
 
     def note(self, md5: str, variant: str, outcome: str, detail: str | None = None) -> None:
         """Records one attempt."""
-        row = (time.time(), md5, variant, outcome, detail)
-        self._connection.execute("insert into attempts values (?, ?, ?, ?, ?)", row)
+        row = (time.time(), self._site, md5, variant, outcome, detail)
+        self._connection.execute("insert into attempts values (?, ?, ?, ?, ?, ?)", row)
 
     def settle(self, md5: str, variant: str, refusal: Refusal, detail: str) -> None:
         """Records that a picture will not be asked for again in this run."""
-        row = (md5, variant, refusal.value, detail)
-        self._connection.execute("insert or replace into settled values (?, ?, ?, ?)", row)
+        row = (self._site, md5, variant, refusal.value, detail)
+        self._connection.execute("insert or replace into settled values (?, ?, ?, ?, ?)", row)
         self.note(md5, variant, refusal.value, detail)
+
+    def forget(self, keys: list[tuple[str, str]]) -> None:
+        """Takes refusals back, by md5 and variant: it was the site that failed, not these pictures."""
+        rows = [(self._site, md5, variant) for md5, variant in keys]
+        self._connection.executemany("delete from settled where site = ? and md5 = ? and variant = ?", rows)
 
     def refusals(self) -> dict[tuple[str, str], tuple[Refusal, str]]:
         """Returns refusal and detail by md5 and variant."""
-        rows = self._connection.execute("select md5, variant, outcome, detail from settled order by md5, variant")
+        rows = self._connection.execute(
+            "select md5, variant, outcome, detail from settled where site = ? order by md5, variant", (self._site,)
+        )
         return {(md5, variant): (Refusal(outcome), detail) for md5, variant, outcome, detail in rows}
 
     def reopen(self) -> None:
         """Forgets the refusals that may turn out better, so that a new run asks again."""
-        finals = sorted(FINAL)
-        marks = ", ".join("?" * len(finals))
-        self._connection.execute(f"delete from settled where outcome not in ({marks})", finals)  # noqa: S608
+        self.forget([key for key, (refusal, _) in self.refusals().items() if refusal not in FINAL])
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("pragma journal_mode=wal")
+        connection.execute("pragma synchronous=normal")
+        connection.executescript(_TABLES)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline import atomic
 from pipeline.download.variants import Wanted
+from pipeline.params import Download
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,14 @@ def resume(path: Path, fingerprint: str, wanted: list[Wanted]) -> list[PlannedPa
     """Returns the plan of an unfinished run for the same wish, or null."""
     if not path.exists():
         return None
-    tree = json.loads(path.read_text())
-    if tree["fingerprint"] != fingerprint:
-        return None
     by_md5 = {one.md5: one for one in wanted}
-    return [PlannedPack(name, tuple(by_md5[md5] for md5 in md5s)) for name, md5s in tree["packs"]]
+    try:
+        tree = json.loads(path.read_text())
+        if tree["fingerprint"] != fingerprint:
+            return None
+        return [PlannedPack(name, tuple(by_md5[md5] for md5 in md5s)) for name, md5s in tree["packs"]]
+    except (ValueError, KeyError, TypeError):
+        return None  # a damaged plan is no plan: what arrived is found again by what is missing
 
 
 def save(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
@@ -45,9 +49,10 @@ def save(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
     atomic.write_text(path, json.dumps(tree))
 
 
-def fingerprint(wanted: list[Wanted], pack_pictures: int) -> str:
-    """Returns what makes two wishes the same: pictures, variants and the size of packs."""
-    wish = [pack_pictures, sorted((one.md5, one.variant) for one in wanted)]
+def fingerprint(wanted: list[Wanted], params: Download) -> str:
+    """Returns what makes two wishes the same: pictures, variants, limits and the size of packs."""
+    limits = [params.pack_pictures, params.max_bytes, params.max_pixels]
+    wish = [limits, sorted((one.md5, one.variant) for one in wanted)]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()
 
 

@@ -11,7 +11,6 @@ Guarantees  the bytes read are the bytes pinned (SHA-256); same pin, same bytes 
 """
 
 import asyncio
-import shutil
 from pathlib import Path
 
 from pipeline import atomic, parquet, pin, schemas
@@ -29,12 +28,9 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:  # noqa: ARG001 -
             f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(site)}. "
             "Run e6tag refresh to pin this site, or correct site.name in params.yaml."
         )
-    work = paths.work("harvest")
-    fetched = asyncio.run(exports.fetch(pinned, site, work / "exports"))
-    draft = work / "snapshot"
-    shutil.rmtree(draft, ignore_errors=True)
-    write_snapshot(fetched, draft)
-    atomic.publish(draft, paths.snapshot)
+    fetched = asyncio.run(exports.fetch(pinned, site, paths.work("harvest") / "exports"))
+    with atomic.writing_folder(paths.snapshot) as draft:
+        write_snapshot(fetched, draft)
 
 
 def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:

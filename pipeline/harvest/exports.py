@@ -44,7 +44,7 @@ async def _fetch_verified(client: Client, name: str, export: Export, target: Pat
     for attempt in ("first", "last"):
         url = await _url_of(client, name, export)
         part = target.with_suffix(".part")
-        await client.patiently(partial(_download, client, url, part, name), url)
+        await client.patiently(partial(_download, client, url, part, export), url)
         checksum = await asyncio.to_thread(_sha256, part)
         if checksum == export.checksum:
             part.replace(target)
@@ -72,15 +72,17 @@ async def _url_of(client: Client, name: str, export: Export) -> str:
     return str(next(row["url"] for row in index if row["name"] == name))
 
 
-async def _download(client: Client, url: str, part: Path, name: str) -> None:
+async def _download(client: Client, url: str, part: Path, export: Export) -> None:
     """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over."""
     headers, offset = _range(part)
+    if offset == export.file_size:
+        return  # killed between the last byte and the checksum: there is no range left to ask for
     async with client.asking(url, headers=headers) as response:
         if response.status != 206:
             offset = 0
         _remember_validator(part, response)
-        total = offset + response.content_length if response.content_length else None
-        with part.open("ab" if offset else "wb") as file, progress.meter(name, unit="bytes", total=total) as meter:
+        with part.open("ab" if offset else "wb") as file, progress.meter(export.file_name, unit="bytes") as meter:
+            meter.total = offset + response.content_length if response.content_length else None
             meter.advance(offset)
             async for piece in response.content.iter_chunked(_PIECE):
                 file.write(piece)
@@ -93,7 +95,10 @@ def _range(part: Path) -> tuple[dict[str, str], int]:
     if not part.exists() or not note.exists():
         return {}, 0
     offset = part.stat().st_size
-    validator = json.loads(note.read_text())["validator"]
+    try:
+        validator = json.loads(note.read_text())["validator"]
+    except (ValueError, KeyError, TypeError):
+        return {}, 0
     return ({"Range": f"bytes={offset}-", "If-Range": validator}, offset) if offset and validator else ({}, 0)
 
 

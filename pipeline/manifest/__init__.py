@@ -8,8 +8,6 @@ Guarantees  every sampled post is in exactly one of the five files; no md5 twice
             same bytes.
 """
 
-import shutil
-
 import polars as pl
 
 from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
@@ -62,11 +60,9 @@ def _hashes(paths: Paths, here: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
 
 
 def _write(paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str) -> None:
-    draft = paths.work("manifest") / "draft"
-    shutil.rmtree(draft, ignore_errors=True)
     metadata = {lineage.KEY: lineage_text}
-    for split in SPLITS:
-        part = kept.filter(pl.col("split") == split)
-        parquet.write(draft / f"{split}.parquet", part, schemas.MANIFEST, order_by="post_id", metadata=metadata)
-    parquet.write(draft / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id", metadata=metadata)
-    atomic.publish(draft, paths.manifest)
+    with atomic.writing_folder(paths.manifest) as draft:
+        for split in SPLITS:
+            part = kept.filter(pl.col("split") == split)
+            parquet.write(draft / f"{split}.parquet", part, schemas.MANIFEST, order_by="post_id", metadata=metadata)
+        parquet.write(draft / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id", metadata=metadata)

@@ -11,7 +11,7 @@ CONFIRMED = 0.95
 """Correlation of two thumbnails from which two pictures with near hashes are one. Flat cartoons on plain grounds share
 their lowest frequencies by the dozen; the hash alone would reject unrelated pictures."""
 
-_CHUNK = 500  # pictures compared with all others at once; memory is 9 bytes for each of _CHUNK x pictures pairs
+_CHUNK = 200  # pictures compared with all others at once; memory is 9 bytes for each of _CHUNK x pictures pairs
 
 
 def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from pipeline import packs
+from pipeline.pictures import flat
 
 SIDE = 32  # pixels of the grey picture that is transformed; 8 x 8 of its lowest frequencies are kept (Zauner 2010)
 THUMBNAIL = 12  # pixels of the grey thumbnail that confirms or refutes an equal hash
@@ -38,14 +39,10 @@ def hash_pictures(job: HashJob) -> pl.DataFrame:
 
 
 def grey_picture(body: bytes) -> NDArray[np.float32]:
-    """Returns the picture as [SIDE, SIDE] grey values, transparency on white, the aspect given up."""
+    """Returns the picture as [SIDE, SIDE] grey values, transparency flattened, the aspect given up."""
     with Image.open(io.BytesIO(body)) as opened:
         opened.draft("L", (SIDE * 4, SIDE * 4))
-        picture: Image.Image = opened
-        if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-            rgba = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-        small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
+        small = flat(opened).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
         return np.asarray(small, dtype=np.float32)
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from pipeline import packs, parquet
 from pipeline.paths import Paths
+from pipeline.pictures import BROKEN, flat
 from pipeline.report import inputs
-from pipeline.shard import fit
 
 SHOWN = 24  # pictures; enough to see how it errs, few enough to look at each
 SIDE = 192  # pixels of the longer side at most
@@ -66,8 +66,8 @@ def _thumbnail(paths: Paths, pack: str, body: bytes) -> tuple[str, int, int]:
     try:
         with Image.open(io.BytesIO(body)) as opened:
             opened.draft("RGB", (2 * SIDE, 2 * SIDE))  # JPEG only: decodes at a fraction of the size
-            small = fit.flat(opened)
-    except fit.BROKEN as error:
+            small = flat(opened)
+    except BROKEN as error:
         raise parquet.damaged(paths.images / pack, error) from error
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     small.save(out := io.BytesIO(), "JPEG", quality=QUALITY)

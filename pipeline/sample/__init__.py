@@ -11,8 +11,6 @@ Guarantees  every vocabulary tag has at least min_positives training posts and m
             and parameters, same bytes.
 """
 
-import shutil
-
 import polars as pl
 
 from pipeline import atomic, parquet, policy, progress, schemas
@@ -30,12 +28,11 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     }
     posts = snapshot["posts"]
     relations = labels.Relations.read(snapshot["tags"], snapshot["aliases"], snapshot["implications"])
-    young = policy.young_names(snapshot["implications"], snapshot["aliases"])
-    open_to = candidates.choose(params, posts, relations, young, since)
+    names = policy.Names.read(snapshot["implications"], snapshot["aliases"])
+    open_to = candidates.choose(params, posts, relations, names, since)
     assigned = splits.assign(posts, manifest).join(open_to.posts.select("post_id"), on="post_id", how="semi")
 
-    refused = young | policy.OPT_OUT
-    chosen = vocabularies.choose(params, relations, open_to.tagged, assigned, refused)
+    chosen = vocabularies.choose(params, relations, open_to.tagged, assigned, names.young | names.opt_out)
     if chosen.vocabulary.height < 2:
         raise ImpossibleSample(_impossible(params, chosen))
     records = labels.with_ids(assigned, open_to.tagged, chosen.vocabulary)
@@ -60,12 +57,10 @@ def _impossible(params: Sample, chosen: vocabularies.Choice) -> str:
 
 
 def _write(paths: Paths, picked: pl.DataFrame, open_to: candidates.Candidates, chosen: vocabularies.Choice) -> None:
-    draft = paths.work("sample") / "draft"
-    shutil.rmtree(draft, ignore_errors=True)
     posts = picked.join(open_to.posts.drop("parent_id"), on="post_id", how="inner").sort("post_id")
     vocabulary = vocabularies.with_positives(chosen.vocabulary, picked)
-    parquet.write(draft / "posts.parquet", posts, schemas.SAMPLED_POSTS)
-    parquet.write(draft / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
-    parquet.write(draft / "left_out.parquet", chosen.left_out, schemas.LEFT_OUT)
-    parquet.write(draft / "dropped.parquet", open_to.dropped, schemas.DROPPED)
-    atomic.publish(draft, paths.sample)
+    with atomic.writing_folder(paths.sample) as draft:
+        parquet.write(draft / "posts.parquet", posts, schemas.SAMPLED_POSTS)
+        parquet.write(draft / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
+        parquet.write(draft / "left_out.parquet", chosen.left_out, schemas.LEFT_OUT)
+        parquet.write(draft / "dropped.parquet", open_to.dropped, schemas.DROPPED)

@@ -19,7 +19,7 @@ class Candidates:
     dropped: pl.DataFrame
 
 
-def choose(params: Sample, posts: pl.DataFrame, relations: Relations, young: frozenset[str], since: str) -> Candidates:
+def choose(params: Sample, posts: pl.DataFrame, relations: Relations, names: policy.Names, since: str) -> Candidates:
     """Returns the candidates among `posts`, which are ordered by post_id. since: ISO date.
 
     What a post's own columns decide comes first, so that tags, forty a post, are only looked at where they may matter.
@@ -31,7 +31,7 @@ def choose(params: Sample, posts: pl.DataFrame, relations: Relations, young: fro
         .when(too_early)
         .then(pl.lit(Dropped.BEFORE_SINCE.value))
     )
-    judged = posts.select("post_id", reason=pl.coalesce(policy.verdict(young), by_column))
+    judged = posts.select("post_id", reason=pl.coalesce(policy.verdict(names), by_column))
     left = posts.join(judged.filter(pl.col("reason").is_null()), on="post_id", how="semi")
     tagged = relations.label(left)
     by_tags = _by_tags(params, left, tagged, relations.resolve(params.exclude_tags))

@@ -17,7 +17,7 @@ import json
 import numpy as np
 import polars as pl
 
-from pipeline import parquet, progress, schemas, workers
+from pipeline import atomic, parquet, progress, schemas, workers
 from pipeline.errors import TooManyRejects
 from pipeline.params import Cluster, Shard
 from pipeline.paths import SPLITS, Paths
@@ -31,6 +31,8 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     kept = {job.name: finished for job in jobs if (finished := _finished(job)) is not None}
     todo = [job for job in jobs if job.name not in kept]
     paths.shards.mkdir(parents=True, exist_ok=True)
+    for folder in (paths.shards, paths.work("shard")):
+        atomic.sweep(folder)
     done = progress.track(workers.each(cluster, write_shard, todo), "shard", unit="shards", total=len(todo))
     written = kept | {one.name: one for one in done}
     _remove_others(paths, {job.name for job in jobs})
@@ -85,8 +87,11 @@ def _finished(job: ShardJob) -> Written | None:
     """Returns what was written for this very job, if its bytes are still whole."""
     if not (job.note.exists() and job.path.exists()):
         return None
-    note = json.loads(job.note.read_text())
-    if note.pop("fingerprint") != job.fingerprint:
+    try:
+        note = json.loads(job.note.read_text())
+    except ValueError:
+        return None  # a damaged note says nothing of the shard: it is made again
+    if note.pop("fingerprint", None) != job.fingerprint:
         return None
     with job.path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,14 +5,12 @@ import warnings
 
 from PIL import Image, ImageOps
 
+from pipeline import pictures
 from pipeline.errors import E6tagError
 from pipeline.params import Shard
 
-PAD = (255, 255, 255)
-"""What fills a padded square, and what transparency is flattened on: white, for every variant and format."""
-
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-"""What Pillow raises on damaged bytes."""
+PAD = pictures.GROUND
+"""What fills a padded square: the ground that transparency is flattened on."""
 
 
 class Undecodable(E6tagError):
@@ -26,20 +24,12 @@ def fit(body: bytes, params: Shard) -> bytes:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             # JPEG only: decodes at 1/2 to 1/8 of the size, still at least as large as what is wanted.
             opened.draft("RGB", (params.size, params.size))
-            picture = flat(opened)
+            picture = pictures.flat(opened)
             square = _square(picture, params)
-    except BROKEN as error:
+    except pictures.BROKEN as error:
         raise Undecodable(f"cannot be decoded: {error}") from error
     square.save(out := io.BytesIO(), "JPEG", quality=params.quality)
     return out.getvalue()
-
-
-def flat(picture: Image.Image) -> Image.Image:
-    """Returns the picture in RGB, transparency flattened on PAD."""
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*PAD, 255)), rgba).convert("RGB")
-    return picture.convert("RGB")
 
 
 def _square(picture: Image.Image, params: Shard) -> Image.Image:

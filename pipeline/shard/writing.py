@@ -80,7 +80,7 @@ def write_shard(job: ShardJob) -> Written:
         except Undecodable as error:
             fitted[record.md5] = error
     digest, size, rejected = hashlib.sha256(), 0, []
-    with atomic.writing(job.path) as temporary, temporary.open("wb") as file:
+    with atomic.writing(job.path, shared=True) as temporary, temporary.open("wb") as file:
         for record in job.records:
             jpeg = fitted[record.md5]
             if isinstance(jpeg, Undecodable):
@@ -91,7 +91,8 @@ def write_shard(job: ShardJob) -> Written:
             digest.update(content)
             size += len(content)
     written = Written(job.name, size, digest.hexdigest(), rejected)
-    atomic.write_text(job.note, json.dumps({"fingerprint": job.fingerprint, **asdict(written)}, sort_keys=True))
+    with atomic.writing(job.note, shared=True) as temporary:
+        temporary.write_text(json.dumps({"fingerprint": job.fingerprint, **asdict(written)}, sort_keys=True))
     return written
 
 

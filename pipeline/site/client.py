@@ -205,6 +205,11 @@ async def _judge(response: aiohttp.ClientResponse) -> None:
             f"challenge page from {response.url.host} ({status}): the site asks for a human. Everything fetched is "
             "kept. Wait an hour, then run the same command again."
         )
+    if status == 403 and "html" in response.content_type:
+        raise ChallengePage(
+            f"{response.url.host} refuses this client with a page of its own (403). Everything fetched is kept. "
+            "Check site.contact, and run the same command again in an hour."
+        )
     if status in TEMPORARY:
         wait = _retry_after(response.headers.get("Retry-After"))
         if wait is not None and wait > LONGEST_WAIT:

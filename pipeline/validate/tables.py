@@ -61,10 +61,11 @@ def sample(params: Params, paths: Paths) -> Profile:
     counts = {**dict.fromkeys(SPLITS, 0), **dict(posts.group_by("split").len().collect(engine="streaming").iter_rows())}
     checked = sum(counts.values())
     young = relations.leading_to(policy.YOUNG, aliases, implications)
+    opt_out = relations.leading_to(policy.OPT_OUT, aliases, implications)
     excluded = relations.leading_to(frozenset(params.sample.exclude_tags), aliases, implications)
     findings = {
-        **_policy_of_sample(posts, source, young, checked),
-        **_vocabulary(params, vocabulary, left_out, tags, young),
+        **_policy_of_sample(posts, source, young, opt_out, checked),
+        **_vocabulary(params, vocabulary, left_out, tags, pl.concat([young, opt_out])),
         **_labels(posts, source, relations.meanings(vocabulary, aliases, implications), checked),
         "post_id_twice": repeated(posts, "post_id", "md5", checked),
         "md5_in_two_splits": spanning(posts, "md5", checked),
@@ -138,10 +139,10 @@ def with_counts(tags: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _policy_of_sample(
-    posts: pl.LazyFrame, source: pl.LazyFrame, young: pl.DataFrame, checked: int
+    posts: pl.LazyFrame, source: pl.LazyFrame, young: pl.DataFrame, opt_out: pl.DataFrame, checked: int
 ) -> dict[str, Finding]:
     """Re-checks rules 1, 2, 3 and 5 of the policy on what the snapshot says of the sampled posts."""
-    opt_out, moving = (pl.DataFrame({"name": sorted(names)}) for names in (policy.OPT_OUT, policy.ANIMATED_TAGS))
+    moving = pl.DataFrame({"name": sorted(policy.ANIMATED_TAGS)})
     same = ["change_seq", "md5", "ext", "rating", "width", "height", "file_size", "created_at"]
     beside = posts.select("post_id", *same).join(source.select("post_id", *same), on="post_id", suffix="_in_snapshot")
     differs = pl.any_horizontal(pl.col(name) != pl.col(f"{name}_in_snapshot") for name in same)
@@ -162,9 +163,8 @@ def _policy_of_sample(
 
 
 def _vocabulary(
-    params: Params, vocabulary: pl.DataFrame, left_out: pl.DataFrame, tags: pl.DataFrame, young: pl.DataFrame
+    params: Params, vocabulary: pl.DataFrame, left_out: pl.DataFrame, tags: pl.DataFrame, refused: pl.DataFrame
 ) -> dict[str, Finding]:
-    refused = pl.concat([young, pl.DataFrame({"name": sorted(policy.OPT_OUT)})])
     excluded = pl.DataFrame({"name": params.sample.exclude_tags}, schema={"name": pl.String})
     names = pl.concat(
         [vocabulary.select("label_id", "name"), left_out.select(label_id=pl.lit(None, pl.Int32), name="name")]
