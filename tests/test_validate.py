@@ -391,13 +391,14 @@ def test_a_file_that_is_not_as_declared_is_named_and_nothing_else_is_judged(
     assert state in (paths.data_docs("sample") / "index.html").read_text()
 
 
-def test_a_file_whose_pages_are_damaged_is_named(paths: Paths) -> None:
-    path = paths.snapshot / "rejected.parquet"
+@pytest.mark.parametrize("name", ["rejected", "posts"])
+def test_a_file_whose_pages_are_damaged_is_named(paths: Paths, name: str) -> None:
+    path = paths.snapshot / f"{name}.parquet"
     rejected_records(paths)
     content = bytearray(path.read_bytes())
     content[4:40] = bytes(36)
     path.write_bytes(bytes(content))
-    with pytest.raises(CorruptFile, match=r"rejected\.parquet cannot be read"):
+    with pytest.raises(CorruptFile, match=rf"{name}\.parquet cannot be read"):
         validate.run("snapshot", PARAMS, paths)
 
 

@@ -27,9 +27,16 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
     """Judges one dataset; raises GateFailed when a critical expectation does not hold."""
     if dataset not in DATASETS:
         raise BadParameter(f"there is no gate for {dataset!r}. Gates: {', '.join(DATASETS)}.")
+    import polars as pl
+    import pyarrow as pa
+
     from pipeline.validate import docs
 
-    judgement = examine(dataset, params, paths)
+    try:
+        judgement = examine(dataset, params, paths)
+    except (pl.exceptions.ComputeError, pa.ArrowInvalid, OSError) as error:
+        _name_damaged(paths)  # pages are read here first: a whole footer says nothing of them
+        raise error
     outcomes = judgement.outcomes
     atomic.write_text(paths.verdict(dataset), verdict(judgement))
     docs.write(paths.data_docs(dataset), judgement)
@@ -41,6 +48,15 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
         raise GateFailed(_line(dataset, stopping, paths))
     noted = f", {len(failed)} only noted" if failed else ""
     progress.say(f"validate {dataset}: {len(outcomes) - len(failed)} of {len(outcomes)} expectations hold{noted}")
+
+
+def _name_damaged(paths: Paths) -> None:
+    """Raises CorruptFile naming the first table of any dataset that cannot be read to its end."""
+    from pipeline import parquet
+
+    for path in sorted(paths.data.glob("*/*.parquet")):
+        if path.parent != paths.images:
+            parquet.read(path)
 
 
 def examine(dataset: str, params: Params, paths: Paths) -> "Judgement":
