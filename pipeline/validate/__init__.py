@@ -34,9 +34,9 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
 
     try:
         judgement = examine(dataset, params, paths)
-    except (pl.exceptions.ComputeError, pa.ArrowInvalid, OSError) as error:
+    except (pl.exceptions.ComputeError, pa.ArrowInvalid, OSError):
         _name_damaged(paths)  # pages are read here first: a whole footer says nothing of them
-        raise error
+        raise
     outcomes = judgement.outcomes
     atomic.write_text(paths.verdict(dataset), verdict(judgement))
     docs.write(paths.data_docs(dataset), judgement)
