@@ -16,7 +16,7 @@ import PIL
 
 from sandbox import catalogue
 from sandbox.art.encode import file_bytes
-from sandbox.lineage import index_of, lineage, post_id, scene_of
+from sandbox.origins import index_of, origin_of, post_id, scene_of
 from sandbox.posts import make_post, truth_of
 from sandbox.records import Post, Relation, Tag
 from sandbox.tomorrow import Fate, fate_of, live_on, new_change
@@ -73,7 +73,7 @@ class SandboxBoard:
     def original(self, md5: str) -> bytes:
         """Returns the bytes of the original file, also of deleted posts; raises KeyError for an unknown md5."""
         index = self._indices[md5]
-        data = file_bytes(scene_of(self.seed, index, lineage(self.seed, index), self._is_replaced(index)))
+        data = file_bytes(scene_of(self.seed, index, origin_of(self.seed, index), self._is_replaced(index)))
         drawn = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if drawn != md5:
             raise WrongPicture(

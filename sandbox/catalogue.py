@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from sandbox.art.encode import file_bytes
-from sandbox.lineage import lineage, scene_of
+from sandbox.origins import origin_of, scene_of
 
 SEED, POSTS = 621, 30_000  # the default board
 REPLACED_EVERY = 1_000  # one post in so many gets another file on day 2
@@ -120,6 +120,6 @@ def _draw_all(seed: int, wanted: list[tuple[int, bool]], quiet: bool) -> list[Fi
 def _draw_some(seed: int, wanted: list[tuple[int, bool]]) -> list[File]:
     files = []
     for index, replaced in wanted:
-        data = file_bytes(scene_of(seed, index, lineage(seed, index), replaced))
+        data = file_bytes(scene_of(seed, index, origin_of(seed, index), replaced))
         files.append((md5(data, usedforsecurity=False).hexdigest(), len(data)))
     return files

@@ -9,7 +9,7 @@ from random import Random
 from sandbox.annotators import annotate, let_lag
 from sandbox.art.encode import final_size
 from sandbox.art.style import STYLES
-from sandbox.lineage import gap_id, lineage, post_id, scene_of
+from sandbox.origins import gap_id, origin_of, post_id, scene_of
 from sandbox.records import Post
 from sandbox.scenes import Draw, Scene, truth
 from sandbox.traits import CLOSURE, YOUNG
@@ -37,7 +37,7 @@ _DESCRIPTIONS = (
 def make_post(seed: int, index: int, file: tuple[str, int], created: datetime | None = None) -> Post:
     """Returns the post as it stood on day 1, or on the day of its making if `created` is given."""
     draw = Random(f"{seed}/post/{index}").random
-    origin = lineage(seed, index)
+    origin = origin_of(seed, index)
     scene = scene_of(seed, index, origin)
     hidden = _unseen_tags(draw)
     tags = _given_tags(scene, hidden, draw, old=index < _OLD)
@@ -86,7 +86,7 @@ def make_post(seed: int, index: int, file: tuple[str, int], created: datetime | 
 def truth_of(seed: int, index: int, replaced: bool = False) -> tuple[str, ...]:
     """Returns everything that is true of the post: what is seen, what the file says, and what only its tags know."""
     draw = Random(f"{seed}/post/{index}").random
-    scene = scene_of(seed, index, lineage(seed, index), replaced)
+    scene = scene_of(seed, index, origin_of(seed, index), replaced)
     return tuple(dict.fromkeys([*truth(scene), *file_tags(scene), *_unseen_tags(draw)]))
 
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 from sandbox.art.encode import final_size
 from sandbox.catalogue import File, is_replaced
-from sandbox.lineage import lineage, scene_of
+from sandbox.origins import origin_of, scene_of
 from sandbox.posts import file_tags, truth_of
 from sandbox.records import Post
 
@@ -59,7 +59,7 @@ def live_on(seed: int, index: int, post: Post, replacement: File | None, now: da
         return replace(changed, tags=tuple(sorted(truth_of(seed, index))))
     if replacement is None:
         raise ValueError(f"sandbox: post {post.id} is replaced on day 2, but no file was given")
-    scene = scene_of(seed, index, lineage(seed, index), replaced=True)
+    scene = scene_of(seed, index, origin_of(seed, index), replaced=True)
     width, height = final_size(scene)
     tags = (tags - {"low_res"}) | set(file_tags(scene))
     return replace(

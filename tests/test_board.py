@@ -286,9 +286,9 @@ def test_animations_begin_as_their_kind_does(board: SandboxBoard) -> None:
 
 
 def test_re_encoded_copies_without_a_parent_exist(board: SandboxBoard) -> None:
-    from sandbox.lineage import lineage
+    from sandbox.origins import origin_of
 
-    kinds = Counter((origin.kind, origin.parented) for origin in (lineage(621, index) for index in range(5_000)))
+    kinds = Counter((origin.kind, origin.parented) for origin in (origin_of(621, index) for index in range(5_000)))
     assert kinds["copy", False] > 40
     assert kinds["copy", True] > 25
     assert kinds["recoloured", True] > 60

@@ -14,7 +14,7 @@ _STRIDE = 3  # ids per post; those in between were expunged long ago
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class Origin:
     """Where a post comes from. `kind`: original, animation, recoloured, cropped, copy; `source` is an index or -1."""
 
     kind: str
@@ -39,23 +39,23 @@ def index_of(identifier: int) -> int:
     return (identifier - FIRST_ID) // _STRIDE
 
 
-def lineage(seed: int, index: int) -> Lineage:
+def origin_of(seed: int, index: int) -> Origin:
     """Returns where a post comes from."""
     draw = Random(f"{seed}/lineage/{index}").random
     u, detail, back = draw(), draw(), draw()
     if index == 0 or u >= 0.085:
-        return Lineage("original", -1, False, detail)
+        return Origin("original", -1, False, detail)
     if u < 0.02:
-        return Lineage("animation", -1, False, detail)
+        return Origin("animation", -1, False, detail)
     source = index - 1 - int(min(index - 1, 400) * back * back)
-    while source and lineage(seed, source).kind != "original":
+    while source and origin_of(seed, source).kind != "original":
         source -= 1
     if u < 0.06:
-        return Lineage("recoloured" if u < 0.045 else "cropped", source, True, detail)
-    return Lineage("copy", source, draw() < 0.4, detail)
+        return Origin("recoloured" if u < 0.045 else "cropped", source, True, detail)
+    return Origin("copy", source, draw() < 0.4, detail)
 
 
-def scene_of(seed: int, index: int, origin: Lineage, replaced: bool = False) -> Scene:
+def scene_of(seed: int, index: int, origin: Origin, replaced: bool = False) -> Scene:
     """Returns the scene of any post as its file shows it; `replaced`: after the better file of day 2 came in."""
     u = origin.u
     scene = compose(seed, index if origin.source < 0 else origin.source)
