@@ -36,6 +36,7 @@ class Rejection(StrEnum):
 class LeftOut(StrEnum):
     """Why a tag of the wanted categories is not in the vocabulary."""
 
+    ALIASED = "aliased"  # only another spelling: its posts count for the tag it stands for
     EXCLUDED = "excluded"  # sample.exclude_tags
     POLICY = "policy"  # a name the policy refuses to select posts by
     FILE_DERIVED = "file_derived"  # says something about the file, not about the picture (contract section 6)

@@ -38,6 +38,7 @@ def test_tags_that_cannot_reach_it_are_listed_with_the_reason(project: Project) 
     rare = tables["left_out"].filter(pl.col("reason") == "too_few_positives")
     assert rare["train_posts"].max() < 40
     assert reasons["young"] == "policy"
+    assert reasons["heart"] == "aliased"  # of heart_symbol
     assert not set(reasons) & set(tables["vocabulary"]["name"])
 
 

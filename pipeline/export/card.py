@@ -97,4 +97,5 @@ def _row(label: str, metric: dict[str, float]) -> str:
 def _left_out(tags: int) -> str:
     if not tags:
         return "Every tag has positives in the test split."
-    return f"{tags:,} tags have no positives in the test split and are left out of the macro means."
+    which = "1 tag has" if tags == 1 else f"{tags:,} tags have"
+    return f"{which} no positives in the test split: the macro means are over the others."

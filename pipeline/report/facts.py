@@ -36,6 +36,7 @@ DROPS: Mapping[Dropped, str] = {
 }
 
 LEFT: Mapping[LeftOut, str] = {
+    LeftOut.ALIASED: "only another spelling of a tag",
     LeftOut.EXCLUDED: "excluded by sample.exclude_tags",
     LeftOut.POLICY: "a name that the rules refuse to select posts by",
     LeftOut.FILE_DERIVED: "says something about the file, not about the picture",

@@ -46,7 +46,7 @@ def choose(
         pl.col("snapshot_posts", "train_posts", "validation_posts", "test_posts").fill_null(0).cast(pl.Int64)
     )
     table = table.sort(["snapshot_posts", "name"], descending=[True, False]).with_columns(
-        reason=_reason(params, set(relations.resolve(params.exclude_tags)), refused)
+        reason=_reason(params, relations, refused)
     )
     rank = pl.col("reason").is_null().cum_sum()
     too_many = pl.col("reason").is_null() & (rank > params.vocabulary_size)
@@ -75,12 +75,13 @@ def with_positives(vocabulary: pl.DataFrame, picked: pl.DataFrame) -> pl.DataFra
     return vocabulary.with_columns(pl.col("^.*_positives$").fill_null(0)).sort("label_id")
 
 
-def _reason(params: Sample, excluded: set[str], refused: frozenset[str]) -> pl.Expr:
+def _reason(params: Sample, relations: Relations, refused: frozenset[str]) -> pl.Expr:
     too_few_in_training = pl.col("train_posts") < params.min_positives
     too_few_to_judge = pl.min_horizontal("validation_posts", "test_posts") < params.min_eval_positives
-    by_parameter = pl.col("name").is_in(sorted(excluded))
     return (
-        pl.when(by_parameter)
+        pl.when(pl.col("name").is_in(sorted(relations.canonical)))
+        .then(pl.lit(LeftOut.ALIASED.value))
+        .when(pl.col("name").is_in(relations.resolve(params.exclude_tags)))
         .then(pl.lit(LeftOut.EXCLUDED.value))
         .when(pl.col("name").is_in(sorted(refused)))
         .then(pl.lit(LeftOut.POLICY.value))
