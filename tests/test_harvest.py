@@ -59,6 +59,18 @@ def test_half_an_export_of_another_day_is_never_spliced(project: Project) -> Non
     assert whole.read_bytes() == content
 
 
+def test_part_that_is_longer_than_the_export_is_fetched_anew(project: Project) -> None:
+    run(project)
+    checksum = pin.load(project.paths.pin).exports["tags"].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    part = whole.with_suffix(".part")
+    part.write_bytes(whole.read_bytes() + b"more")
+    part.with_suffix(".validator.json").write_text(json.dumps({"validator": etag(project)}))
+    whole.unlink()
+    run(project)
+    assert whole.exists()
+
+
 @pytest.mark.parametrize("kept", [1, 1000, -1, None], ids=["one byte", "a thousand", "all but one", "all"])
 def test_harvest_killed_while_fetching_goes_on_where_it_was(project: Project, kept: int | None) -> None:
     run(project)

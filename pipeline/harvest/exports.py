@@ -77,6 +77,8 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> Non
     headers, offset = _range(part)
     if offset == export.file_size:
         return  # killed between the last byte and the checksum: there is no range left to ask for
+    if offset > export.file_size:
+        headers, offset = {}, 0
     async with client.asking(url, headers=headers) as response:
         if response.status != 206:
             offset = 0
