@@ -3,11 +3,13 @@
 import hashlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -300,8 +302,18 @@ def test_halves_of_files_left_by_a_kill_are_swept(ready: Project) -> None:
     assert not half.exists()
 
 
-def test_damaged_ledger_is_set_aside_and_said(sampled: Project, capfd: pytest.CaptureFixture[str]) -> None:
-    sampled.paths.ledger.write_bytes(b"not a database" * 100)
+@pytest.mark.parametrize("kind", ["damaged", "of another version"])
+def test_ledger_that_cannot_be_used_is_set_aside_and_said(
+    sampled: Project, capfd: pytest.CaptureFixture[str], kind: str
+) -> None:
+    if kind == "damaged":
+        sampled.paths.ledger.write_bytes(b"not a database" * 100)
+    else:
+        with closing(sqlite3.connect(sampled.paths.ledger)) as connection:
+            connection.execute("create table settled (md5 text)")
     run(sampled)
-    assert "ledger.sqlite is damaged" in capfd.readouterr().err
+    assert "ledger.sqlite cannot be used" in capfd.readouterr().err
     assert outcomes(sampled).height > 50
+    asked = len(sampled.site.requests)
+    run(sampled)  # the new one is in use: nothing is asked again
+    assert not pictures_asked(sampled.site, asked)

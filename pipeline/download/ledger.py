@@ -12,6 +12,9 @@ from pipeline.schemas import Refusal
 FINAL = frozenset({Refusal.NOT_FOUND, Refusal.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""
 
+VERSION = 1
+"""Version of the tables below; raise it when they change. A ledger of another version is set aside."""
+
 _TABLES = """
 create table if not exists attempts (time real, site text, md5 text, variant text, outcome text, detail text);
 create table if not exists settled (
@@ -29,7 +32,7 @@ class Ledger:
     @classmethod
     @contextmanager
     def opened(cls, path: Path, site: str) -> Iterator["Ledger"]:
-        """Yields the ledger at `path`, made where it is not there. A damaged one is set aside, and that is said."""
+        """Yields the ledger at `path`, made where it is not there; one that cannot be used is set aside and named."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = _connected(path)
@@ -38,7 +41,9 @@ class Ledger:
                 raise  # a full disk or a lock, not damage
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            progress.say(f"download: {path} is damaged ({error}): kept as {aside.name}; some questions are asked again")
+            progress.say(
+                f"download: {path} cannot be used ({error}): kept as {aside.name}; some questions are asked again"
+            )
             connection = _connected(path)
         try:
             yield cls(connection, site)
@@ -76,6 +81,10 @@ class Ledger:
 def _connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        is_new = connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0
+        if not is_new and connection.execute("pragma user_version").fetchone()[0] != VERSION:
+            raise sqlite3.DatabaseError("made by another version of e6tag")
+        connection.execute(f"pragma user_version={VERSION}")
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=normal")
         connection.executescript(_TABLES)
