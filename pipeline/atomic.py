@@ -22,10 +22,11 @@ _DISK = {
 def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path`, on failure nothing is left.
 
-    shared: other processes may write the same path at this moment, as when a cluster runs a job twice.
+    shared: other processes may write the same path at this moment, as when a cluster runs a job twice; each then has a
+    temporary name of its own. Else the name is fixed: a killed run leaves at most one temporary file per target, which
+    the next run overwrites, and the stage's lock keeps two writers apart.
 
-    Raises NoSpace where the disk is full, over quota or read-only. The name is fixed, so a killed run leaves
-    at most one temporary file per target, which the next run overwrites; the stage's lock keeps two writers apart.
+    Raises NoSpace where the disk is full, over quota or read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}{f'.{uuid4().hex}' if shared else ''}.tmp")

@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,13 @@ def fetch(project: Project) -> None:
     download.run(project.params.download, project.paths, site=project.params.site)
 
 
+def damage(path: Path) -> None:
+    """Flips the bits of one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
     """A project with everything up to the manifest, made once. To be copied, not changed."""
@@ -140,8 +147,6 @@ def ready(finished: Project, tmp_path: Path) -> Project:
 @pytest.fixture
 def misbehaving(board: SandboxBoard, tmp_path: Path) -> Iterator[Callable[..., Project]]:
     """Returns a function that serves the board with a fault and makes a project for it."""
-    from contextlib import ExitStack
-
     with ExitStack() as stack:
 
         def start(fault: Any, **sections: dict[str, Any]) -> Project:

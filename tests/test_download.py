@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from aiohttp import web
-from conftest import Project, make_project, prepare, served
+from conftest import Project, damage, make_project, prepare, served
 
 from pipeline import download, packs, sample
 from pipeline.errors import Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
@@ -187,9 +187,7 @@ def test_damaged_pack_is_found_named_and_fetched_anew(sampled: Project, capfd: p
     run(sampled)
     before = hashes(sampled)
     path = packs.files(sampled.paths.images)[0]
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+    damage(path)
     run(sampled)
     assert f"{path.name} is damaged" in capfd.readouterr().err
     assert hashes(sampled) == before

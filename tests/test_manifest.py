@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Project
+from conftest import Project, damage
 from PIL import Image
 
 from pipeline import manifest, packs
@@ -65,9 +65,7 @@ def test_same_inputs_give_the_same_bytes(ready: Project) -> None:
 
 def test_missing_pack_is_named(ready: Project) -> None:
     path = packs.files(ready.paths.images)[0]
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+    damage(path)
     with pytest.raises(CorruptFile, match=path.name):
         run(ready)
 

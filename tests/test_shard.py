@@ -13,7 +13,7 @@ from pathlib import Path
 import google_crc32c
 import polars as pl
 import pytest
-from conftest import Project
+from conftest import Project, damage
 from distributed import LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,9 +102,7 @@ def test_damaged_shard_is_found_named_and_written_again(ready: Project, capfd: p
 
 def test_damaged_pack_stops_the_stage_and_is_named(ready: Project) -> None:
     path = packs.files(ready.paths.images)[0]
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
+    damage(path)
     with pytest.raises(CorruptFile, match=path.name):
         run(ready)
 
