@@ -4,6 +4,7 @@ E6tagError                      exit status 1: something must be changed before 
 ├── BadParameter                params.yaml or a profile is not what the pipeline understands
 ├── BadInput                    a file another stage or the site made is not what it should be
 │   ├── BadExport               an export lacks a column, or cannot be read
+│   ├── BadAnswer               an answer of the API is not what the contract says
 │   ├── ExportChanged           the site no longer serves what snapshot.json pins
 │   └── CorruptFile             a pack, shard or table on disk is damaged
 ├── ImpossibleSample            the snapshot cannot give what `sample` asks for
@@ -38,6 +39,10 @@ class BadInput(E6tagError):
 
 class BadExport(BadInput):
     """An export lacks a column, or cannot be read."""
+
+
+class BadAnswer(BadInput):
+    """An answer of the API is not what the contract says."""
 
 
 class ExportChanged(BadInput):

@@ -34,7 +34,6 @@ SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^\S+$"
 STATUS = "^(?:active|pending|deleted|retired|queued|processing|error: .*)$"
 SHARD = r"^(?:train|validation|test|fresh)-\d{5}-of-\d{5}\.tfrecord$"
-COLOUR = "^[0-9a-fA-F]{6}$"
 MAX_UNREADABLE = 0.01  # share of the exports' records; above it the exports are not what they were, not merely untidy
 MAX_SIDE = 100_000  # pixels; the site refuses more than 15,000, older posts may exceed that
 ONE = 1 + 1e-9  # scikit-learn sums average precision to a little more than 1
@@ -101,7 +100,6 @@ def _snapshot_rows(params: Params, labels: int) -> Suites:  # noqa: ARG001 - one
         within("height", "pictures have a height", low=1, high=MAX_SIDE, severity="warning"),
         within("file_size", "files are not empty", low=1, severity="warning"),
         within("duration", "durations are not negative", low=0, severity="warning"),
-        matches("bg_color", COLOUR, "the background colour, where given, is 6 hex digits"),
         within("tags:blank", "no tag name is empty or holds white space", high=0),
         one_of("tags:unique", [True], "a post names each tag once", severity="warning"),
         within("locked_tags:blank", "no locked tag name is empty or holds white space", high=0),
@@ -171,7 +169,6 @@ def _sample_rows(params: Params, labels: int) -> Suites:
         one_of("rating", sample.ratings, "only ratings that sample.ratings names (policy rule 7)"),
         *_size(),
         within("file_size", "files are not empty", low=1),
-        matches("bg_color", COLOUR, "the background colour, where given, is 6 hex digits"),
         within("created_at", "no post is older than harvest.since", low=since),
         one_of("split", SPLITS, "the split is one of the four"),
         within("candidate_tags", "every post has at least sample.min_tags tags", low=sample.min_tags),
@@ -235,7 +232,6 @@ def _manifest_rows(params: Params, labels: int) -> Suites:
             one_of("format", ["jpeg", "png", "webp"], "only still pictures (policy rule 5)"),
             *_size(),
             within("bytes", "pictures are within download.max_bytes", low=1, high=params.download.max_bytes),
-            matches("bg_color", COLOUR, "the background colour, where given, is 6 hex digits"),
             *_given(labels),
         ]
 

@@ -1,7 +1,6 @@
 """Lineage: what a dataset or model was made from. Travels as Parquet metadata, and as lineage.json in the bundle."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ KEY = "lineage"
 def of_manifest(pinned: pin.Pin, params: Params) -> str:
     """Returns the lineage of a manifest as sorted JSON: the pin, the rules' version and what chose its records."""
     tree = {
-        "pin": asdict(pinned),
+        "pin": pin.as_tree(pinned),
         "policy_version": policy.VERSION,
         "parameters": {
             "harvest": params.harvest.model_dump(mode="json"),

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline import atomic, schemas
 from pipeline.parquet import damaged
 
-FACTS = ["md5", "variant", "format", "width", "height"]
+FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
 
 
@@ -25,6 +25,7 @@ class Picture:
     """One picture as it was served. `format` is read from the bytes: jpeg, png or webp; sizes are pixels."""
 
     md5: str
+    post_id: int
     variant: str
     bytes: bytes
     format: str
@@ -56,10 +57,15 @@ def write(path: Path, pictures: Iterable[Picture]) -> None:
 
 
 def index(folder: Path) -> pl.DataFrame:
-    """Returns md5, variant, format, width, height and pack (file name) of every picture, ordered by md5."""
+    """Returns md5, post_id, variant, format, width, height and pack (file name) of every picture, ordered by md5."""
     frames = [_facts(path) for path in files(folder)]
     empty = pl.DataFrame(
-        schema={**dict.fromkeys(("md5", "variant", "format", "pack"), pl.String), "width": pl.Int32, "height": pl.Int32}
+        schema={
+            **dict.fromkeys(("md5", "variant", "format", "pack"), pl.String),
+            "post_id": pl.Int64,
+            "width": pl.Int32,
+            "height": pl.Int32,
+        }
     )
     columns = [*FACTS, "pack"]
     return pl.concat([empty.select(columns), *frames]).sort("md5")

@@ -52,9 +52,17 @@ class Site(Section):
 class Harvest(Section):
     """Which metadata to take."""
 
-    source: Literal["exports"] = "exports"
-    query: None = None
+    source: Literal["exports", "api"] = "exports"
+    query: Annotated[str, Field(min_length=1)] | None = None
     since: date = date(2014, 1, 1)
+
+    @model_validator(mode="after")
+    def _a_query_belongs_to_the_api(self) -> Self:
+        if self.source == "api" and self.query is None:
+            raise ValueError("harvest.source api needs harvest.query, such as rating:s date:>=2025-01-01")
+        if self.source == "exports" and self.query is not None:
+            raise ValueError("harvest.query is for harvest.source: api; exports hold every post")
+        return self
 
 
 class Sample(Section):

@@ -52,6 +52,11 @@ class Paths:
         return self.data / "ledger.sqlite"
 
     @property
+    def politeness(self) -> Path:
+        """Requests and waits of every stage that talks to the site. A metric: no stage depends on it."""
+        return self.data / "politeness.json"
+
+    @property
     def manifest(self) -> Path:
         """train, validation, test, fresh, rejected (Parquet)."""
         return self.data / "manifest"

@@ -24,11 +24,45 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
+class Delta:
+    """What changed on the site since the pinned export of posts: fetched by `e6tag refresh --delta`, kept on disk."""
+
+    base_change: int  # the largest change_seq of the pinned export of posts
+    change: int  # the largest change_seq the changes hold
+    changed: int  # posts that changed or came since
+    gone: int  # posts of the export that the site no longer has
+    checksum: str  # SHA-256 of the file of changes, lower-case hex
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What harvest.source api takes: the posts that a query finds, up to the newest at the time of the refresh."""
+
+    query: str
+    newest_id: int
+    change: int  # the site's newest change_seq then: which moment this is
+
+
+@dataclass(frozen=True, slots=True)
 class Pin:
-    """The content of snapshot.json. `site` is site.name, or the base_url of a custom site."""
+    """The content of snapshot.json. `site` is site.name, or the base_url of a custom site.
+
+    exports: by name; empty where a search is pinned. With a delta, the export of posts is its base and all others are
+    as new as the delta.
+    """
 
     site: str
     exports: dict[str, Export]
+    delta: Delta | None = None
+    search: Search | None = None
+
+    @property
+    def moment(self) -> str:
+        """Returns which moment of the site this is, for people and for the record."""
+        if self.search is not None:
+            return f"change {self.search.change}"
+        posts = self.exports["posts"].updated_at
+        return posts if self.delta is None else f"{posts}, then changes to {self.delta.change}"
 
 
 def site_key(site: Site) -> str:
@@ -40,7 +74,10 @@ def load(path: Path) -> Pin:
     """Reads snapshot.json; raises BadInput saying what is wrong with it."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
-        return Pin(tree["site"], {name: Export(**tree["exports"][name]) for name in EXPORTS})
+        if tree.get("search"):
+            return Pin(tree["site"], {}, search=Search(**tree["search"]))
+        exports = {name: Export(**tree["exports"][name]) for name in EXPORTS}
+        return Pin(tree["site"], exports, Delta(**tree["delta"]) if tree.get("delta") else None)
     except FileNotFoundError as error:
         raise BadInput(f"{path} is not there. Run e6tag refresh to pin what the site serves now.") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -51,7 +88,12 @@ def load(path: Path) -> Pin:
 
 def save(path: Path, pin: Pin) -> None:
     """Writes snapshot.json, sorted, so that a refresh is a small diff."""
-    atomic.write_text(path, json.dumps(asdict(pin), indent=2, sort_keys=True) + "\n")
+    atomic.write_text(path, json.dumps(as_tree(pin), indent=2, sort_keys=True) + "\n")
+
+
+def as_tree(pin: Pin) -> dict[str, Any]:
+    """Returns the pin as JSON has it: what does not apply is left out."""
+    return {key: value for key, value in asdict(pin).items() if value}
 
 
 def read_index(index: Any) -> dict[str, Export]:

@@ -10,7 +10,7 @@
 7. The live site is off until the operator sets site.contact and site.terms_read: true.
 8. Pictures are never redistributed: bundles hold weights, tags, counts and ids only.
 
-Rules 1, 2, 3 and 5 choose posts (`verdict`, applied by `sample`); 6 and 7 guard every request (`permit`, applied when
+Rules 1 to 5 choose posts (`verdict`, applied by `sample`); 6 and 7 guard every request (`permit`, applied when
 a site is opened); 8 is applied by `export` (`refuse_pictures`). The gates check all of them again, from the data.
 """
 
@@ -108,6 +108,8 @@ def verdict(names: Names) -> pl.Expr:
     return (
         pl.when(pl.col("is_deleted"))
         .then(pl.lit(Dropped.DELETED.value))
+        .when(pl.col("is_withheld"))
+        .then(pl.lit(Dropped.WITHHELD.value))
         .when(pl.col("rating").is_in(sorted(SENSITIVE_RATINGS)) & any_of(names.young))
         .then(pl.lit(Dropped.FORBIDDEN_YOUNG.value))
         .when(opted_out)

@@ -49,6 +49,7 @@ class Dropped(StrEnum):
     """Why a post of the snapshot is not a candidate. The first that holds is given, in this order."""
 
     DELETED = "deleted"  # deleted on the site (policy rule 1)
+    WITHHELD = "withheld"  # the API gave no address for its file (rule 4)
     FORBIDDEN_YOUNG = "forbidden_young"  # rated q or e and tagged young, or a tag that implies it (rule 2)
     OPTED_OUT = "opted_out"  # the artist opted out (rule 3)
     NOT_STILL = "not_still"  # animation, video or flash (rule 5)
@@ -56,6 +57,13 @@ class Dropped(StrEnum):
     BEFORE_SINCE = "before_since"  # uploaded before harvest.since
     EXCLUDED_TAG = "excluded_tag"  # has one of sample.exclude_tags, or a tag that implies it
     TOO_FEW_TAGS = "too_few_tags"  # fewer than sample.min_tags
+
+
+class Takedown(StrEnum):
+    """Why a picture that was here had to go, besides the rules' values of Dropped."""
+
+    REPLACED = "replaced"  # the post now holds another file
+    EXPUNGED = "expunged"  # the post is gone from the site
 
 
 def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field:
@@ -77,11 +85,11 @@ POSTS = pa.schema([
     _field("height", pa.int32(), "pixels of the original"),
     _field("file_size", pa.int64(), "bytes of the original"),
     _field("duration", pa.float64(), "seconds, of animated entries", nullable=True),
-    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("parent_id", pa.int64(), "parent post, which may be deleted or gone", nullable=True),
     _field("is_deleted", pa.bool_(), "deleted on the site: never fetched"),
     _field("is_pending", pa.bool_(), "not yet approved"),
     _field("is_flagged", pa.bool_(), "flagged for deletion"),
+    _field("is_withheld", pa.bool_(), "the API gives no address for its file, a refusal; exports have false"),
     _field("score", pa.int32(), "up minus down votes"),
     _field("fav_count", pa.int32(), "favourites"),
     _field("tags", _NAMES, "tag names as the site gives them"),
@@ -113,6 +121,12 @@ SNAPSHOT_REJECTED = pa.schema([
 ])  # fmt: skip
 """data/snapshot/rejected.parquet: records of the exports that could not be read."""
 
+UNKNOWN_TAGS = pa.schema([
+    _field("name", pa.string(), "tag name that posts carry and tags.parquet does not list"),
+    _field("posts", pa.int64(), "posts that carry it"),
+])  # fmt: skip
+"""data/snapshot/unknown_tags.parquet, ordered by name: posts and tags are different moments of the site."""
+
 VOCABULARY = pa.schema([
     _field("label_id", pa.int32(), "0 to n-1 without gaps, the row number"),
     _field("tag_id", pa.int64(), "id of the tag on the site"),
@@ -143,7 +157,6 @@ SAMPLED_POSTS = pa.schema([
     _field("width", pa.int32(), "pixels of the original"),
     _field("height", pa.int32(), "pixels of the original"),
     _field("file_size", pa.int64(), "bytes of the original"),
-    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("created_at", _UTC, "upload time"),
     _field("group_id", pa.int64(), "smallest post id of its family of parents and children; never spans splits"),
     _field("split", pa.string(), "train, validation, test or fresh"),
@@ -161,6 +174,7 @@ DROPPED = pa.schema([
 
 PACK = pa.schema([
     _field("md5", pa.string(), "MD5 of the original file: the picture's identity"),
+    _field("post_id", pa.int64(), "the post it was fetched for, the smallest id where several hold it"),
     _field("variant", pa.string(), "what was fetched: original, sample or preview"),
     _field("bytes", pa.large_binary(), "the file as it was served"),
     _field("format", pa.string(), "jpeg, png or webp, read from the bytes"),
@@ -178,6 +192,14 @@ OUTCOMES = pa.schema([
 ])  # fmt: skip
 """data/images/outcomes.parquet: one row per picture wanted, ordered by md5."""
 
+TAKEDOWNS = pa.schema([
+    _field("md5", pa.string(), "MD5 of the original file of a picture that was here and left, unique"),
+    _field("post_id", pa.int64(), "the post it was fetched for"),
+    _field("reason", pa.string(), "a value of Takedown, or the rule that forbids it now: a value of Dropped"),
+    _field("snapshot", pa.string(), "when the snapshot was made that no longer permits it, as the pin has it"),
+])  # fmt: skip
+"""data/images/takedowns.parquet, ordered by md5: pictures that a refresh removed, as long as they stay forbidden."""
+
 MANIFEST = pa.schema([
     _field("post_id", pa.int64(), "id of the post, unique over all splits"),
     _field("change_seq", pa.int64(), "the version of the post that was sampled"),
@@ -194,7 +216,6 @@ MANIFEST = pa.schema([
     _field("width", pa.int32(), "pixels of the stored picture"),
     _field("height", pa.int32(), "pixels of the stored picture"),
     _field("bytes", pa.int64(), "size of the stored picture"),
-    _field("bg_color", pa.string(), "6 hex digits: what the site flattens its samples on", nullable=True),
     _field("phash", pa.uint64(), "perceptual hash: DCT of the 32 x 32 grey picture, 64 bits"),
 ])  # fmt: skip
 """data/manifest/{train,validation,test,fresh}.parquet, ordered by post_id."""

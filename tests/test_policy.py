@@ -21,10 +21,11 @@ def post(**changes: object) -> pl.DataFrame:
         "ext": "jpg",
         "duration": None,
         "is_deleted": False,
+        "is_withheld": False,
     } | changes
     schema = {
         "tags": pl.List(pl.String), "locked_tags": pl.List(pl.String), "rating": pl.String, "ext": pl.String,
-        "duration": pl.Float64, "is_deleted": pl.Boolean,
+        "duration": pl.Float64, "is_deleted": pl.Boolean, "is_withheld": pl.Boolean,
     }  # fmt: skip
     return pl.DataFrame([row], schema=schema)
 
@@ -38,6 +39,7 @@ def judge(names: policy.Names | None = None, **changes: object) -> str | None:
     [
         pytest.param({}, None, id="ordinary"),
         pytest.param({"is_deleted": True}, "deleted", id="deleted"),
+        pytest.param({"is_withheld": True}, "withheld", id="null address in the API"),
         pytest.param({"rating": "q", "tags": ["young"]}, "forbidden_young", id="young and questionable"),
         pytest.param({"rating": "e", "tags": ["cub", "fox"]}, "forbidden_young", id="cub and explicit"),
         pytest.param({"rating": "s", "tags": ["young"]}, None, id="young and safe"),

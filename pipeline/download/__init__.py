@@ -34,9 +34,10 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
     permitted = _permitted(paths)
     _refuse_forbidden(posts, permitted)
     wishes = [
-        wanted(md5, ext, width, height, size, params.variant)
-        for md5, ext, width, height, size in posts.select("md5", "ext", "width", "height", "file_size")
-        .unique("md5")
+        wanted(post_id, md5, ext, width, height, size, params.variant)
+        for post_id, md5, ext, width, height, size in posts.sort("post_id")
+        .select("post_id", "md5", "ext", "width", "height", "file_size")
+        .unique("md5", keep="first")
         .sort("md5")
         .iter_rows()
     ]

@@ -36,13 +36,15 @@ def picture(wanted: Wanted, answer: Answer, max_pixels: int) -> Picture:
     kind, width, height = _decoded(answer.body, max_pixels)
     if wanted.variant == "sample" and _far(width, wanted.width) | _far(height, wanted.height):
         raise Refused(Refusal.WRONG_DIMENSIONS, f"{width} x {height} instead of {wanted.width} x {wanted.height}")
-    return Picture(wanted.md5, wanted.variant, answer.body, kind, width, height)
+    return Picture(wanted.md5, wanted.post_id, wanted.variant, answer.body, kind, width, height)
 
 
 def known(wanted: Wanted, body: bytes) -> Picture:
     """Returns a picture that was judged before; reads only its header."""
     with Image.open(io.BytesIO(body)) as opened:
-        return Picture(wanted.md5, wanted.variant, body, FORMATS[str(opened.format)], opened.width, opened.height)
+        return Picture(
+            wanted.md5, wanted.post_id, wanted.variant, body, FORMATS[str(opened.format)], opened.width, opened.height
+        )
 
 
 def looks_like_html(answer: Answer) -> bool:

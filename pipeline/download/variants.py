@@ -10,6 +10,7 @@ class Wanted:
     """One picture to fetch. Sizes are pixels of the variant as the rules have them; `file_size` is the original's."""
 
     md5: str
+    post_id: int
     variant: str
     path: str
     width: int
@@ -17,14 +18,14 @@ class Wanted:
     file_size: int
 
 
-def wanted(md5: str, ext: str, width: int, height: int, file_size: int, variant: str) -> Wanted:
+def wanted(post_id: int, md5: str, ext: str, width: int, height: int, file_size: int, variant: str) -> Wanted:
     """Returns the file that serves `variant`: the original where the site makes no sample."""
     folder = f"{md5[:2]}/{md5[2:4]}/{md5}"
     if variant == "preview":
-        return Wanted(md5, variant, f"/data/preview/{folder}.jpg", *preview_size(width, height), file_size)
+        return Wanted(md5, post_id, variant, f"/data/preview/{folder}.jpg", *preview_size(width, height), file_size)
     if variant == "sample" and has_sample(width, height):
-        return Wanted(md5, variant, f"/data/sample/{folder}.jpg", *sample_size(width, height), file_size)
-    return Wanted(md5, "original", f"/data/{folder}.{ext}", width, height, file_size)
+        return Wanted(md5, post_id, variant, f"/data/sample/{folder}.jpg", *sample_size(width, height), file_size)
+    return Wanted(md5, post_id, "original", f"/data/{folder}.{ext}", width, height, file_size)
 
 
 def has_sample(width: int, height: int) -> bool:

@@ -71,11 +71,11 @@ POSTS = (
     Column("height", "image_height", _integer("image_height", pl.Int32)),
     Column("file_size", "file_size", _integer("file_size")),
     Column("duration", "duration", pl.col("duration").cast(pl.Float64, strict=False), required=False),
-    Column("bg_color", "bg_color", _matching("bg_color", "^[0-9a-fA-F]{6}$"), required=False),
     Column("parent_id", "parent_id", _integer("parent_id"), required=False),
     Column("is_deleted", "is_deleted", _boolean("is_deleted")),
     Column("is_pending", "is_pending", _boolean("is_pending")),
     Column("is_flagged", "is_flagged", _boolean("is_flagged")),
+    Column("is_withheld", "is_deleted", pl.lit(value=False)),
     Column("score", "score", _integer("score", pl.Int32)),
     Column("fav_count", "fav_count", _integer("fav_count", pl.Int32)),
     Column("tags", "tag_string", _names("tag_string")),
@@ -95,9 +95,6 @@ RELATIONS = (
     Column("consequent", "consequent_name", _text("consequent_name")),
     Column("status", "status", _text("status")),
 )
-
-OPTIONAL_SOURCES = frozenset({"bg_color"})
-"""Columns that exports made before 2026-06-22 lack; all others must be there."""
 
 
 def write_posts(source: Path, target: Path) -> Rejected:
@@ -178,8 +175,7 @@ def _text_chunks(export: str, source: Path, columns: tuple[Column, ...], rejecte
 
     names = _header(export, source)
     wanted = list(dict.fromkeys(column.source for column in columns))
-    present = [name for name in wanted if name in names]
-    missing = [name for name in wanted if name not in names and name not in OPTIONAL_SOURCES]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise BadExport(
             f"the export {export} has no column {', '.join(missing)} (it has {', '.join(names)}). "
@@ -191,16 +187,15 @@ def _text_chunks(export: str, source: Path, columns: tuple[Column, ...], rejecte
             read_options=pa_csv.ReadOptions(block_size=BLOCK, use_threads=False),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
             convert_options=pa_csv.ConvertOptions(
-                include_columns=present,
-                column_types=dict.fromkeys(present, pa.string()),
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.string()),
                 null_values=[""],
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
         )
         for batch in reader:
-            frame = pl.from_arrow(batch)
-            yield frame.with_columns(pl.lit(None, pl.String).alias(name) for name in wanted if name not in names)  # type: ignore[union-attr]
+            yield pl.from_arrow(batch)  # type: ignore[misc]
     except (pa.ArrowInvalid, OSError) as error:
         raise BadExport(
             f"the export {export} cannot be read: {' '.join(str(error).split())[:200]}. Nothing was written. "

@@ -34,7 +34,7 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
     here = (
         joined.filter(pl.col("outcome") == "kept")
         .drop("width", "height")
-        .join(facts, on=["md5", "variant"], how="inner")
+        .join(facts.drop("post_id"), on=["md5", "variant"], how="inner")
     )
     hashed = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
     rejected = duplicates.find(hashed, params.near_duplicate_distance)

@@ -26,6 +26,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
 
 DROPS: Mapping[Dropped, str] = {
     Dropped.DELETED: "deleted on the site",
+    Dropped.WITHHELD: "whose file the site does not show to this client",
     Dropped.FORBIDDEN_YOUNG: "rated q or e and tagged young, or a tag that implies it",
     Dropped.OPTED_OUT: "the artist opted out",
     Dropped.NOT_STILL: "not a still picture",
@@ -52,6 +53,7 @@ REJECTIONS: Mapping[str, str] = {
 
 RULES: Mapping[Dropped, int] = {
     Dropped.DELETED: 1,
+    Dropped.WITHHELD: 4,
     Dropped.FORBIDDEN_YOUNG: 2,
     Dropped.OPTED_OUT: 3,
     Dropped.NOT_STILL: 5,
