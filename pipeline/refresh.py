@@ -14,7 +14,7 @@ from pipeline.site.opening import open_site
 
 def run(params: Params, paths: Paths) -> bool:
     """Returns whether there was news. The pin's bytes do not change when there was none."""
-    exports = asyncio.run(_newest(params))
+    exports = asyncio.run(_newest(params, paths))
     newest = pin.Pin(pin.site_key(params.site), exports)
     pinned = pin.load(paths.pin) if paths.pin.exists() else None
     if pinned == newest:
@@ -29,6 +29,6 @@ def run(params: Params, paths: Paths) -> bool:
     return True
 
 
-async def _newest(params: Params) -> dict[str, pin.Export]:
-    async with open_site(params.site) as client:
+async def _newest(params: Params, paths: Paths) -> dict[str, pin.Export]:
+    async with open_site(params.site, paths, "refresh") as client:
         return pin.read_index(await client.json("/db_exports.json"))

@@ -28,7 +28,7 @@ class Fetcher:
     """One run of the stage. Pictures wait as single files below .work until their pack is complete."""
 
     def __init__(self, params: Download, paths: Paths, ledger: Ledger) -> None:
-        self._params, self._images, self._ledger = params, paths.images, ledger
+        self._params, self._paths, self._images, self._ledger = params, paths, paths.images, ledger
         self._waiting = waiting(paths)
         self._refused = set(ledger.refusals())
         self._failing: list[tuple[str, str]] = []  # md5 and variant of the pictures that failed since one came
@@ -39,7 +39,7 @@ class Fetcher:
         self._waiting.mkdir(parents=True, exist_ok=True)
         todo = [[one for one in pack.pictures if not self._is_settled(one)] for pack in planned]
         total = sum(map(len, todo))
-        async with open_site(site, retries=self._params.retries) as client:
+        async with open_site(site, self._paths, "download", retries=self._params.retries) as client:
             with progress.meter("download", unit="pictures", total=total) as meter:
                 for pack, missing in zip(planned, todo, strict=True):
                     await self._fetch_all(client, missing, meter)

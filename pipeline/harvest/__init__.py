@@ -28,7 +28,7 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:  # noqa: ARG001 -
             f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(site)}. "
             "Run e6tag refresh to pin this site, or correct site.name in params.yaml."
         )
-    fetched = asyncio.run(exports.fetch(pinned, site, paths.work("harvest") / "exports"))
+    fetched = asyncio.run(exports.fetch(pinned, site, paths))
     with atomic.writing_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
 

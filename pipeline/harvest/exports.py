@@ -16,6 +16,7 @@ import aiohttp
 from pipeline import atomic, pin, progress
 from pipeline.errors import BadExport, ExportChanged
 from pipeline.params import Site
+from pipeline.paths import Paths
 from pipeline.pin import Export, Pin
 from pipeline.site.client import Client
 from pipeline.site.opening import open_site
@@ -23,13 +24,14 @@ from pipeline.site.opening import open_site
 _PIECE = 1 << 20  # bytes
 
 
-async def fetch(pinned: Pin, site: Site, folder: Path) -> dict[str, Path]:
+async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
     """Returns a verified file per export. Files are named by checksum; those of other pins are removed at the end."""
+    folder = paths.work("harvest") / "exports"
     files = {name: folder / f"{export.checksum}.csv.gz" for name, export in pinned.exports.items()}
     missing = {name: export for name, export in pinned.exports.items() if not files[name].exists()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        async with open_site(site) as client:
+        async with open_site(site, paths, "harvest") as client:
             for name, export in missing.items():
                 await _fetch_verified(client, name, export, files[name])
     kept = set(files.values())

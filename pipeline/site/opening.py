@@ -13,6 +13,7 @@ from aiohttp import encode_basic_auth
 from pipeline import policy
 from pipeline.errors import BadParameter, MissingPackage
 from pipeline.params import Site
+from pipeline.paths import Paths
 from pipeline.site.client import Address, Client
 
 E621 = Address("https://e621.net", "https://static1.e621.net")
@@ -21,8 +22,11 @@ API_KEY = "E6TAG_API_KEY"
 
 
 @asynccontextmanager
-async def open_site(site: Site, *, retries: int = 5) -> AsyncIterator[Client]:
-    """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent."""
+async def open_site(site: Site, paths: Paths, stage: str, *, retries: int = 5) -> AsyncIterator[Client]:  # noqa: ARG001
+    """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent.
+
+    Requests and waits are counted for `stage` in paths.politeness.
+    """
     policy.permit(site)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_address(site))
