@@ -100,7 +100,7 @@ def write_images(paths: Paths) -> None:
 def picture(name: str, post_id: int) -> packs.Picture:
     colour = (0, 0, 255, 255) if split_of(post_id) == "test" else (255, 0, 0, 255)
     Image.new("RGBA", (640, 480), colour).save(out := io.BytesIO(), "PNG")
-    return packs.Picture(name, "sample", out.getvalue(), "png", 640, 480)
+    return packs.Picture(name, 1, "sample", out.getvalue(), "png", 640, 480)
 
 
 def write_model(paths: Paths) -> None:
