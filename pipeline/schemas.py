@@ -229,6 +229,13 @@ REJECTED = pa.schema([
 ])  # fmt: skip
 """data/manifest/rejected.parquet and data/shards/rejected.parquet, ordered by post_id."""
 
+LEAKAGE = pa.schema([
+    _field("distance", pa.int8(), "bits in which two perceptual hashes differ, 0 to 64, unique"),
+    _field("nearest", pa.int64(), "test pictures whose nearest training picture is that far"),
+    _field("random", pa.int64(), "test pictures that are that far from a training picture drawn at random"),
+])  # fmt: skip
+"""data/manifest/leakage.parquet, ordered by distance: of at most 2,000 test pictures."""
+
 SHARDS = pa.schema([
     _field("shard", pa.string(), "file name, such as train-00012-of-00064.tfrecord"),
     _field("split", pa.string(), "train, validation, test or fresh"),

@@ -3,19 +3,20 @@
 Reads       data/sample/posts.parquet, data/images/*, snapshot.json
 Writes      data/manifest/{train,validation,test,fresh}.parquet    schemas.MANIFEST
             data/manifest/rejected.parquet                         schemas.REJECTED
-Guarantees  every sampled post is in exactly one of the five files; no md5 twice; a picture of validation, test or fresh
-            that looks like one of an earlier split is rejected, so training positives never shrink by it; same inputs,
-            same bytes.
+            data/manifest/leakage.parquet                          schemas.LEAKAGE
+Guarantees  every sampled post is in exactly one of the five files of posts; no md5 twice; of pictures that look alike
+            those of validation, test or fresh are rejected, so training positives never shrink by it; same inputs, same
+            bytes.
 """
 
 import polars as pl
 
 from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
-from pipeline.manifest import duplicates
-from pipeline.manifest.hashing import HashJob, hash_pictures
+from pipeline.manifest import duplicates, leakage
+from pipeline.manifest.hashing import SCHEMA, HashJob, hash_pictures
 from pipeline.params import Cluster, Manifest, Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.schemas import Rejection
+from pipeline.schemas import Refusal, Rejection
 
 PICTURES_PER_JOB = 200
 
@@ -36,9 +37,14 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
         .drop("width", "height")
         .join(facts.drop("post_id"), on=["md5", "variant"], how="inner")
     )
-    hashed = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
+    looked_at = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
+    broken = looked_at.filter(pl.col("broken").is_not_null()).select(
+        "post_id", "md5", "split", reason=pl.lit(Refusal.BROKEN_PICTURE.value), detail="broken"
+    )
+    hashed = looked_at.filter(pl.col("broken").is_null())
     rejected = duplicates.find(hashed, params.near_duplicate_distance)
     kept = hashed.join(rejected.select("post_id"), on="post_id", how="anti")
+    missing = pl.concat([missing, broken])
     _write(paths, kept, pl.concat([missing, rejected]), lineage.of_manifest(pin.load(paths.pin), everything))
     same = rejected.filter(pl.col("reason") == Rejection.NEAR_DUPLICATE.value).height
     progress.say(
@@ -48,15 +54,14 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
 
 
 def _hashes(paths: Paths, here: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
-    """Returns md5, phash, bytes (size) and thumbnail of every picture, computed in parallel."""
+    """Returns a row of hashing.SCHEMA for every picture, computed in parallel."""
     jobs = []
     for (pack,), part in here.select("md5", "pack").unique("md5").sort("md5").group_by("pack", maintain_order=True):
         md5s = part["md5"].to_list()
         cuts = range(0, len(md5s), PICTURES_PER_JOB)
         jobs += [HashJob(paths.images, str(pack), tuple(md5s[cut : cut + PICTURES_PER_JOB])) for cut in cuts]
     frames = list(progress.track(workers.each(cluster, hash_pictures, jobs), "manifest", unit="jobs", total=len(jobs)))
-    empty = pl.DataFrame(schema={"md5": pl.String, "bytes": pl.Int64, "phash": pl.UInt64, "thumbnail": pl.Binary})
-    return pl.concat([empty, *frames])
+    return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
 
 def _write(paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str) -> None:
@@ -66,3 +71,5 @@ def _write(paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_tex
             part = kept.filter(pl.col("split") == split)
             parquet.write(draft / f"{split}.parquet", part, schemas.MANIFEST, order_by="post_id", metadata=metadata)
         parquet.write(draft / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id", metadata=metadata)
+        told = leakage.distances(*(kept.filter(pl.col("split") == split) for split in ("train", "test")))
+        parquet.write(draft / "leakage.parquet", told, schemas.LEAKAGE, metadata=metadata)

@@ -1,23 +1,34 @@
 """Near-duplicates: pictures of an evaluation split that look like one of a split before it."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from pipeline.manifest import likeness
+from pipeline.manifest.neighbours import Pairs, within
 from pipeline.paths import SPLITS
 from pipeline.schemas import Rejection
 
-CONFIRMED = 0.95
-"""Correlation of two thumbnails from which two pictures with near hashes are one. Flat cartoons on plain grounds share
-their lowest frequencies by the dozen; the hash alone would reject unrelated pictures."""
+# What confirms near hashes. Copies: colours that go together and lie close. Recoloured copies: edges that go together,
+# and colours that are not wholly others, else two figures in one pose would count as one picture. Values from planted
+# copies and unrelated drawings: bench/results/duplicates.md.
+COPY_CORRELATION, COPY_DIFFERENCE = 0.95, 12.0
+EDGE_CORRELATION, RECOLOURED_CORRELATION, RECOLOURED_DIFFERENCE = 0.92, 0.5, 30.0
 
-_CHUNK = 200  # pictures compared with all others at once; memory is 9 bytes for each of _CHUNK x pictures pairs
+_STRUCTURE = 16  # bits set at least; half are, unless frequencies tie at zero: blank pictures are told by nothing
+_COMPARED = 4_096  # pairs of thumbnails compared at once, 25 kB a pair
 
 
 def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
     """Returns post_id, md5, split, reason and detail of the records to reject, ordered by post_id.
 
-    records: post_id, md5, split, phash, thumbnail. Of records with one md5 the first by split, then post_id, stays.
+    records: post_id, md5, split, hashes and thumbnail (likeness.Likeness, as bytes). distance: bits in which hashes may
+    differ. Of records with one md5 the first by split, then post_id, stays. Of pictures that look alike, directly or
+    through others, those of the first split stay.
     """
     ranked = records.with_columns(
         rank=pl.col("split").replace_strict({split: i for i, split in enumerate(SPLITS)}, return_dtype=pl.Int8)
@@ -27,11 +38,10 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
     repeated = ranked.join(first.select("post_id"), on="post_id", how="anti").join(
         first.select("md5", original="post_id"), on="md5"
     )
-    twins = _twins(first["phash"].to_numpy(), _thumbnails(first), first["rank"].to_numpy(), distance)
-    near = first.with_columns(
-        original=pl.Series([first["post_id"][i] if i >= 0 else None for i in twins.tolist()], dtype=pl.Int64)
-    )
-    near = near.filter(pl.col("original").is_not_null())
+    ranks = first["rank"].to_numpy()
+    heads = _heads(first.height, links(_hashes(first), _thumbnails(first), ranks, distance))
+    near = first.with_columns(original=pl.Series(first["post_id"].to_numpy()[heads], dtype=pl.Int64))
+    near = near.filter(pl.Series(ranks > ranks[heads]))
     reasons = [(repeated, Rejection.SAME_PICTURE), (near, Rejection.NEAR_DUPLICATE)]
     return pl.concat(
         frame.select("post_id", "md5", "split", reason=pl.lit(reason.value), detail=pl.format("of post {}", "original"))
@@ -39,26 +49,76 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
     ).sort("post_id")
 
 
-def _thumbnails(records: pl.DataFrame) -> NDArray[np.float32]:
-    """Returns [records, pixels] thumbnails of length one, so that their products are correlations."""
-    raw = np.frombuffer(b"".join(records["thumbnail"].to_list()), dtype=np.int8).astype(np.float32)
-    rows = raw.reshape(records.height, -1) if records.height else raw.reshape(0, 1)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+def links(
+    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], ranks: NDArray[np.int8], distance: int
+) -> list[Pairs]:
+    """Returns the pairs of records that look alike, one of them at least being of an evaluation split (rank above 0).
 
-
-def _twins(
-    hashes: NDArray[np.uint64], thumbnails: NDArray[np.float32], ranks: NDArray[np.int8], distance: int
-) -> NDArray[np.int64]:
-    """Returns for each record the first record of an earlier split that it looks like, or -1."""
-    found = np.full(len(hashes), -1, dtype=np.int64)
-    later = np.flatnonzero(ranks > ranks.min(initial=0))
-    for start in range(0, len(later), _CHUNK):
-        rows = later[start : start + _CHUNK]
-        near = np.bitwise_count(hashes[rows, None] ^ hashes[None, :]) <= distance
-        near &= ranks[None, :] < ranks[rows, None]
-        for row, candidates in zip(rows, near, strict=True):
-            others = np.flatnonzero(candidates)
-            alike = others[thumbnails[others] @ thumbnails[row] >= CONFIRMED]
-            if len(alike):
-                found[row] = alike[0]
+    hashes: [records, kinds, views]; thumbnails: [records, side, side, 4].
+    """
+    judged = np.flatnonzero(ranks > 0)
+    found: list[Pairs] = []
+    for kind in range(len(likeness.KINDS)):
+        for one, other, view in _near(hashes[:, kind], judged, distance):
+            apart = (one != other) & (ranks[other] <= ranks[one])
+            found += _confirmed(thumbnails, one[apart], other[apart], view[apart])
     return found
+
+
+def _near(
+    hashes: NDArray[np.uint64], judged: NDArray[np.int64], distance: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yields evaluation records, the records near them, and through which view: negative if it is into the first."""
+    views = hashes.shape[1]
+    told = judged[np.bitwise_count(hashes[judged, 0]) >= _STRUCTURE]
+    for row, entry in within(hashes[told, 0], hashes.ravel(), distance):
+        yield told[row], entry // views, entry % views
+    for row, other in within(hashes[told, 1:].ravel(), hashes[:, 0], distance):
+        yield told[row // (views - 1)], other, -(1 + row % (views - 1))
+
+
+def _confirmed(
+    thumbnails: NDArray[np.uint8], one: NDArray[np.int64], other: NDArray[np.int64], view: NDArray[np.int64]
+) -> Iterator[Pairs]:
+    """Yields those pairs whose thumbnails, each through its view, show one picture."""
+    for start in range(0, len(one), _COMPARED):
+        cut = slice(start, start + _COMPARED)
+        left = likeness.through(thumbnails[one[cut]], np.maximum(-view[cut], 0))
+        right = likeness.through(thumbnails[other[cut]], np.maximum(view[cut], 0))
+        difference = np.abs(left[..., :3] - right[..., :3]).mean(axis=(1, 2, 3))
+        colours = _correlation(left[..., :3], right[..., :3])
+        edges = _correlation(left[..., 3], right[..., 3])
+        is_copy = (colours >= COPY_CORRELATION) & (difference <= COPY_DIFFERENCE)
+        is_recoloured = (
+            (edges >= EDGE_CORRELATION) & (colours >= RECOLOURED_CORRELATION) & (difference <= RECOLOURED_DIFFERENCE)
+        )
+        alike = is_copy | is_recoloured
+        yield one[cut][alike], other[cut][alike]
+
+
+def _correlation(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+    a, b = left.reshape(len(left), -1), right.reshape(len(right), -1)
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.asarray((a * b).sum(axis=1) / np.maximum(lengths, 1e-6), dtype=np.float32)
+
+
+def _heads(records: int, found: list[Pairs]) -> NDArray[np.int64]:
+    """Returns for each record the first record of its group: those that look alike, directly or through others."""
+    one = np.concatenate([np.empty(0, dtype=np.int64), *(pairs[0] for pairs in found)])
+    other = np.concatenate([np.empty(0, dtype=np.int64), *(pairs[1] for pairs in found)])
+    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(records, records))
+    count, group = connected_components(graph, directed=False)
+    first = np.full(count, records, dtype=np.int64)
+    np.minimum.at(first, group, np.arange(records))
+    return first[group]
+
+
+def _hashes(records: pl.DataFrame) -> NDArray[np.uint64]:
+    kinds, views = len(likeness.KINDS), len(likeness.VIEWS)
+    return np.frombuffer(b"".join(records["hashes"]), dtype=np.uint64).reshape(-1, kinds, views)
+
+
+def _thumbnails(records: pl.DataFrame) -> NDArray[np.uint8]:
+    side = likeness.THUMBNAIL
+    return np.frombuffer(b"".join(records["thumbnail"]), dtype=np.uint8).reshape(-1, side, side, 4)
