@@ -2,6 +2,7 @@
 
 commands    runs a command in a session of its own and leaves nothing of it behind
 dvc_stages  the one module that knows DVC from inside: plan, changed, run
+purge       clears DVC's cache of what dvc.lock no longer refers to (`e6tag purge`)
 artifacts   what people read in Prefect: verdicts, metrics, the list of stages
 pipeline    the flow, `flows/pipeline.py:pipeline`
 

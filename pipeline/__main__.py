@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+packs = typer.Typer(help="Look into the image packs.", no_args_is_help=True)
+app.add_typer(packs, name="packs")
 
 Dataset = Literal["snapshot", "sample", "manifest", "shards", "evaluation", "bundle"]
 
@@ -129,11 +133,84 @@ def validate(context: typer.Context, dataset: Dataset) -> None:
 
 
 @app.command()
-def refresh(context: typer.Context) -> None:
-    """Pin the site's newest exports in snapshot.json, if there is news."""
+def refresh(
+    context: typer.Context,
+    delta: Annotated[
+        bool, typer.Option("--delta", help="Keep the pinned export of posts; fetch only what changed since.")
+    ] = False,
+) -> None:
+    """Pin what the site has now in snapshot.json, if there is news."""
     from pipeline.refresh import run
 
-    _run(context, "refresh", lambda params, paths: run(params, paths))
+    _run(context, "refresh", lambda params, paths: run(params, paths, delta=delta))
+
+
+@app.command()
+def purge(
+    remote: Annotated[list[str] | None, typer.Option(help="A DVC remote to clean as well, by name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; remove nothing.")] = False,
+) -> None:
+    """Remove from DVC's cache what dvc.lock no longer refers to, pictures that were taken down among it."""
+    # In a process of its own: the stages know nothing of DVC, and nothing here imports it.
+    command = [sys.executable, "-m", "flows.purge", *(["--dry-run"] if dry_run else [])]
+    command += [f"--remote={name}" for name in remote or []]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@packs.command("verify")
+def verify_packs(context: typer.Context) -> None:
+    """Read every pack in full and compare them with outcomes.parquet; exit status 1 where something is wrong."""
+    with _failures(debug=context.obj):
+        from pipeline import progress
+        from pipeline.packs import audit
+        from pipeline.paths import Paths
+
+        found = audit(Paths().images)
+        for problem in found.problems:
+            print(problem)
+        if found.problems:
+            progress.say("Run dvc repro: download removes damaged packs and fetches what is missing.")
+        print(
+            f"{found.packs:,} packs, {found.pictures:,} sound pictures, {found.unlisted:,} of them not in the present "
+            f"sample, {len(found.problems):,} problems"
+        )
+        raise typer.Exit(1 if found.problems else 0)
+
+
+@packs.command("get")
+def get_picture(
+    context: typer.Context,
+    md5: str,
+    out: Annotated[Path | None, typer.Option(help="File to write; by default <md5>.<format> in this folder.")] = None,
+) -> None:
+    """Write a picture as it was served to a file of its own."""
+    with _failures(debug=context.obj):
+        from pipeline import atomic, progress
+        from pipeline.packs import find
+        from pipeline.paths import Paths
+
+        picture = find(Paths().images, md5.lower())
+        place = out or Path(f"{picture.md5}.{picture.format.replace('jpeg', 'jpg')}")
+        atomic.write_bytes(place, picture.bytes)
+        progress.say(
+            f"{place}: {picture.variant} of post {picture.post_id}, {picture.format}, "
+            f"{picture.width} x {picture.height}, {len(picture.bytes):,} bytes"
+        )
+
+
+@app.command()
+def explain(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(help="A tag's name, or a post's id.", metavar="TAG|POST")],
+) -> None:
+    """Say why a tag is learnt or not, or why a post was chosen or dropped."""
+    with _failures(debug=context.obj):
+        from pipeline.explain import run
+        from pipeline.params import load
+        from pipeline.paths import Paths
+
+        paths = Paths()
+        run(load(paths.params), paths, subject)
 
 
 @app.command()

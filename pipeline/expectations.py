@@ -120,7 +120,18 @@ def _snapshot_rows(params: Params, labels: int) -> Suites:  # noqa: ARG001 - one
         within("row", "rows are numbered from 1; 0 stands for the export as a whole", low=0),
         matches("reason", r"\S", "every rejected record has a reason"),
     ]
-    return {"posts": posts, "tags": tags, "aliases": relations, "implications": list(relations), "rejected": rejected}
+    unknown = [
+        matches("name", NAME, "tag names are not empty and hold no white space"),
+        within("posts", "an unknown tag is on a post", low=1),
+    ]
+    return {
+        "posts": posts,
+        "tags": tags,
+        "aliases": relations,
+        "implications": list(relations),
+        "rejected": rejected,
+        "unknown_tags": unknown,
+    }
 
 
 def _snapshot_profile(params: Params) -> Suites:  # noqa: ARG001
@@ -137,10 +148,13 @@ def _snapshot_profile(params: Params) -> Suites:  # noqa: ARG001
         none("implication_in_a_circle", "implications in force lead to no circle", severity="warning"),
         # The exports are made one after another (contract section 1.3): a few unknown tags are normal.
         none("unknown_tag", "every tag on a post is in tags.parquet", severity="warning"),
+        none(
+            "unknown_tags_differ", "unknown_tags.parquet names the tags of posts that tags.parquet lacks, and no others"
+        ),
     ]
     figures = [
         within("posts", "there are posts", low=1),
-        within("visible_posts", "there are posts that are not deleted", low=1),
+        within("visible_posts", "there are posts that are neither deleted nor withheld (policy rules 1, 4)", low=1),
         within("tags", "there are tags", low=1),
         within("unreadable_share", f"at most {MAX_UNREADABLE:.0%} of the records were unreadable", high=MAX_UNREADABLE),
         within("unreadable", "every record of the exports could be read", high=0, severity="warning"),
@@ -185,6 +199,7 @@ def _sample_rows(params: Params, labels: int) -> Suites:
 def _sample_profile(params: Params) -> Suites:
     findings = [
         none("deleted_post", "no deleted post is sampled (policy rule 1)"),
+        none("withheld_post", "no post is sampled whose file the site does not give (policy rule 4)"),
         none("vanished_post", "no post is sampled that the snapshot lacks (policy rule 1)"),
         none("replaced_post", "every post is sampled as the snapshot has it, md5 and all (policy rule 1)"),
         none("forbidden_young", "no q or e post is sampled whose tags lead to young (policy rule 2)"),
@@ -254,6 +269,11 @@ def _manifest_profile(params: Params) -> Suites:
         # Only noted: flat drawings on plain grounds share hashes by the dozen; `manifest` compares thumbnails as well.
         none("same_hash_in_two_splits", "pictures of two splits have different perceptual hashes", severity="warning"),
         none("out_of_order", "records are ordered by post_id"),
+        none("taken_down", "no record is of a picture that was taken down (policy rule 1)"),
+        none("pack_taken_down", "no pack holds a picture that was taken down (policy rule 1)"),
+        none(
+            "pack_forbidden", "every picture in the packs is one that the snapshot permits today (policy rules 1 to 5)"
+        ),
     ]
     figures = [
         within("train", "there are training records", low=1),

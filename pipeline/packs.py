@@ -4,8 +4,7 @@ A row group holds one picture, so that a reader fetches any picture without its 
 damaged file from a good one.
 """
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import atomic, schemas
+from pipeline import atomic, parquet, schemas
+from pipeline.errors import BadInput
 from pipeline.parquet import damaged
 
 FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
+
+WRITE_BUFFER = 1 << 20  # bytes written to a pack at once; no trace of it is left in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +41,40 @@ def files(folder: Path) -> list[Path]:
 
 
 def write(path: Path, pictures: Iterable[Picture]) -> None:
-    """Writes one pack; the pictures come in order of md5 and are held one at a time."""
+    """Writes one pack; the pictures come in order of md5 and are held a few at a time. Flushed to disk when complete.
+
+    Nothing is compressed: pictures are already, and a row of the other columns is smaller without. 0.13 ms for a
+    picture of 100 kB; one at a time, through unbuffered writes and with compressors, it took 0.25 ms.
+    """
     with (
         atomic.writing(path) as temporary,
+        pa.output_stream(str(temporary), buffer_size=WRITE_BUFFER) as sink,
         pq.ParquetWriter(
-            temporary,
+            sink,
             schemas.PACK,
-            compression={name: "NONE" if name == "bytes" else "ZSTD" for name in schemas.PACK.names},
+            compression="NONE",
             use_dictionary=False,
             write_page_checksum=True,
             write_statistics=["md5"],
         ) as writer,
     ):
-        for picture in pictures:
-            columns = [[getattr(picture, name)] for name in schemas.PACK.names]
+        for some in _together(pictures):
+            columns = [[getattr(picture, name) for picture in some] for name in schemas.PACK.names]
             writer.write_batch(pa.record_batch(columns, schema=schemas.PACK), row_group_size=1)
+
+
+def _together(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    """Yields the pictures in lists of WRITE_BUFFER bytes or one picture, whichever is more."""
+    some: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        some.append(picture)
+        size += len(picture.bytes)
+        if size >= WRITE_BUFFER:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 def index(folder: Path) -> pl.DataFrame:
@@ -106,22 +127,84 @@ class Reader:
             raise damaged(path, ValueError(f"picture {md5} is not in it")) from error
 
 
-def verify(path: Path) -> str | None:
-    """Returns what is wrong with a pack, reading all of it, or null."""
+def verify(path: Path, see: Callable[[Picture], object] = lambda _: None) -> str | None:
+    """Returns what is wrong with a pack, reading all of it, or null. Shows each sound picture to `see` on the way."""
     try:
         previous = ""
         for picture in pictures(path):
             if picture.md5 <= previous:
                 return f"md5 {picture.md5} is out of order"
             previous = picture.md5
+            see(picture)
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader raise, the answer is the same
         return " ".join(str(error.__cause__ or error).split())[:200]
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What `audit` found. A problem is one line: what is wrong with which pack or picture."""
+
+    packs: int
+    pictures: int  # sound ones
+    unlisted: int  # those of them that outcomes.parquet does not speak of: kept from an earlier sample
+    problems: tuple[str, ...]
+
+
+def audit(folder: Path) -> Audit:
+    """Reads every pack in full and compares what is there with what outcomes.parquet says is kept."""
+    problems, damaged_packs = [], set()
+    where: dict[tuple[str, str], str] = {}
+    for path in files(folder):
+
+        def see(picture: Picture, pack: str = path.name) -> None:
+            where[picture.md5, picture.variant] = pack
+
+        if problem := verify(path, see):
+            damaged_packs.add(path.name)
+            problems.append(f"{path}: {problem}")
+    outcomes = _outcomes(folder)
+    # What a damaged pack held is not told one by one: its one line says it all.
+    here = {key: pack for key, pack in where.items() if pack not in damaged_packs}
+    for md5, (variant, outcome, pack, _) in sorted(outcomes.items()):
+        found = here.get((md5, variant))
+        if outcome == "kept" and found != pack and pack not in damaged_packs:
+            problems.append(f"{md5}: outcomes.parquet says that its {variant} is in {pack}, where it is not")
+        if outcome != "kept" and found:
+            problems.append(f"{md5}: outcomes.parquet says {outcome}, but its {variant} is in {found}")
+    unlisted = sum(outcomes.get(md5, ("",))[0] != variant for md5, variant in here)
+    return Audit(len(files(folder)), len(where), unlisted, tuple(problems))
+
+
+def find(folder: Path, md5: str) -> Picture:
+    """Returns a picture by its md5; raises BadInput saying what became of it where no pack holds it."""
+    rows = index(folder).filter(pl.col("md5") == md5)
+    variant, outcome, _, detail = _outcomes(folder).get(md5, (None, None, None, None))
+    if not rows.height:
+        told = (
+            f"outcomes.parquet says: {outcome}{f', {detail}' if detail else ''}" if outcome else "nobody asked for it"
+        )
+        raise BadInput(f"{md5} is in none of the packs of {folder}: {told}.{_takedown(folder, md5)}")
+    row = next((row for row in rows.iter_rows(named=True) if row["variant"] == variant), rows.row(0, named=True))
+    return Picture(bytes=Reader(folder).bytes(row["pack"], md5), **{name: row[name] for name in FACTS})
+
+
+def _outcomes(folder: Path) -> dict[str, tuple[str, str, str | None, str | None]]:
+    """Returns variant, outcome, pack and detail by md5; empty where no run has ended yet."""
+    path = folder / "outcomes.parquet"
+    return {md5: tuple(rest) for md5, *rest in parquet.read(path).iter_rows()} if path.exists() else {}
+
+
+def _takedown(folder: Path, md5: str) -> str:
+    path = folder / "takedowns.parquet"
+    rows = parquet.read(path).filter(pl.col("md5") == md5) if path.exists() else pl.DataFrame()
+    return f" It was taken down: {rows['reason'][0]}, as of {rows['snapshot'][0]}." if rows.height else ""
+
+
 def _facts(path: Path) -> pl.DataFrame:
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()) if path.stat().st_size < 1 << 16 else path, columns=FACTS)
+        # Not pq.read_table: it imports pandas, and takes six times as long over thousands of small row groups.
+        table = pq.ParquetFile(path).read(columns=FACTS, use_threads=False).combine_chunks()
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, error) from error
     frame = pl.from_arrow(table)

@@ -75,7 +75,11 @@ class Sample(Section):
     min_tags: Annotated[int, Field(ge=0)] = 16
     size: Annotated[int, Field(ge=1)] | None = None
     ratings: Annotated[list[Rating], Field(min_length=1)] = ["s"]
-    strategy: Literal["cover"] = "cover"
+    strategy: Literal["cover", "quota", "natural"] = "cover"
+    tag_bound: Annotated[float, Field(gt=0, le=1)] = 0.75
+    quota_offset: Annotated[int, Field(ge=0)] = 0
+    tags_file: Annotated[str, Field(min_length=1)] | None = None
+    exclude_patterns: list[str] = []
     exclude_tags: list[str] = ["comic"]
     reserve: Share = 0.05
     seed: Annotated[int, Field(ge=0)] = 621
@@ -111,6 +115,7 @@ class Manifest(Section):
 
     near_duplicate_distance: Annotated[int, Field(ge=0, le=16)] = 6
     split: SplitShares = SplitShares()
+    group_by_artist: bool = False
     fresh_after: date | None = None
 
 

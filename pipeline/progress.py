@@ -15,32 +15,41 @@ class Meter:
 
     def __init__(self, label: str, unit: str, total: int | None) -> None:
         self.label, self.unit, self.total, self.done, self.note = label, unit, total, 0, ""
+        self._found = self._bytes = 0
         self._started = time.monotonic()
 
-    def advance(self, units: int = 1, note: str | None = None) -> None:
-        """Counts `units` more as done."""
+    def advance(self, units: int = 1, note: str | None = None, bytes: int = 0) -> None:  # noqa: A002  # the unit's name
+        """Counts `units` more as done. bytes: what they brought with them; where any came, MB/s are shown too."""
         self.done += units
+        self._bytes += bytes
         if note is not None:
             self.note = note
         self._show()
 
-    def line(self) -> str:
-        """Returns the state as one line: done, total, rate, time left."""
-        seconds = max(time.monotonic() - self._started, 1e-3)
-        rate = self.done / seconds
-        if self.unit == "bytes":
-            return f"{self.label}: {self.done / 1e6:,.1f} MB{self._of_megabytes()}, {rate / 1e6:,.1f} MB/s"
-        of = f" of {self.total:,}" if self.total is not None else ""
-        left = (
-            f", {(self.total - self.done) / rate:,.0f} s left"
-            if self.total and rate > 0 and self.done < self.total
-            else ""
-        )
-        note = f", {self.note}" if self.note else ""
-        return f"{self.label}: {self.done:,}{of} {self.unit}, {rate:,.1f}/s{left}{note}"
+    def found(self, units: int) -> None:
+        """Counts units that an earlier run finished: they are done, and say nothing about how fast this one is."""
+        self._found += units
+        self.advance(units)
 
-    def _of_megabytes(self) -> str:
-        return f" of {self.total / 1e6:,.1f} MB" if self.total is not None else ""
+    def line(self) -> str:
+        """Returns the state as one line."""
+        return f"{self.label}: {self.state()}"
+
+    def state(self) -> str:
+        """Returns done, total, rate, bytes per second, time left, note; what does not apply is left out."""
+        seconds = max(time.monotonic() - self._started, 1e-3)
+        rate = (self.done - self._found) / seconds
+        of = f" of {self._counted(self.total)}" if self.total is not None else ""
+        unit = "" if self.unit == "bytes" else f" {self.unit}"
+        parts = [f"{self._counted(self.done)}{of}{unit}", f"{self._counted(rate, '.1f')}/s"]
+        if self._bytes:
+            parts.append(f"{self._bytes / seconds / 1e6:,.1f} MB/s")
+        if self.total and rate > 0 and self.done < self.total:
+            parts.append(f"{_roughly((self.total - self.done) / rate)} left")
+        return ", ".join([*parts, *([self.note] if self.note else [])])
+
+    def _counted(self, units: float, form: str = "") -> str:
+        return f"{units / 1e6:,.1f} MB" if self.unit == "bytes" else f"{units:,{form}}"
 
     def _show(self) -> None:
         """Shows the state, where it is time to."""
@@ -65,27 +74,33 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
         yield plain
         say(plain.line())
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}", markup=False),
     )
-    from rich.console import Console
-
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total, note="")
+        task = bar.add_task(label, total=total, state="")
 
         class _BarMeter(Meter):
             def _show(self) -> None:
-                bar.update(task, completed=self.done, note=self.note)
+                bar.update(task, completed=self.done, total=self.total, state=self.state())
 
         shown = _BarMeter(label, unit, total)
         yield shown
     say(shown.line())
+
+
+def _roughly(seconds: float) -> str:
+    """Returns a time left: seconds below two minutes, then minutes, hours from two on, days from two on."""
+    if seconds < 120:
+        return f"{seconds:,.0f} s"
+    if seconds < 7_200:
+        return f"{seconds / 60:,.0f} min"
+    return f"{seconds / 3_600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
 
 
 def track(things: Iterable[_T], label: str, *, unit: str, total: int | None = None) -> Iterator[_T]:

@@ -42,6 +42,12 @@ class LeftOut(StrEnum):
     FILE_DERIVED = "file_derived"  # says something about the file, not about the picture (contract section 6)
     TOO_FEW_POSITIVES = "too_few_positives"  # fewer than min_positives among the training posts
     TOO_FEW_EVALUATION_POSITIVES = "too_few_evaluation_positives"  # fewer than min_eval_positives in validation or test
+    INVALID = "invalid"  # of the site's category for tags that are not to be used
+    TWO_CATEGORIES = "two_categories"  # the snapshot has the name twice, in different categories
+    NOT_LISTED = "not_listed"  # not in sample.tags_file
+    OTHER_CATEGORY = "other_category"  # in sample.tags_file, but of none of sample.categories
+    UNKNOWN = "unknown"  # in sample.tags_file, but the snapshot has no such tag
+    PATTERN = "pattern"  # sample.exclude_patterns
     BEYOND_VOCABULARY_SIZE = "beyond_vocabulary_size"  # rarer than the tags that were taken
 
 
@@ -57,6 +63,19 @@ class Dropped(StrEnum):
     BEFORE_SINCE = "before_since"  # uploaded before harvest.since
     EXCLUDED_TAG = "excluded_tag"  # has one of sample.exclude_tags, or a tag that implies it
     TOO_FEW_TAGS = "too_few_tags"  # fewer than sample.min_tags
+    SPANS_SPLITS = "spans_splits"  # the oldest post of its family (or another of its artists) belongs to another split
+
+
+class Oddity(StrEnum):
+    """What is wrong with a snapshot and was worked around."""
+
+    ALIAS_CYCLE = "alias_cycle"  # aliases that lead back to the name: it stands for the last name before that
+    ALIAS_OF_TWO = "alias_of_two"  # a name with two aliases in force: the later one holds
+    ALIAS_TO_NOTHING = "alias_to_nothing"  # an alias of a name that tags.parquet does not have: its posts lose the tag
+    IMPLICATION_CYCLE = "implication_cycle"  # tags that imply each other: each brings all of them
+    TWO_CATEGORIES = "two_categories"  # a name in two categories: not in the vocabulary; posts keep the older one
+    MISSING_PARENT = "missing_parent"  # a parent that is not in the snapshot: it links its children all the same
+    PARENT_CYCLE = "parent_cycle"  # a post that is its own ancestor: all of the cycle are one family
 
 
 class Takedown(StrEnum):
@@ -144,6 +163,8 @@ LEFT_OUT = pa.schema([
     _field("category", pa.string(), "name of the site's category"),
     _field("snapshot_posts", pa.int64(), "candidate posts of the snapshot with this tag, after closure"),
     _field("train_posts", pa.int64(), "those of them in the training split"),
+    _field("validation_posts", pa.int64(), "those of them in the validation split"),
+    _field("test_posts", pa.int64(), "those of them in the test split"),
     _field("reason", pa.string(), "a value of LeftOut"),
 ])  # fmt: skip
 """data/sample/left_out.parquet, ordered by snapshot_posts (most first), then name."""
@@ -163,14 +184,63 @@ SAMPLED_POSTS = pa.schema([
     _field("label_ids", _IDS, "vocabulary ids after alias resolution and implication closure, ascending"),
     _field("given_ids", _IDS, "vocabulary ids as given: aliases resolved, nothing implied, ascending"),
     _field("candidate_tags", pa.int32(), "tags of all categories on the post, after closure"),
+    _field("taken_for", pa.int32(), "vocabulary id it was chosen for; null: as fill or fresh", nullable=True),
 ])  # fmt: skip
 """data/sample/posts.parquet, ordered by post_id."""
 
 DROPPED = pa.schema([
     _field("post_id", pa.int64(), "id of the post"),
     _field("reason", pa.string(), "a value of Dropped"),
+    _field("group_id", pa.int64(), "its family, where the reason is spans_splits", nullable=True),
 ])  # fmt: skip
 """data/sample/dropped.parquet: posts of the snapshot that are not candidates, ordered by post_id."""
+
+STRATEGIES = pa.schema([
+    _field("strategy", pa.string(), "cover, quota, natural: for the tags' needs; sample: as written; board: all"),
+    _field("is_chosen", pa.bool_(), "sample.strategy, and what was written by it"),
+    _field("posts", pa.int64(), "posts of train, validation and test"),
+    _field("hours", pa.float64(), "of download at one request a second"),
+    _field("least_positives", pa.int64(), "training positives of the tag that has fewest"),
+    _field("median_positives", pa.float64(), "training positives of the tag in the middle"),
+    _field("short_tags", pa.int64(), "tags that miss their positives in some split, of those the board could give"),
+    _field("mean_tags", pa.float64(), "tags of all categories on a post, after closure, in the mean"),
+    _field("total_variation", pa.float64(), "half the summed difference of the tags' shares in all labels: 0 to 1"),
+])  # fmt: skip
+"""data/sample/strategies.parquet: what each strategy would take, from the same candidates."""
+
+LACKING_IMPLIED = pa.schema([
+    _field("antecedent", pa.string(), "tag that implies, in force, aliases resolved"),
+    _field("consequent", pa.string(), "tag that it implies in one step"),
+    _field("posts", pa.int64(), "posts that were given the antecedent"),
+    _field("lacking", pa.int64(), "those of them that were not given the consequent: closure adds it"),
+    _field("share", pa.float64(), "lacking over posts"),
+])  # fmt: skip
+"""data/sample/lacking_implied.parquet, ordered by lacking (most first): implied tags missing in the source."""
+
+ALIASED_SPELLINGS = pa.schema([
+    _field("name", pa.string(), "aliased name that posts still carry"),
+    _field("stands_for", pa.string(), "the tag that it counts for"),
+    _field("posts", pa.int64(), "posts that carry it"),
+    _field("is_known", pa.bool_(), "tags.parquet has the tag it stands for; else its posts lose it"),
+])  # fmt: skip
+"""data/sample/aliased_spellings.parquet, ordered by posts (most first)."""
+
+CO_OCCURRENCE = pa.schema([
+    _field("first", pa.string(), "tag of the vocabulary"),
+    _field("second", pa.string(), "another, rarer one"),
+    _field("posts", pa.int64(), "posts with both, of up to 50,000 candidates looked at"),
+    _field("expected", pa.float64(), "what chance would lead to"),
+    _field("lift", pa.float64(), "posts over expected"),
+    _field("is_implied", pa.bool_(), "one implies the other"),
+])  # fmt: skip
+"""data/sample/co_occurrence.parquet, ordered by lift (highest first): the 200 highest and the 200 lowest."""
+
+ODDITIES = pa.schema([
+    _field("kind", pa.string(), "a value of Oddity"),
+    _field("subject", pa.string(), "tag name or post id"),
+    _field("detail", pa.string(), "what was seen"),
+])  # fmt: skip
+"""data/sample/oddities.parquet, ordered by kind, then subject: what was wrong with the snapshot."""
 
 PACK = pa.schema([
     _field("md5", pa.string(), "MD5 of the original file: the picture's identity"),

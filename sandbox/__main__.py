@@ -3,13 +3,17 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sandbox.boards import NAMES, open_board
 from sandbox.records import Board
+
+if TYPE_CHECKING:
+    from sandbox.service import Fault
 
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
 
@@ -17,6 +21,15 @@ BoardName = Annotated[str, typer.Option("--board", help=f"One of: {', '.join(NAM
 Posts = Annotated[int | None, typer.Option(help="Number of posts of the drawn board.")]
 Seed = Annotated[int | None, typer.Option(help="What the drawn board is drawn from.")]
 Day = Annotated[int, typer.Option(min=1, max=2, help="2 is the same board a day later.")]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="NAME[:ARG,...]",
+        help="A way to misbehave, such as down:/data/,retry_after=5,times=3; may be given more than once. "
+        "The word help lists them.",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -29,11 +42,20 @@ def serve(
     seed: Seed = None,
     day: Day = 1,
     log: Annotated[Path | None, typer.Option(help="File to append the requests to, one JSON object a line.")] = None,
+    fault: Faults = None,
 ) -> None:
     """Serves a board on 127.0.0.1 until Ctrl-C."""
-    if context.invoked_subcommand is None:
-        with _one_line():
-            asyncio.run(_serve(open_board(board, posts=posts, seed=seed, day=day), port, static_port, log))
+    if context.invoked_subcommand is not None:
+        return
+    from sandbox.faults import naming
+
+    if "help" in (fault or ()):
+        typer.echo(naming.described())
+        return
+    with _one_line():
+        tomorrow = partial(open_board, board, posts=posts, seed=seed, day=2)
+        opened, spoiling = naming.spoil(open_board(board, posts=posts, seed=seed, day=day), tomorrow, fault or [])
+        asyncio.run(_serve(opened, spoiling, port, static_port, log))
 
 
 @app.command()
@@ -70,10 +92,10 @@ def _one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-async def _serve(board: Board, port: int, static_port: int, log: Path | None) -> None:
+async def _serve(board: Board, fault: "Fault | None", port: int, static_port: int, log: Path | None) -> None:
     from sandbox.server import serve as serving
 
-    async with serving(board, port=port, static_port=static_port, log=log) as site:
+    async with serving(board, port=port, static_port=static_port, log=log, fault=fault) as site:
         typer.echo(f"site    {site.base_url}\nstatic  {site.static_url}\nCtrl-C ends it.")
         await asyncio.Event().wait()
 

@@ -1,7 +1,6 @@
 """The site's search language over a board (contract sections 2.2 and 2.3).
 
-`Index(board)` is built once per board (0.05 s for 30,000 posts); `Index.find(text)` answers the posts in order. Groups
-in parentheses are refused rather than misread.
+`Index(board)` is built once per board (0.05 s for 30,000 posts); `Index.find(text)` answers the posts in order.
 """
 
 import fnmatch
@@ -16,6 +15,7 @@ from sandbox.records import Board, Post
 MAX_TAGS = 40  # per query; more is refused with 422
 MAX_WILDCARD_TAGS = 40  # a wildcard stands for so many tags at most, the most used ones
 MAX_VALUES = 320  # in a list such as id:1,2,3
+MAX_DEPTH = 10  # of groups in parentheses; so many are refused with 422
 
 EFFECTIVE = frozenset({"active", "processing", "queued"})  # statuses of aliases that searches resolve
 
@@ -73,11 +73,12 @@ class BadQuery(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a query: a tag, a wildcard, or a test on the post's row."""
+    """One part of a query: a tag, a wildcard, a test on the post's row, or a group of such parts."""
 
     sign: str  # "" must hold, "-" must not hold, "~" one of these must hold
-    name: str = ""  # tag name or pattern; empty for a test
+    name: str = ""  # tag name or pattern; empty for a test and a group
     test: Test | None = None
+    group: "tuple[Term, ...] | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +96,42 @@ def parse(text: str) -> Query:
     tokens = text.lower().split()
     if sum(map(_counts, tokens)) > MAX_TAGS:
         raise BadQuery(f"You cannot search for more than {MAX_TAGS} tags at a time")
-    terms: list[Term] = []
+    groups: list[tuple[str, list[Term]]] = [("", [])]  # sign and terms of the open groups, the innermost last
     order, limit, mentions_status = "id_desc", None, False
     for token in tokens:
         sign = token[0] if token[0] in "-~" and len(token) > 1 else ""
         body = token.removeprefix(sign)
-        if body in ("(", ")"):
-            raise BadQuery("Groups in parentheses are not offered by the sandbox")
         key, colon, value = body.partition(":")
-        if key == "order" and value in ORDERS:
+        if body == "(":
+            if len(groups) == MAX_DEPTH:
+                raise BadQuery(f"You cannot nest groups {MAX_DEPTH} deep")
+            groups.append((sign, []))
+        elif body == ")":
+            _close(groups)
+        elif key == "order" and value in ORDERS:
             order = value
         elif key == "limit" and value.isdecimal():
             limit = int(value)
         else:
             mentions_status = mentions_status or (key == "status" and value in STATUSES)
             test = _row_test(key, value) if colon else None
-            terms.append(Term(sign, "" if test else body, test))
-    return Query(tuple(terms), order, limit, mentions_status)
+            groups[-1][1].append(Term(sign, "" if test else body, test))
+    if len(groups) > 1:
+        raise BadQuery("A group is not closed")
+    return Query(tuple(groups[0][1]), order, limit, mentions_status)
+
+
+def _close(groups: list[tuple[str, list[Term]]]) -> None:
+    """Makes the innermost open group a term of the one around it."""
+    if len(groups) == 1:
+        raise BadQuery("A group is closed that was not opened")
+    sign, terms = groups.pop()
+    groups[-1][1].append(Term(sign, group=tuple(terms)))
 
 
 def _counts(token: str) -> bool:
-    return not (token.lstrip("-~") == "status:deleted" or token.startswith(("rating:s", "limit:")))
+    body = token.lstrip("-~")
+    return not (body in ("(", ")", "status:deleted") or token.startswith(("rating:s", "limit:")))
 
 
 def _row_test(key: str, value: str) -> Test | None:
@@ -176,11 +192,9 @@ class Index:
     def find(self, text: str, *, order: str | None = None) -> list[Post]:
         """All posts that the query selects, in its order or in the one given; raises BadQuery."""
         query = parse(text)
-        posts = [self.posts[position] for position in sorted(self._candidates(query.terms))]
-        tests = [(term.sign == "-", term.test) for term in query.terms if term.test and term.sign != "~"]
+        found = [self.posts[position] for position in sorted(self._matching(query.terms))]
         if not query.mentions_status:
-            tests.append((True, STATUSES["deleted"]))
-        found = [post for post in posts if all(test(post) is not negated for negated, test in tests)]
+            found = [post for post in found if not post.is_deleted]
         found.sort(key=ORDERS[order or query.order])  # type: ignore[arg-type]  # keys of one order are comparable
         return found
 
@@ -195,20 +209,23 @@ class Index:
         """Tag names that match a pattern with `*`, most used first."""
         return [name for name in self._names_by_use if is_like(name, pattern)]
 
-    def _candidates(self, terms: Iterable[Term]) -> set[int]:
-        """Positions of the posts that satisfy all tags and one of the `~` terms; row tests come later."""
+    def _matching(self, terms: Iterable[Term]) -> set[int]:
+        """Positions of the posts that satisfy all terms, and one of those with `~`. Row tests are slow: last."""
         found = set(range(len(self.posts)))
         either = [term for term in terms if term.sign == "~"]
         if either:
             found = set().union(*map(self._holders, either))
         for term in terms:
-            if term.name and term.sign == "":
+            if not term.test and term.sign == "":
                 found &= self._holders(term)
-            elif term.name and term.sign == "-":
+            elif not term.test and term.sign == "-":
                 found -= self._holders(term)
-        return found
+        tests = [(term.sign == "-", term.test) for term in terms if term.test and term.sign != "~"]
+        return {place for place in found if all(test(self.posts[place]) is not negated for negated, test in tests)}
 
     def _holders(self, term: Term) -> set[int]:
+        if term.group is not None:
+            return self._matching(term.group)
         if term.test:
             return {position for position, post in enumerate(self.posts) if term.test(post)}
         is_pattern = "*" in term.name

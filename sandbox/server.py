@@ -70,6 +70,7 @@ class Site:
 async def serve(
     board: Board,
     *,
+    host: str = "127.0.0.1",
     port: int = 0,
     static_port: int = 0,
     log: Path | None = None,
@@ -77,14 +78,14 @@ async def serve(
     workers: int = 2,
     fault: Fault | None = None,
 ) -> AsyncIterator[Site]:
-    """Serves the board on 127.0.0.1 until the block is left; port 0 takes any free one.
+    """Serves the board on an address of this machine until the block is left; port 0 takes any free one.
 
     `log` is a file to append to, one JSON object a line. `workers` is the number of painting processes: each
     gets the board by pickle.
     """
     async with AsyncExitStack() as stack:
-        site_socket = stack.enter_context(socket.create_server(("127.0.0.1", port)))
-        static_socket = stack.enter_context(socket.create_server(("127.0.0.1", static_port)))
+        site_socket = stack.enter_context(socket.create_server((host, port)))
+        static_socket = stack.enter_context(socket.create_server((host, static_port)))
         requests: list[Request] = []
         keep: Callable[[Request], None] = requests.append
         if log:
@@ -96,8 +97,8 @@ async def serve(
 
         painter = await stack.enter_async_context(Painter(board, workers))
         service = Service(board, _url(static_socket), painter, login)
-        for host, routes, listener in (("site", site.ROUTES, site_socket), ("static", static.ROUTES, static_socket)):
-            app = web.Application(middlewares=[_answering(host, keep, fault)])
+        for role, routes, listener in (("site", site.ROUTES, site_socket), ("static", static.ROUTES, static_socket)):
+            app = web.Application(middlewares=[_answering(role, keep, fault)])
             app[SERVICE] = service
             app.add_routes(routes)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
@@ -108,7 +109,8 @@ async def serve(
 
 
 def _url(listener: socket.socket) -> str:
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+    address, port = listener.getsockname()[:2]
+    return f"http://{address}:{port}"
 
 
 def _answering(host: str, keep: Callable[[Request], None], fault: Fault | None) -> Middleware:

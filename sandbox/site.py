@@ -68,6 +68,12 @@ async def post(request: web.Request) -> web.Response:
     return _one_post(request, request.app[SERVICE].index.by_id.get(int(request.match_info["id"])))
 
 
+async def random_post(request: web.Request) -> web.Response:
+    """One post that a search finds: the same every time, as everything here."""
+    found = request.app[SERVICE].index.find(request.query.get("tags", ""), order="random")
+    return _one_post(request, found[0] if found else None)
+
+
 async def count(request: web.Request) -> web.Response:
     """How many posts a search finds."""
     found = len(request.app[SERVICE].index.find(request.query.get("tags", "")))
@@ -156,6 +162,7 @@ ROUTES = [
     web.get("/db_export", old_export_page),
     web.get("/posts.json", posts),
     web.get("/posts/count.json", count),
+    web.get("/posts/random.json", random_post),
     web.get(r"/posts/{id:\d+}.json", post),
     web.get("/tags.json", tags),
     web.get("/tags/{id_or_name}.json", tag),

@@ -33,7 +33,7 @@ async def export(request: web.Request) -> web.Response:
     found = exports.get(request.match_info["name"])
     if not found:
         raise web.HTTPNotFound
-    return _file(request, found.body, "application/gzip", found.checksum, found.updated_at)
+    return file_response(request, found.body, "application/gzip", found.checksum, found.updated_at)
 
 
 async def original(request: web.Request) -> web.Response:
@@ -42,7 +42,7 @@ async def original(request: web.Request) -> web.Response:
     if request.match_info["ext"] != post.ext:
         raise web.HTTPNotFound
     body = await request.app[SERVICE].painter.original(post)
-    return _file(request, body, CONTENT_TYPES[post.ext], post.md5, post.created_at)
+    return file_response(request, body, CONTENT_TYPES[post.ext], post.md5, post.created_at)
 
 
 async def variant(request: web.Request) -> web.Response:
@@ -54,7 +54,7 @@ async def variant(request: web.Request) -> web.Response:
     body = await request.app[SERVICE].painter.variant(post, kind, encoding)
     if body is None:
         raise web.HTTPNotFound
-    return _file(request, body, CONTENT_TYPES[encoding], f"{post.md5}-{kind}-{encoding}", post.created_at)
+    return file_response(request, body, CONTENT_TYPES[encoding], f"{post.md5}-{kind}-{encoding}", post.created_at)
 
 
 async def robots(_request: web.Request) -> web.Response:
@@ -79,7 +79,7 @@ def _post(request: web.Request) -> Post:
     return post
 
 
-def _file(request: web.Request, body: bytes, content_type: str, tag: str, modified: datetime) -> web.Response:
+def file_response(request: web.Request, body: bytes, content_type: str, tag: str, modified: datetime) -> web.Response:
     """The whole file, or the part that a `Range` asks for: only of this very file if an `If-Range` says so."""
     headers = {
         "ETag": f'"{tag}"',

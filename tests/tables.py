@@ -10,12 +10,14 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import parquet, schemas
+from pipeline import packs, parquet, schemas
 from pipeline.params import Params
 from pipeline.paths import SPLITS, Paths
 from pipeline.shard import tfrecord
 
 Row = dict[str, Any]
+
+PACK = "pack-00000.parquet"
 
 TAGS = ("canine", "fox", "hat")
 """The vocabulary. `fox` implies `canine`; `vulpine` is an alias of `fox`."""
@@ -32,9 +34,10 @@ LINEAGE = {"pin": {"site": "sandbox"}, "policy_version": "1", "parameters": {"sa
 
 
 def write_all(paths: Paths) -> None:
-    """Writes all six datasets and snapshot.json, good in every respect."""
+    """Writes all six datasets and the pictures, good in every respect."""
     write_snapshot(paths)
     write_sample(paths)
+    write_images(paths)
     write_manifest(paths)
     write_shards(paths)
     write_evaluation(paths)
@@ -87,6 +90,7 @@ def write_snapshot(paths: Paths) -> None:
     ]
     parquet.write(paths.snapshot / "implications.parquet", implications, schemas.RELATIONS)
     parquet.write(paths.snapshot / "rejected.parquet", [], schemas.SNAPSHOT_REJECTED)
+    parquet.write(paths.snapshot / "unknown_tags.parquet", [], schemas.UNKNOWN_TAGS)
 
 
 def write_sample(paths: Paths) -> None:
@@ -99,6 +103,7 @@ def write_sample(paths: Paths) -> None:
             "label_ids": labels_of(post_id),
             "given_ids": given_of(post_id),
             "candidate_tags": 3,
+            "taken_for": None,
         }
         for post_id in range(1, 33)
     ]
@@ -119,18 +124,34 @@ def write_sample(paths: Paths) -> None:
             "category": "general",
             "snapshot_posts": 16,
             "train_posts": 8,
+            "validation_posts": 4,
+            "test_posts": 4,
             "reason": "beyond_vocabulary_size",
         }
     ]
     dropped = [
-        {"post_id": 33, "reason": "deleted"},
-        {"post_id": 34, "reason": "forbidden_young"},
-        {"post_id": 35, "reason": "opted_out"},
+        {"post_id": 33, "reason": "deleted", "group_id": None},
+        {"post_id": 34, "reason": "forbidden_young", "group_id": None},
+        {"post_id": 35, "reason": "opted_out", "group_id": None},
     ]
     parquet.write(paths.sample / "posts.parquet", _only(posts, schemas.SAMPLED_POSTS), schemas.SAMPLED_POSTS)
     parquet.write(paths.sample / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
     parquet.write(paths.sample / "left_out.parquet", left_out, schemas.LEFT_OUT)
     parquet.write(paths.sample / "dropped.parquet", dropped, schemas.DROPPED)
+
+
+def write_images(paths: Paths) -> None:
+    """Writes data/images: a pack of all sampled posts but 16, and the takedown of 33. The bytes are no pictures."""
+    kept = [post_id for post_id in range(1, 33) if post_id != 16]
+    outcomes = [
+        {"md5": md5(post_id), "variant": "sample", "outcome": "kept", "pack": PACK, "detail": None} for post_id in kept
+    ]
+    outcomes.append({"md5": md5(16), "variant": "sample", "outcome": "not_found", "pack": None, "detail": "404"})
+    taken = [{"md5": md5(33), "post_id": 33, "reason": "deleted", "snapshot": "2026-07-01T01:00:02.000-04:00"}]
+    pictures = [packs.Picture(md5(post_id), post_id, "sample", b"...", "jpeg", 640, 480) for post_id in kept]
+    packs.write(paths.images / PACK, sorted(pictures, key=lambda one: one.md5))
+    parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
+    parquet.write(paths.images / "takedowns.parquet", taken, schemas.TAKEDOWNS, order_by="md5")
 
 
 def write_manifest(paths: Paths) -> None:
@@ -268,7 +289,7 @@ def _post(post_id: int, tags: list[str]) -> Row:
 
 def _record(post_id: int) -> Row:
     facts = {
-        "pack": "pack-00000.parquet",
+        "pack": PACK,
         "variant": "sample",
         "format": "jpeg",
         "bytes": 5_000,

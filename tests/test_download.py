@@ -1,26 +1,39 @@
 """Download: every picture once, whatever happens, and only pictures."""
 
+import asyncio
 import hashlib
+import io
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from aiohttp import web
 from conftest import Project, damage, make_project, prepare, served
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
-from pipeline import download, packs, sample
+from pipeline import download, packs, parquet, pin, sample, schemas
+from pipeline.download import inspect, variants
+from pipeline.download.variants import Wanted
+from pipeline.download.waiting import Waiting
 from pipeline.errors import Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Params
+from pipeline.site.client import Answer, Refused, Unavailable
 from sandbox import faults
+from sandbox import variants as site_variants
 from sandbox.board import SandboxBoard
 from sandbox.server import Site
 
@@ -193,19 +206,134 @@ def test_damaged_pack_is_found_named_and_fetched_anew(sampled: Project, capfd: p
     assert hashes(sampled) == before
 
 
-def test_picture_of_a_post_that_was_taken_down_leaves_the_packs(sampled: Project) -> None:
-    run(sampled)
-    path = sampled.paths.snapshot / "posts.parquet"
-    gone = outcomes(sampled).filter(pl.col("outcome") == "kept")["md5"][0]
-    posts = pl.read_parquet(path).with_columns(is_deleted=pl.col("is_deleted") | (pl.col("md5") == gone))
-    posts.write_parquet(path)
+def change_posts(project: Project, *changes: pl.Expr, without: tuple[int, ...] = ()) -> None:
+    """Changes the snapshot's posts, as a refresh would, and samples anew."""
+    path = project.paths.snapshot / "posts.parquet"
+    posts = pl.read_parquet(path).filter(~pl.col("post_id").is_in(without)).with_columns(*changes)
+    parquet.write(path, posts, schemas.POSTS)
+    params = project.params
+    sample.run(params.sample, project.paths, since=params.harvest.since.isoformat(), manifest=params.manifest)
+
+
+def takedowns(project: Project) -> pl.DataFrame:
+    return pl.read_parquet(project.paths.images / "takedowns.parquet")
+
+
+def test_sample_of_another_day_is_not_fetched(ready: Project) -> None:
+    path = ready.paths.snapshot / "posts.parquet"
+    posts = pl.read_parquet(path).with_columns(is_deleted=True)
+    parquet.write(path, posts, schemas.POSTS)
     with pytest.raises(PolicyViolation, match="may not be fetched"):
-        run(sampled)  # the sample is of another day
-    params = sampled.params
-    sample.run(params.sample, sampled.paths, since=params.harvest.since.isoformat(), manifest=params.manifest)
-    run(sampled)
-    assert gone not in set(packs.index(sampled.paths.images)["md5"])
-    assert gone not in set(outcomes(sampled)["md5"])
+        run(ready)
+
+
+def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed(
+    ready: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert takedowns(ready).is_empty()
+    index = packs.index(ready.paths.images)
+    one_pack = index.filter(pl.col("pack") == index["pack"][0]).head(6)
+    deleted, withheld, opted_out, moving, replaced, expunged = one_pack["post_id"].to_list()
+    before = hashes(ready)
+
+    def of(post_id: int) -> pl.Expr:
+        return pl.col("post_id") == post_id
+
+    change_posts(
+        ready,
+        pl.col("is_deleted") | of(deleted),
+        (pl.col("is_withheld") | of(withheld)).alias("is_withheld"),
+        pl.when(of(opted_out)).then(pl.lit(["conditional_dnp"])).otherwise("locked_tags").alias("locked_tags"),
+        pl.when(of(moving)).then(2.5).otherwise("duration").alias("duration"),
+        pl.when(of(replaced)).then(pl.lit("f" * 32)).otherwise("md5").alias("md5"),
+        without=(expunged,),
+    )
+    run(ready)
+    said = dict(takedowns(ready).select("post_id", "reason").iter_rows())
+    assert said == {
+        deleted: "deleted",
+        withheld: "withheld",
+        opted_out: "opted_out",
+        moving: "not_still",
+        replaced: "replaced",
+        expunged: "expunged",
+    }
+    assert takedowns(ready)["md5"].to_list() == sorted(one_pack["md5"])
+    assert set(takedowns(ready)["snapshot"]) == {pin.load(ready.paths.pin).moment}
+    assert "6 pictures may no longer be kept and leave: 1 deleted, 1 expunged, 1 not_still" in capfd.readouterr().err
+    gone = set(one_pack["md5"])
+    assert not gone & set(packs.index(ready.paths.images)["md5"])
+    changed = {name for name, digest in hashes(ready).items() if before.get(name, digest) != digest}
+    assert changed == {one_pack["pack"][0], "outcomes.parquet", "takedowns.parquet"}
+
+
+def test_takedown_is_listed_as_long_as_it_holds(ready: Project) -> None:
+    index = packs.index(ready.paths.images)
+    first, second = index["post_id"][:2]
+    change_posts(ready, pl.col("is_deleted") | pl.col("post_id").is_in([first, second]))
+    run(ready)
+    listed = takedowns(ready)
+    run(ready)
+    assert takedowns(ready).equals(listed)
+    assert set(listed["post_id"]) == {first, second}
+    change_posts(ready, pl.col("is_deleted") & (pl.col("post_id") != first))
+    run(ready)
+    assert takedowns(ready)["post_id"].to_list() == [second]
+
+
+def test_picture_stays_while_one_of_its_posts_is_permitted(ready: Project) -> None:
+    row = packs.index(ready.paths.images).row(0, named=True)
+    path = ready.paths.snapshot / "posts.parquet"
+    posts = pl.read_parquet(path)
+    twin = posts.filter(pl.col("md5") == row["md5"]).with_columns(
+        post_id=pl.lit(1, dtype=pl.Int64), is_deleted=pl.lit(value=True)
+    )
+    parquet.write(path, pl.concat([posts, twin]), schemas.POSTS, order_by="post_id")
+    run(ready)
+    assert takedowns(ready).is_empty()
+    assert row["md5"] in set(packs.index(ready.paths.images)["md5"])
+
+
+def test_picture_that_waits_is_taken_down_too(ready: Project) -> None:
+    row = packs.index(ready.paths.images).row(0, named=True)
+    body = packs.Reader(ready.paths.images).bytes(row["pack"], row["md5"])
+    leave_waiting(ready, row, body)
+    shutil.rmtree(ready.paths.images)
+    change_posts(ready, pl.col("is_deleted") | (pl.col("post_id") == row["post_id"]))
+    run(ready)
+    assert takedowns(ready).select("md5", "post_id", "reason").rows() == [(row["md5"], row["post_id"], "deleted")]
+    left = [path for path in ready.paths.root.rglob("*") if path.is_file() and body[:400] in path.read_bytes()]
+    assert left == []
+
+
+def leave_waiting(project: Project, row: dict[str, Any], body: bytes) -> Path:
+    """Leaves a picture as a killed run does."""
+    one = Wanted(row["md5"], row["post_id"], row["variant"], "", 0, 0, 0)
+    place = Waiting(project.paths)
+    record = place.put("pack-0.parquet", one, body)
+    place.close()
+    return record.path
+
+
+@pytest.mark.parametrize("state", ["whole", "cut", "spoilt"])
+def test_waiting_picture_is_used_only_if_it_is_whole(
+    ready: Project, capfd: pytest.CaptureFixture[str], state: str
+) -> None:
+    row = packs.index(ready.paths.images).filter(pl.col("variant") == "original").row(0, named=True)
+    path = leave_waiting(ready, row, packs.Reader(ready.paths.images).bytes(row["pack"], row["md5"]))
+    before = hashes(ready)
+    if state == "cut":
+        os.truncate(path, path.stat().st_size - 1)
+    elif state == "spoilt":
+        damage(path)
+    shutil.rmtree(ready.paths.images)
+    ready.paths.ledger.unlink()
+    asked = len(ready.site.requests)
+    run(ready)
+    again = [path for path in pictures_asked(ready.site, asked) if row["md5"] in path]
+    assert len(again) == (state != "whole")
+    assert ("are not whole" in capfd.readouterr().err) == (state == "spoilt")
+    assert hashes(ready) == before
 
 
 def test_rate_is_kept_over_everything_together(tmp_path: Path, site: Site) -> None:
@@ -315,3 +443,190 @@ def test_ledger_that_cannot_be_used_is_set_aside_and_said(
     asked = len(sampled.site.requests)
     run(sampled)  # the new one is in use: nothing is asked again
     assert not pictures_asked(sampled.site, asked)
+
+
+def test_ledger_keeps_every_attempt_with_its_outcome_and_how_long_it_took(
+    tmp_path: Path, board: SandboxBoard, sampled: Project
+) -> None:
+    bad = a_few(sampled)
+    with served(board, fault=faults.Html(bad)) as site:
+        spoilt = prepare(make_project(tmp_path / "spoilt", site, download={"max_rejected": 0.5, "retries": 2}))
+        run(spoilt)
+    with closing(sqlite3.connect(spoilt.paths.ledger)) as connection:
+        rows = connection.execute("select md5, outcome, detail, seconds, wait from attempts").fetchall()
+    kept = outcomes(spoilt).filter(pl.col("outcome") == "kept")["md5"]
+    assert sorted(row[0] for row in rows if row[1] == "kept") == sorted(kept)
+    assert Counter(row[:2] for row in rows if row[0] in bad) == {(md5, "not_a_picture"): 3 for md5 in bad}
+    assert all(row[3] > 0 and row[4] is None for row in rows)
+
+
+def test_original_with_the_right_md5_that_cannot_be_opened_is_refused_at_the_first_answer(
+    tmp_path: Path, sampled: Project, board: SandboxBoard
+) -> None:
+    post = next(post for post in board.posts if post.md5 == a_few(sampled)[0])
+    broken = b"\x89PNG\r\n\x1a\n" + b"no chunks follow" * 8
+    with served(faults.Planted(board, {post.id: broken})) as site:
+        spoilt = prepare(make_project(tmp_path / "spoilt", site, download={"max_rejected": 0.5}))
+        run(spoilt)
+        refused = outcomes(spoilt).filter(pl.col("outcome") == "broken_picture")
+        assert refused["md5"].to_list() == [hashlib.md5(broken, usedforsecurity=False).hexdigest()]
+        assert max(pictures_asked(site).values()) == 1
+
+
+def test_second_run_on_one_folder_ends_with_75_and_damages_nothing(
+    tmp_path: Path, board: SandboxBoard, finished: Project
+) -> None:
+    with served(board, fault=slowly) as site:
+        project = prepare(make_project(tmp_path / "shared", site))
+        first = stage(project, "download")
+        while not pictures_asked(site) and first.poll() is None:
+            time.sleep(0.005)
+        second = stage(project, "download")
+        _, errors = second.communicate(timeout=60)
+        assert second.returncode == 75
+        assert f"download is already running here (process {first.pid})" in errors.decode()
+        _, errors = first.communicate(timeout=120)
+        assert first.returncode == 0, errors
+    assert hashes(project) == hashes(finished)
+
+
+async def slowly(request: web.Request) -> None:
+    """Takes its time with every picture, and then answers honestly."""
+    if request.path.startswith("/data/") and "/db_export/" not in request.path:
+        await asyncio.sleep(0.3)
+
+
+@pytest.fixture
+def mounted(sampled: Project) -> Iterator[Callable[[str], None]]:
+    """Returns a function that lays a file system over data/images, mounted with these options."""
+    images = sampled.paths.images
+    images.mkdir(parents=True)
+
+    def mount(options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(images)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("this machine may not mount file systems")
+
+    yield mount
+    subprocess.run(["umount", str(images)], capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param("size=200k", "the disk is full", id="full disk"),
+        pytest.param("ro,size=50m", "Read-only file system", id="read-only folder"),
+    ],
+)
+def test_disk_that_takes_no_more_is_one_line_and_loses_no_picture(
+    sampled: Project, mounted: Callable[[str], None], options: str, said: str, finished: Project
+) -> None:
+    mounted(options)
+    asked = len(sampled.site.requests)
+    process = stage(sampled, "download")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said in errors.decode().splitlines()[-1]
+    assert "Traceback" not in errors.decode()
+    subprocess.run(["umount", str(sampled.paths.images)], check=True)
+    run(sampled)  # there is room again
+    assert hashes(sampled) == hashes(finished)
+    again = pictures_asked(sampled.site, asked)
+    assert sum(again.values()) - len(again) <= sampled.params.site.concurrency  # those in flight
+
+
+sizes = st.integers(min_value=1, max_value=20_000)
+
+
+@given(width=sizes, height=sizes)
+def test_sizes_of_variants_are_those_that_the_site_makes(width: int, height: int) -> None:
+    post = replace(SandboxBoard(posts=100).posts[0], ext="jpg", tags=(), width=width, height=height)
+    assert variants.has_sample(width, height) == site_variants.has_sample(post)
+    assert variants.sample_size(width, height) == site_variants.sample_size(width, height)
+    assert variants.preview_size(width, height) == site_variants.preview_size(width, height)
+
+
+@given(width=sizes, height=sizes)
+def test_sizes_of_variants_obey_the_rules(width: int, height: int) -> None:
+    sample_width, sample_height = variants.sample_size(width, height)
+    assert min(sample_width, sample_height) <= 850
+    assert max(sample_width, sample_height) <= 1700
+    assert 850 in (sample_width, sample_height) or 1700 in (sample_width, sample_height)
+    assert min(variants.preview_size(width, height)) == 256
+    assert max(variants.preview_size(width, height)) <= 512
+    assert max(variants.old_preview_size(width, height)) == 150
+
+
+@pytest.mark.parametrize(
+    ("ext", "size", "variant", "path"),
+    [
+        pytest.param("jpg", (3000, 2000), "sample", "/data/sample/ab/cd/{}.jpg", id="sample of a jpg"),
+        pytest.param("png", (3000, 2000), "sample", "/data/sample/ab/cd/{}.webp", id="sample that keeps alpha"),
+        pytest.param("webp", (800, 1701), "sample", "/data/sample/ab/cd/{}.webp", id="sample for its length"),
+        pytest.param("png", (850, 1700), "sample", "/data/ab/cd/{}.png", id="too small for a sample"),
+        pytest.param("png", (850, 1700), "preview", "/data/preview/ab/cd/{}.webp", id="preview that keeps alpha"),
+        pytest.param("jpg", (1, 1), "preview", "/data/ab/cd/{}.jpg", id="no preview of a 1 x 1 entry"),
+        pytest.param("jpg", (3000, 2000), "original", "/data/ab/cd/{}.jpg", id="original"),
+    ],
+)
+def test_file_asked_for_is_one_that_exists(ext: str, size: tuple[int, int], variant: str, path: str) -> None:
+    md5 = "abcd" + "0" * 28
+    one = variants.wanted(1, md5, ext, *size, 1000, variant)
+    assert one.path == path.format(md5)
+    assert one.variant == (variant if f"/{variant}/" in path else "original")
+
+
+@pytest.mark.parametrize("variant", ["sample", "preview", "original"])
+def test_every_variant_is_fetched_without_asking_for_what_does_not_exist(
+    tmp_path: Path, board: SandboxBoard, variant: str
+) -> None:
+    with served(board) as site:
+        project = prepare(make_project(tmp_path / variant, site, download={"variant": variant}))
+        run(project)
+        hidden = {post.md5 for post in board.posts if post.is_hidden_from_anonymous}
+        missing = [one.path for one in site.requests if one.host == "static" and one.status == 404]
+        assert all(Path(path).stem in hidden for path in missing)
+    got = outcomes(project).filter(~pl.col("md5").is_in(hidden))
+    assert set(got["outcome"]) == {"kept"}
+    index = packs.index(project.paths.images).join(
+        pl.read_parquet(project.paths.sample / "posts.parquet").select("md5", "ext"), on="md5"
+    )
+    kinds = set(index.filter(pl.col("variant") != "original").select("ext", "format").iter_rows())
+    assert kinds <= {("jpg", "jpeg"), ("png", "webp"), ("webp", "webp")}
+
+
+def jpeg(width: int, height: int) -> bytes:
+    picture = Image.effect_noise((width, height), 60).convert("RGB")
+    picture.save(out := io.BytesIO(), "JPEG", quality=80, progressive=True)
+    return out.getvalue()
+
+
+def judged(variant: str, size: tuple[int, int], body: bytes) -> str:
+    """Returns what becomes of a variant of a 2,500 x 1,700 picture: kept, or the reason."""
+    one = variants.wanted(1, "a" * 32, "jpg", *size, 1000, variant)
+    try:
+        inspect.picture(one, Answer("image/jpeg", body), 10**8)
+    except (Refused, Unavailable) as answer:
+        return str(answer.reason)
+    return "kept"
+
+
+@pytest.mark.parametrize(
+    ("variant", "size", "outcome"),
+    [
+        pytest.param("sample", (1250, 850), "kept", id="sample"),
+        pytest.param("sample", (1251, 849), "kept", id="sample, rounded otherwise"),
+        pytest.param("sample", (1253, 850), "wrong_dimensions", id="not this sample"),
+        pytest.param("preview", (376, 256), "kept", id="preview"),
+        pytest.param("preview", (150, 102), "kept", id="preview by the old rule"),
+        pytest.param("preview", (150, 150), "wrong_dimensions", id="preview by no rule"),
+    ],
+)
+def test_variants_are_held_to_the_sizes_of_the_rules(variant: str, size: tuple[int, int], outcome: str) -> None:
+    assert judged(variant, (2500, 1700), jpeg(*size)) == outcome
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9, 0.99])
+def test_sample_that_is_cut_off_is_found_though_it_is_decoded_small(share: float) -> None:
+    body = jpeg(1250, 850)
+    assert judged("sample", (2500, 1700), body[: int(len(body) * share)]) == "broken_picture"

@@ -3,21 +3,26 @@
 import gzip
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import Project
+from aiohttp import web
+from conftest import Project, served
 
-from pipeline import harvest, pin
+from pipeline import harvest, pin, refresh
 from pipeline.errors import BadExport, BadInput, ExportChanged, SiteUnreachable
 from pipeline.harvest import tables
 from pipeline.params import Site as SiteParams
 from sandbox import faults
 from sandbox.board import SandboxBoard
+from sandbox.faults.inflating import inflating_gzip
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,10 +95,14 @@ def test_harvest_killed_while_fetching_goes_on_where_it_was(project: Project, ke
 
 
 def etag(project: Project) -> str:
-    url = f"{project.site.static_url}/data/db_export/posts.csv.gz"
+    """Asks for the posts export's validator; returns when the site has noted that, for it may be late."""
+    url, before = f"{project.site.static_url}/data/db_export/posts.csv.gz", len(project.site.requests)
     request = urllib.request.Request(url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"})  # noqa: S310
     with urllib.request.urlopen(request) as answer:  # noqa: S310
-        return str(answer.headers["ETag"])
+        value = str(answer.headers["ETag"])
+    while len(project.site.requests) == before:
+        time.sleep(0.01)
+    return value
 
 
 def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
@@ -152,6 +161,132 @@ def test_site_that_is_not_there_can_be_tried_later(project: Project) -> None:
     assert raised.value.exit_status == 75
 
 
+def begin(project: Project, *, export: str = "posts") -> tuple[Path, bytes]:
+    """Leaves half of a fetched export as a part that can be resumed; returns where the whole belongs, and its bytes."""
+    run(project)
+    checksum = pin.load(project.paths.pin).exports[export].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    content = whole.read_bytes()
+    whole.unlink()
+    whole.with_suffix(".part").write_bytes(content[: len(content) // 2])
+    whole.with_suffix(".part").with_suffix(".validator.json").write_text(json.dumps({"validator": etag(project)}))
+    return whole, content
+
+
+class Once:
+    """Answers the next request for the posts export with `answer`, when told to."""
+
+    def __init__(self, answer: web.Response) -> None:
+        self.answer: web.Response | None = None
+        self._kept = answer
+
+    def arm(self) -> None:
+        """Makes the next answer the wrong one."""
+        self.answer = self._kept
+
+    async def __call__(self, request: web.Request) -> web.Response | None:
+        """The wrong answer, once."""
+        if not request.path.endswith("posts.csv.gz"):
+            return None
+        answer, self.answer = self.answer, None
+        return answer
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/gzip"])
+def test_page_instead_of_an_export_leaves_the_part_as_it_was(misbehaving, content_type: str) -> None:  # type: ignore[no-untyped-def]
+    fault = Once(web.Response(text="<html>in maintenance</html>", content_type=content_type))
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    asked = len(project.site.requests)
+    run(project)
+    assert whole.read_bytes() == content
+    sent = [one.bytes_sent for one in project.site.requests[asked:] if one.path.endswith("posts.csv.gz")]
+    assert sent[-1] == len(content) - len(content) // 2  # only the rest was asked for after the page
+
+
+def test_part_of_another_file_is_not_appended(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    headers = {"Content-Range": "bytes 100-199/200", "ETag": '"another"'}
+    fault = Once(web.Response(status=206, body=b"x" * 100, headers=headers, content_type="application/gzip"))
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    run(project)
+    assert whole.read_bytes() == content
+
+
+def test_body_without_end_is_not_kept(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    fault = Once(web.Response(body=b"\x1f\x8b" + bytes(20_000_000), content_type="application/gzip"))
+    project = misbehaving(fault)
+    fault.arm()
+    run(project)
+    assert max(path.stat().st_size for path in project.paths.work("harvest").glob("exports/*")) < 1_000_000
+
+
+def test_export_swapped_while_it_is_fetched_is_told(misbehaving, board: SandboxBoard) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.Swapped(SandboxBoard(posts=600, day=2), index_lag=0))
+    with pytest.raises(ExportChanged, match=r"the site serves posts of .* Run e6tag refresh"):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+def test_only_exports_with_news_are_fetched_after_a_refresh(project: Project, board: SandboxBoard) -> None:
+    run(project)
+    before = pin.load(project.paths.pin)
+    with served(SandboxBoard(posts=600, day=2)) as tomorrow:
+        params = SiteParams(name="custom", base_url=tomorrow.base_url, static_url=tomorrow.static_url)
+        refresh.run(project.params.model_copy(update={"site": params}), project.paths)
+        asked = len(tomorrow.requests)
+        harvest.run(project.params.harvest, project.paths, site=params)
+        fetched = {one.path for one in tomorrow.requests[asked:]}
+    now = pin.load(project.paths.pin).exports
+    news = {name for name in pin.EXPORTS if now[name].checksum != before.exports[name].checksum}
+    assert set() < news < set(pin.EXPORTS)
+    assert fetched == {"/db_exports.json"} | {f"/data/db_export/{name}.csv.gz" for name in news}
+
+
+def test_export_bomb_is_refused_before_it_fills_anything(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.ExportBomb())
+    with pytest.raises(
+        BadExport, match="the export posts cannot be read after record 0: a record is longer than 4 MiB"
+    ):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+def test_tags_that_only_posts_know_are_counted_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fetched = {
+        "posts": write_csv(tmp_path / "posts.csv.gz", posts_csv("fox new_tag", "new_tag", "", "a\x00b  fox")),
+        "tags": write_csv(tmp_path / "tags.csv.gz", f"{TAGS}1,fox,5,3\n"),
+        "tag_aliases": write_csv(tmp_path / "aliases.csv.gz", RELATIONS),
+        "tag_implications": write_csv(tmp_path / "implications.csv.gz", RELATIONS),
+    }
+    harvest.write_snapshot(fetched, tmp_path / "snapshot")
+    unknown = pl.read_parquet(tmp_path / "snapshot" / "unknown_tags.parquet")
+    assert unknown.rows() == [("a\x00b", 1), ("new_tag", 2)]
+    assert "2 tag names of posts are not in the table of tags" in capsys.readouterr().err
+    assert pl.read_parquet(tmp_path / "snapshot" / "posts.parquet")["tags"].to_list()[2:] == [[], ["a\x00b", "fox"]]
+
+
+TAGS = "id,name,category,post_count\n"
+RELATIONS = "id,antecedent_name,consequent_name,created_at,status\n"
+
+
+def posts_csv(*tag_strings: str) -> str:
+    """A posts export with a record for each tag string."""
+    columns = [
+        "id", "change_seq", "created_at", "md5", "file_ext", "rating", "image_width", "image_height", "file_size",
+        "duration", "parent_id", "is_deleted", "is_pending", "is_flagged", "score", "fav_count", "tag_string",
+        "locked_tags",
+    ]  # fmt: skip
+    md5 = "0123456789abcdef" * 2
+    rows = [
+        f"{number},{number},2026-01-02 03:04:05,{md5},png,s,640,480,9,,,f,f,f,1,2,{tags},"
+        for number, tags in enumerate(tag_strings, 1)
+    ]
+    return "\n".join([",".join(columns), *rows, ""])
+
+
 def write_csv(path: Path, text: str) -> Path:
     path.write_bytes(gzip.compress(text.encode()))
     return path
@@ -185,6 +320,105 @@ def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"id,name,category,post_count\n1,fox,5,3\n") + gzip.compress(b"2,hat,0,4\n"))
     tables.write_tags(path, tmp_path / "tags.parquet")
     assert pl.read_parquet(tmp_path / "tags.parquet").height == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param('1,fox,5,3\n2,"hat,0,1\n', "export tags .* a quote is never closed", id="quote open at the end"),
+        pytest.param(
+            '1,fox,5,3\n2,hat,0,"1', "export tags .* a quote is never closed", id="quote open in the last field"
+        ),
+        pytest.param(
+            '1,"fox,5,3\n2,hat,0,1\n3,"cap",0,1\n',
+            "export tags .* a quote is never closed",
+            id="quote closed by another",
+        ),
+        pytest.param(
+            f"1,{'x' * 9_000_000},5,3\n",
+            "export tags .* a record is longer than 4 MiB",
+            id="record longer than a block",
+        ),
+        pytest.param(
+            "1,2\n" * 100_001, "100,000 records of the export tags .* first row 1: 2 columns", id="all too short"
+        ),
+        pytest.param(
+            "1,,5,3\n" * 100_001, "100,000 records of the export tags .* first row 1: name", id="all without a name"
+        ),
+    ],
+)
+def test_export_that_cannot_be_trusted_is_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(BadExport, match=f"{says}.*Nothing was written") as raised:
+        tables.write_tags(write_csv(tmp_path / "tags.csv.gz", TAGS + text), tmp_path / "tags.parquet")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "tags.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param(b"f\x00x", "name is missing or not valid", id="NUL"),
+        pytest.param(b'""', "name is missing or not valid", id="empty"),
+        pytest.param(b'"f\nx"', "name is missing or not valid", id="newline"),
+    ],
+)
+def test_tag_whose_name_cannot_be_is_a_rejected_row(tmp_path: Path, name: bytes, says: str) -> None:
+    text = f"{TAGS}1,{name.decode()},0,1\n2,hat,0,1\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert [(row["row"], row["reason"]) for row in rejected] == [(1, says)]
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["hat"]
+
+
+def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(gzip.compress(TAGS.encode() + b"1,fox,5,3\n2,h\xe4t,0,1\n"))
+    with pytest.raises(BadExport, match=r"the export tags cannot be read .* Row #2: .* invalid UTF8 data\. Nothing"):
+        tables.write_tags(path, tmp_path / "tags.parquet")
+
+
+def test_long_field_is_read(tmp_path: Path) -> None:
+    text = f"id,name,category,post_count,news\n1,fox,5,3,{'x' * 3_000_000}\n2,hat,0,1,\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert (rejected, pl.read_parquet(tmp_path / "tags.parquet").height) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "repeated"),
+    [
+        pytest.param(TAGS.encode(), b"\n", id="empty lines"),
+        pytest.param(TAGS.encode(), b"1,a,0,1\n", id="records"),
+        pytest.param(b"", b"i", id="header"),
+    ],
+)
+def test_gzip_bomb_is_one_clear_line(tmp_path: Path, header: bytes, repeated: bytes) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(inflating_gzip(header, repeated, 512 // len(repeated), b""))
+    with pytest.raises(BadExport, match=r"export tags .*(more than 100 times its size|field larger than)"):
+        tables.write_tags(path, tmp_path / "tags.parquet")
+
+
+def many_tags(ids: Iterable[int]) -> str:
+    return TAGS + "".join(f"{i},tag_{i},0,{i}\n" for i in ids)
+
+
+def test_row_numbers_are_right_over_many_blocks_and_after_skipped_records(tmp_path: Path) -> None:
+    text = many_tags(range(1, 250_001)) + '7\n8,,0,1\n9,"x\ny",z,0,1\n10,,0,1\n' + "250001,last,0,1\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert [(row["row"], row["value"]) for row in rejected] == [
+        (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004, "id 10: None"),
+    ]  # fmt: skip
+    assert pl.read_parquet(tmp_path / "tags.parquet").height == 250_001
+
+
+def test_shuffled_export_of_many_row_groups_is_put_in_order(tmp_path: Path) -> None:
+    ids = list(range(1, 120_001))
+    random.Random(621).shuffle(ids)
+    text = many_tags(ids) + "5,newest,0,0\n"
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    tags = pl.read_parquet(tmp_path / "tags.parquet")
+    assert tags["tag_id"].to_list() == list(range(1, 120_001))
+    assert tags["name"].to_list() == [f"tag_{i}" if i != 5 else "newest" for i in range(1, 120_001)]
+    assert [row["value"] for row in rejected] == ["5"]
 
 
 def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:

@@ -1,16 +1,11 @@
 """Sample: what a vocabulary tag can rely on, whatever the board."""
 
-import numpy as np
 import polars as pl
 import pytest
 from conftest import Project, make_project
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline import harvest, policy, sample
 from pipeline.errors import ImpossibleSample
-from pipeline.params import Manifest
-from pipeline.sample import cover, labels, splits
 from sandbox.board import SandboxBoard
 from sandbox.server import Site
 
@@ -106,74 +101,83 @@ def test_later_families_are_kept_apart_as_fresh(tmp_path, site: Site, board: San
     assert posts.filter(pl.col("split") == "fresh")["created_at"].dt.date().min() >= day
 
 
-# The pure parts, over random boards.
-
-PARENTS = st.lists(st.tuples(st.integers(1, 60), st.integers(1, 60)), max_size=60)
-
-
-@given(st.sets(st.integers(1, 60), min_size=1), PARENTS)
-def test_family_is_the_smallest_id_of_all_linked_posts(ids: set[int], links: list[tuple[int, int]]) -> None:
-    parent_of = {child: parent for child, parent in links if child in ids}
-    posts = np.array(sorted(ids))
-    group = dict(zip(posts, splits.families(posts, np.array([parent_of.get(post, -1) for post in posts])), strict=True))
-    for child, parent in parent_of.items():
-        assert group[child] <= min(child, parent)
-        if parent in ids:
-            assert group[child] == group[parent]
+def test_every_strategy_is_compared_and_the_chosen_one_is_written(project: Project) -> None:
+    tables = run(project)
+    found = {row["strategy"]: row for row in tables["strategies"].iter_rows(named=True)}
+    assert list(found) == ["cover", "quota", "natural", "sample", "board"]
+    assert found["cover"]["posts"] < found["natural"]["posts"] <= found["board"]["posts"]
+    assert found["sample"]["posts"] == tables["posts"].height
+    assert found["cover"]["short_tags"] == 0
+    assert found["board"]["total_variation"] == 0
+    assert found["cover"]["least_positives"] == tables["vocabulary"]["train_positives"].min()
 
 
-@given(st.sets(st.integers(1, 10**7), min_size=1), st.sets(st.integers(10**7, 2 * 10**7)))
-def test_no_post_changes_its_split_when_the_board_grows(old: set[int], new: set[int]) -> None:
-    def assigned(ids: set[int]) -> dict[int, str]:
-        frame = pl.DataFrame({"post_id": sorted(ids)}).with_columns(
-            parent_id=pl.lit(None, pl.Int64), created_at=pl.lit("2020-01-01").str.to_datetime(time_zone="UTC")
-        )
-        return dict(splits.assign(frame, Manifest()).select("post_id", "split").iter_rows())
-
-    before, after = assigned(old), assigned(old | new)
-    assert all(after[post] == split for post, split in before.items())
+def test_posts_with_very_many_tags_are_taken_only_where_needed(project: Project) -> None:
+    means = {}
+    for bound in (0.75, 1.0):
+        tables = run(project, tag_bound=bound)
+        means[bound] = tables["strategies"].filter(pl.col("strategy") == "cover")["mean_tags"][0]
+    assert means[0.75] < means[1.0]
 
 
-def test_splits_have_their_shares() -> None:
-    place = splits.position(np.arange(200_000))
-    assert abs((place < 0.9).mean() - 0.9) < 0.003
+def test_every_post_says_which_tag_it_was_taken_for(project: Project) -> None:
+    posts = run(project)["posts"]
+    least = posts.height
+    assert posts["taken_for"].null_count() == 0
+    assert posts.select(pl.col("label_ids").list.contains(pl.col("taken_for")).all()).item()
+    filled = run(project, size=least + 30)["posts"]
+    assert filled["taken_for"].null_count() == 30
 
 
-@settings(deadline=None)
-@given(
-    st.lists(st.lists(st.integers(0, 7), unique=True, max_size=8), max_size=60), st.integers(1, 12), st.integers(0, 9)
-)
-def test_cover_gives_every_tag_its_positives_or_all_there_are(posts: list[list[int]], target: int, seed: int) -> None:
-    incidence = cover.incidence([sorted(post) for post in posts], 8)
-    order = np.random.default_rng(seed).permutation(len(posts))
-    rows = cover.cover(incidence, target, order)
-    available = np.asarray(incidence.sum(axis=0)).ravel()
-    got = np.asarray(incidence[rows].sum(axis=0)).ravel()
-    assert (got >= np.minimum(available, target)).all()
-    assert (np.diff(rows) > 0).all()
+def test_quota_that_leaves_tags_short_names_them_and_what_would_mend_it(project: Project) -> None:
+    with pytest.raises(ImpossibleSample, match=r"quota leaves \d+ of \d+ tags short: \w+ \(\d+ of 40 in train"):
+        run(project, strategy="quota")
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), max_size=12))
-def test_closure_reaches_all_that_can_be_reached_even_in_cycles(pairs: list[tuple[str, str]]) -> None:
-    rows = [(i, a, c, "active") for i, (a, c) in enumerate(pairs)]
-    schema = {"relation_id": pl.Int64, "antecedent": pl.String, "consequent": pl.String, "status": pl.String}
-    tags = pl.DataFrame({"tag_id": list(range(6)), "name": list("abcdef"), "category": [0] * 6})
-    relations = labels.Relations.read(
-        tags, pl.DataFrame(schema=schema), pl.DataFrame(rows, schema=schema, orient="row")
-    )
-    for start in "abcdef":
-        reached, frontier = set(), {start}
-        while frontier:
-            frontier = {c for a, c in pairs if a in frontier} - reached
-            reached |= frontier
-        assert relations.implied.get(start, frozenset()) == reached - {start}
+def test_natural_of_too_few_posts_asks_for_a_larger_size(project: Project) -> None:
+    with pytest.raises(ImpossibleSample, match=r"Lower sample.vocabulary_size to \d+ or .* or raise sample\.size\."):
+        run(project, strategy="natural", size=60)
 
 
-def test_alias_chains_are_followed_and_relations_not_in_force_are_not() -> None:
-    schema = {"relation_id": pl.Int64, "antecedent": pl.String, "consequent": pl.String, "status": pl.String}
-    rows = [(1, "a", "b", "active"), (2, "b", "c", "queued"), (3, "d", "e", "pending"), (4, "e", "c", "retired")]
-    tags = pl.DataFrame({"tag_id": list(range(5)), "name": list("abcde"), "category": [0] * 5})
-    relations = labels.Relations.read(
-        tags, pl.DataFrame(rows, schema=schema, orient="row"), pl.DataFrame(schema=schema)
-    )
-    assert relations.resolve(["a", "b", "c", "d", "e"]) == ["c", "d", "e"]
+def test_natural_without_a_size_goes_on_until_every_tag_is_served(project: Project) -> None:
+    assert run(project, strategy="natural")["vocabulary"]["train_positives"].min() >= 40
+
+
+def test_listed_tags_alone_are_learnt_and_each_other_name_has_its_reason(project: Project) -> None:
+    (project.paths.root / "wanted.txt").write_text("# mine\nsolo\nheart\nfox # a species\n\nno such tag\nyoung\n")
+    tables = run(project, tags_file="wanted.txt", min_positives=5, min_eval_positives=0)
+    assert set(tables["vocabulary"]["name"]) == {"solo", "heart_symbol"}  # which heart is an alias of
+    reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
+    assert (reasons["fox"], reasons["no_such_tag"], reasons["young"]) == ("other_category", "unknown", "policy")
+    assert reasons["anthro"] == "not_listed"
+
+
+def test_tags_of_a_pattern_are_not_learnt_but_their_posts_may_be_sampled(project: Project) -> None:
+    tables = run(project, exclude_patterns=["*_view", "sol?"])
+    out = tables["left_out"].filter(pl.col("reason") == "pattern")["name"].to_list()
+    assert "solo" in out
+    assert "front_view" in out
+    assert tables["dropped"].filter(pl.col("reason") == "excluded_tag").height < 100
+
+
+def test_posts_whose_family_belongs_to_another_split_are_dropped_with_its_id(project: Project) -> None:
+    dropped = run(project)["dropped"].filter(pl.col("reason") == "spans_splits")
+    assert dropped.height
+    assert (dropped["group_id"] <= dropped["post_id"]).all()
+
+
+def test_noise_of_the_source_is_listed(project: Project, board: SandboxBoard) -> None:
+    tables = run(project)
+    for row in tables["lacking_implied"].iter_rows(named=True):
+        assert 0 <= row["lacking"] <= row["posts"]
+    assert tables["lacking_implied"]["lacking"].max() > 0
+    lift = tables["co_occurrence"]
+    assert (lift["lift"] - lift["posts"] / lift["expected"]).abs().max() < 1e-9
+
+
+def test_what_is_wrong_with_the_snapshot_is_listed(project: Project, board: SandboxBoard) -> None:
+    tables = run(project)
+    listed = {post.id for post in board.posts}
+    orphans = {str(post.id) for post in board.posts if post.parent_id and post.parent_id not in listed}
+    missing = tables["oddities"].filter(pl.col("kind") == "missing_parent")
+    assert set(missing["subject"]) == orphans

@@ -143,6 +143,20 @@ def rejected_records(paths: Paths) -> None:
     parquet.write(paths.snapshot / "rejected.parquet", wrong, schemas.SNAPSHOT_REJECTED)
 
 
+def unknown_tags(*rows: tables.Row) -> Break:
+    return lambda paths: parquet.write(paths.snapshot / "unknown_tags.parquet", list(rows), schemas.UNKNOWN_TAGS)
+
+
+def taken_down(post_id: int) -> Break:
+    row = {"md5": md5(post_id), "post_id": post_id, "reason": "deleted", "snapshot": "2026-07-02"}
+    return lambda paths: parquet.write(paths.images / "takedowns.parquet", [row], schemas.TAKEDOWNS)
+
+
+def all_withheld(paths: Paths) -> None:
+    posts = paths.snapshot / "posts.parquet"
+    change(posts, lambda rows: rows.with_columns(is_withheld=pl.lit(value=True)), schemas.POSTS)
+
+
 SHARD = "train-00000-of-00002.tfrecord"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01"
 
@@ -180,8 +194,14 @@ BROKEN = [
         rows_of("snapshot", "posts", schemas.POSTS, lambda posts: posts.reverse()),
         id="posts in another order",
     ),
+    pytest.param(
+        "snapshot", "findings", "unknown_tags_differ", unknown_tags({"name": "hat", "posts": 1}), id="known as unknown"
+    ),
+    pytest.param("snapshot", "findings", "unknown_tags_differ", snapshot_post(3, tags=["new"]), id="unknown not told"),
+    pytest.param("snapshot", "figures", "visible_posts", all_withheld, id="a site that gives no file"),
     pytest.param("snapshot", "figures", "unreadable_share", rejected_records, id="more than 1 % unreadable"),
     pytest.param("sample", "findings", "deleted_post", snapshot_post(8, is_deleted=True), id="deleted post sampled"),
+    pytest.param("sample", "findings", "withheld_post", snapshot_post(8, is_withheld=True), id="withheld post sampled"),
     pytest.param("sample", "findings", "vanished_post", sampled(8, post_id=99), id="post sampled that is gone"),
     pytest.param("sample", "findings", "replaced_post", snapshot_post(8, md5=md5(99)), id="replaced file sampled"),
     pytest.param(
@@ -245,6 +265,33 @@ BROKEN = [
         ),
         id="no lineage",
     ),
+    pytest.param("manifest", "findings", "taken_down", taken_down(3), id="record of a picture taken down"),
+    pytest.param("manifest", "findings", "pack_taken_down", taken_down(3), id="picture taken down, in its pack"),
+    pytest.param(
+        "manifest", "findings", "pack_forbidden", snapshot_post(8, is_deleted=True), id="pack of a deleted post"
+    ),
+    pytest.param(
+        "manifest", "findings", "pack_forbidden", snapshot_post(8, is_withheld=True), id="pack of withheld post"
+    ),
+    pytest.param("manifest", "findings", "pack_forbidden", snapshot_post(8, md5=md5(99)), id="pack of a replaced file"),
+    pytest.param(
+        "manifest",
+        "findings",
+        "pack_forbidden",
+        snapshot_post(8, rating="e", tags=["fawn"]),
+        id="pack of a post that became young",
+    ),
+    pytest.param(
+        "manifest",
+        "findings",
+        "pack_forbidden",
+        snapshot_post(8, locked_tags=["conditional_dnp"]),
+        id="pack of an opt-out",
+    ),
+    pytest.param(
+        "manifest", "findings", "pack_forbidden", snapshot_post(8, tags=["animated"]), id="pack of an animation"
+    ),
+    pytest.param("manifest", "files", "state", removed("images/takedowns.parquet"), id="no table of takedowns"),
     pytest.param("shards", "shards", "sha256", listed(SHARD, sha256="0" * 64), id="checksum of another file"),
     pytest.param("shards", "shards", "bytes", appended(f"shards/{SHARD}", b"more"), id="shard with a tail"),
     pytest.param("shards", "shards", "records", listed(SHARD, records=9), id="records miscounted"),
@@ -349,6 +396,7 @@ def test_offending_rows_are_printed_with_their_ids_at_most_five(
 
 def test_a_warning_is_noted_and_does_not_stop_the_line(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
     snapshot_post(3, tags=["hat", "never_seen"])(paths)
+    unknown_tags({"name": "never_seen", "posts": 1})(paths)
     validate.run("snapshot", PARAMS, paths)
 
     assert failed(paths, "snapshot") == {("findings", "unknown_tag")}
@@ -384,7 +432,7 @@ def test_a_file_that_is_not_as_declared_is_named_and_nothing_else_is_judged(
         field = table.schema.field(number)
         kind = field.with_type(pa.int32()) if "int32" in state else field.with_nullable(nullable=True)
         pq.write_table(table.cast(table.schema.set(number, kind)), path)
-    with pytest.raises(GateFailed, match=r"gate sample: .* on files: state failed, 1 of 9 unexpected"):
+    with pytest.raises(GateFailed, match=r"gate sample: .* on files: state failed, 1 of 10 unexpected"):
         validate.run("sample", PARAMS, paths)
 
     assert failed(paths, "sample") == {("files", "state")}
@@ -449,6 +497,7 @@ def test_the_page_asks_nothing_of_any_host(paths: Paths) -> None:
 
 def test_text_of_the_site_cannot_become_markup(paths: Paths) -> None:
     snapshot_post(3, tags=["<script>alert(1)</script>"])(paths)
+    unknown_tags({"name": "<script>alert(1)</script>", "posts": 1})(paths)
     validate.run("snapshot", PARAMS, paths)
 
     page = (paths.data_docs("snapshot") / "index.html").read_text()

@@ -2,9 +2,11 @@
 
 Reads       data/sample/posts.parquet       which pictures
             data/snapshot/*.parquet         which posts the policy permits today
+            snapshot.json                   which moment of the site that is
             the site                        /data/...
 Writes      data/images/pack-*.parquet      schemas.PACK
             data/images/outcomes.parquet    schemas.OUTCOMES: what became of each picture wanted
+            data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to go
             data/ledger.sqlite              every attempt; not an output
 Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill
             loses only those in flight; pictures that the policy no longer permits leave the packs; damaged packs are
@@ -18,7 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import packs, parquet, pin, policy, progress, schemas
-from pipeline.download import keeping, plan
+from pipeline.download import keeping, plan, standing, waiting
 from pipeline.download.fetch import Fetcher
 from pipeline.download.ledger import FINAL, Ledger
 from pipeline.download.variants import Wanted, wanted
@@ -31,8 +33,10 @@ from pipeline.schemas import Refusal
 def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
     """Fetches what is missing, pack by pack, then writes the outcomes and judges the share of refusals."""
     posts = parquet.read(paths.sample / "posts.parquet")
-    permitted = _permitted(paths)
-    _refuse_forbidden(posts, permitted)
+    found = None if dry_run else keeping.look(paths)
+    asked, post_ids = (found.md5s, found.post_ids) if found else (set[str](), set[int]())
+    stands = standing.look_up(paths, asked | set(posts["md5"]), post_ids)
+    _refuse_forbidden(posts, stands.permitted)
     wishes = [
         wanted(post_id, md5, ext, width, height, size, params.variant)
         for post_id, md5, ext, width, height, size in posts.sort("post_id")
@@ -41,8 +45,8 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         .sort("md5")
         .iter_rows()
     ]
-    if not dry_run:
-        keeping.tidy(params, paths, permitted)
+    if found:
+        keeping.tidy(params, paths, found, stands)
     with Ledger.opened(paths.ledger, _place(site)) as ledger:
         planned = _plan(params, paths, wishes, ledger, keep=not dry_run)
         _print_plan(planned, len(wishes), site)
@@ -53,15 +57,8 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         outcomes = _outcomes(paths, wishes, ledger)
         parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
     _plan_path(paths).unlink(missing_ok=True)
-    shutil.rmtree(keeping.waiting(paths), ignore_errors=True)
+    shutil.rmtree(waiting.folder(paths), ignore_errors=True)
     _judge(params, outcomes)
-
-
-def _permitted(paths: Paths) -> set[str]:
-    """Returns the md5s of all posts of the snapshot that the policy permits, applied anew to the snapshot itself."""
-    snapshot = {name: parquet.read(paths.snapshot / f"{name}.parquet") for name in ("posts", "aliases", "implications")}
-    names = policy.Names.read(snapshot["implications"], snapshot["aliases"])
-    return set(snapshot["posts"].filter(policy.verdict(names).is_null())["md5"])
 
 
 def _place(site: Site) -> str:
@@ -69,7 +66,7 @@ def _place(site: Site) -> str:
     return f"{pin.site_key(site)} {site.static_url or ''}".strip()
 
 
-def _refuse_forbidden(posts: pl.DataFrame, permitted: set[str]) -> None:
+def _refuse_forbidden(posts: pl.DataFrame, permitted: frozenset[str]) -> None:
     forbidden = posts.filter(~pl.col("md5").is_in(permitted))
     if forbidden.height:
         raise PolicyViolation(

@@ -1,20 +1,27 @@
 """Fetches the pictures of planned packs: many requests under way, each picture on disk as soon as it is whole."""
 
 import asyncio
-from pathlib import Path
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from queue import SimpleQueue
 
-from pipeline import atomic, packs, progress
-from pipeline.download import inspect
-from pipeline.download.keeping import waiting
+from pipeline import packs, progress
+from pipeline.download import inspect, waiting
+from pipeline.download.inspect import Facts
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
 from pipeline.download.variants import Wanted
-from pipeline.errors import SiteUnreachable
+from pipeline.download.waiting import Record, Waiting
+from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import Picture
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas import Refusal
-from pipeline.site.client import Client, Refused, Unavailable, gather
+from pipeline.site.client import Answer, Client, Refused, Unavailable, gather
 from pipeline.site.opening import open_site
 
 GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
@@ -23,87 +30,156 @@ SITE_WIDE = frozenset({Refusal.UNAVAILABLE, Refusal.FORBIDDEN, Refusal.NOT_A_PIC
 """Refusals that a site which is down, or has shut this client out, gives for every picture. So is NOT_FOUND, where
 files are looked for in the wrong place, but only as long as not one was ever found there."""
 
+INSPECTORS = 2  # threads that look at pictures and put them away; hashing, decoding and writing release the GIL
+
 
 class Fetcher:
-    """One run of the stage. Pictures wait as single files below .work until their pack is complete."""
+    """One run of the stage. Pictures wait below .work until their pack is complete.
+
+    The event loop only talks to the site. Threads of their own look at what came and put it away, and one more writes
+    the packs, in order, each picture as soon as it and all before it are settled: no request waits for a pack.
+    """
 
     def __init__(self, params: Download, paths: Paths, ledger: Ledger) -> None:
         self._params, self._paths, self._images, self._ledger = params, paths, paths.images, ledger
-        self._waiting = waiting(paths)
+        self._waiting = Waiting(paths)
         self._refused = set(ledger.refusals())
         self._failing: list[tuple[str, str]] = []  # md5 and variant of the pictures that failed since one came
         self._any_found = bool(packs.files(paths.images))
+        self._settled: SimpleQueue[tuple[tuple[str, str], _Arrived | None] | None] = SimpleQueue()
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
-        """Fetches and seals all packs, in order; raises what ends the run, with everything that arrived kept."""
-        self._waiting.mkdir(parents=True, exist_ok=True)
-        todo = [[one for one in pack.pictures if not self._is_settled(one)] for pack in planned]
-        total = sum(map(len, todo))
-        async with open_site(site, self._paths, "download", retries=self._params.retries) as client:
-            with progress.meter("download", unit="pictures", total=total) as meter:
-                for pack, missing in zip(planned, todo, strict=True):
-                    await self._fetch_all(client, missing, meter)
-                    await asyncio.to_thread(self._seal, pack)
+        """Fetches and seals all packs; raises what ends the run, with everything that arrived kept."""
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
+        with inspect.quietly(), closing(self._waiting), threads[0] as inspectors, threads[1] as sealer:
+            missing = self._missing(planned, inspectors)
 
-    async def _fetch_all(self, client: Client, missing: list[Wanted], meter: progress.Meter) -> None:
+            async def seal() -> None:
+                await loop.run_in_executor(sealer, self._seal_all, planned)
+
+            async with open_site(site, self._paths, "download", retries=self._params.retries) as client:
+                fetching = self._fetch_all(client, missing, inspectors)
+                try:
+                    await gather([asyncio.create_task(seal()), asyncio.create_task(fetching)])
+                except TryAgainLater:
+                    self._ledger.forget(self._failing)  # it was the site that failed, not these pictures
+                    raise
+                finally:
+                    self._settled.put(None)  # whatever ended the run: the sealing thread must not wait for more
+
+    def _missing(self, planned: list[PlannedPack], inspectors: ThreadPoolExecutor) -> list[tuple[str, Wanted]]:
+        """Returns what must be asked for, with its pack; the rest is settled: refused, or found waiting and whole."""
+        pictures = [(pack.name, one) for pack in planned for one in pack.pictures]
+        records = {record.key: record for record in waiting.records(self._paths)}
+        here = [one for _, one in pictures if one.key in records and one.key not in self._refused]
+        settled: dict[tuple[str, str], _Arrived | None] = dict.fromkeys(self._refused)
+        for one, facts in zip(here, inspectors.map(lambda one: self._recovered(one, records), here), strict=True):
+            if facts is not None:
+                settled[one.key] = _Arrived(facts, records[one.key])
+        if cut := sum(one.key not in settled for one in here):
+            progress.say(f"download: {cut:,} of {len(here):,} waiting pictures are not whole: fetched again")
+        for key, arrived in settled.items():
+            self._settled.put((key, arrived))
+        return [(pack, one) for pack, one in pictures if one.key not in settled]
+
+    def _recovered(self, one: Wanted, records: dict[tuple[str, str], Record]) -> Facts | None:
+        return inspect.whole(one, self._waiting.read(records[one.key]), self._params.max_pixels)
+
+    async def _fetch_all(
+        self, client: Client, missing: list[tuple[str, Wanted]], inspectors: ThreadPoolExecutor
+    ) -> None:
         queue = iter(missing)
+        with progress.meter("download", unit="pictures", total=len(missing)) as meter:
 
-        async def work() -> None:
-            for one in queue:  # shared: each worker takes the next
-                await self._fetch_one(client, one)
-                meter.advance(note=f"{len(self._refused):,} refused")
+            async def work() -> None:
+                for pack, one in queue:  # shared: each worker takes the next
+                    size = await self._fetch_one(client, pack, one, inspectors)
+                    meter.advance(note=f"{len(self._refused):,} refused", bytes=size)
 
-        workers = min(client.concurrency, len(missing))
-        await gather([asyncio.create_task(work()) for _ in range(workers)])
+            workers = min(client.concurrency, len(missing))
+            await gather([asyncio.create_task(work()) for _ in range(workers)])
 
-    async def _fetch_one(self, client: Client, one: Wanted) -> None:
-        """Leaves the picture in its waiting place, or a refusal in the ledger."""
+    async def _fetch_one(self, client: Client, pack: str, one: Wanted, inspectors: ThreadPoolExecutor) -> int:
+        """Leaves the picture waiting for its pack, or a refusal in the ledger. Returns the bytes that are kept."""
+        loop = asyncio.get_running_loop()
 
-        async def ask() -> Picture:
-            answer = await client.file(one.path, max_bytes=self._params.max_bytes)
-            return await asyncio.to_thread(inspect.picture, one, answer, self._params.max_pixels)
-
-        def failed(detail: str) -> None:
-            self._ledger.note(one.md5, one.variant, "retried", detail)
+        async def ask() -> _Arrived:
+            started = time.monotonic()
+            try:
+                answer = await client.file(one.path, max_bytes=self._params.max_bytes)
+                arrived = await loop.run_in_executor(inspectors, self._put_away, pack, one, answer)
+            except (Refused, Unavailable) as error:
+                wait = error.wait if isinstance(error, Unavailable) else None
+                seconds = time.monotonic() - started
+                self._ledger.note(one.key, error.reason.value, error.detail, seconds=seconds, wait=wait)
+                raise
+            self._ledger.note(one.key, "kept", "status 200", seconds=time.monotonic() - started)
+            return arrived
 
         try:
-            picture = await client.retried(ask, failed)
+            arrived = await client.retried(ask)
         except (Refused, Unavailable) as answer:
-            self._settle(one, answer.reason, answer.detail)
+            self._ledger.settle(one.key, answer.reason, answer.detail)
+            self._refused.add(one.key)
+            self._settled.put((one.key, None))
             self._judge_site(client, one, answer)
-        else:
-            await asyncio.to_thread(atomic.write_bytes, self._place(one), picture.bytes)
-            self._ledger.note(one.md5, one.variant, "kept")
-            self._failing, self._any_found = [], True
+            return 0
+        self._settled.put((one.key, arrived))
+        self._failing, self._any_found = [], True
+        return arrived.record.size
+
+    def _put_away(self, pack: str, one: Wanted, answer: Answer) -> "_Arrived":
+        facts = inspect.picture(one, answer, self._params.max_pixels)
+        return _Arrived(facts, self._waiting.put(pack, one, answer.body))
 
     def _judge_site(self, client: Client, one: Wanted, answer: Refused | Unavailable) -> None:
-        """Ends the run when too many pictures in a row fail in a way that tells of the site."""
+        """Ends the run when too many pictures in a row fail in a way that tells of the site.
+
+        The client counts requests, and ends the run when the site answers none; this counts pictures that it answers
+        with something else.
+        """
         if answer.reason not in SITE_WIDE and (answer.reason != Refusal.NOT_FOUND or self._any_found):
             return
-        self._failing.append((one.md5, one.variant))
+        self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:
-            self._ledger.forget(self._failing)
             raise SiteUnreachable(
                 f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
                 f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
                 "site.static_url and site.contact, or run the same command again later."
             )
 
-    def _settle(self, one: Wanted, reason: Refusal, detail: str) -> None:
-        self._ledger.settle(one.md5, one.variant, reason, detail)
-        self._refused.add((one.md5, one.variant))
+    def _seal_all(self, planned: list[PlannedPack]) -> None:
+        """Writes the packs, following what is settled, until all are written or the run ends."""
+        known: dict[tuple[str, str], _Arrived | None] = {}
+        try:
+            for pack in planned:
+                arriving = self._arriving(pack, known)
+                if (first := next(arriving, None)) is not None:
+                    packs.write(self._images / pack.name, chain([first], arriving))
+                self._waiting.remove(pack.name)  # only now: never the other way round
+        except _RunEndedError:
+            return  # of what is settled nothing is lost: the half pack is gone, its pictures wait
 
-    def _is_settled(self, one: Wanted) -> bool:
-        return (one.md5, one.variant) in self._refused or self._place(one).exists()
+    def _arriving(self, pack: PlannedPack, known: "dict[tuple[str, str], _Arrived | None]") -> Iterator[Picture]:
+        """Yields the pictures of a pack in order, waiting until each is settled. known: settled, not yet yielded."""
+        for one in pack.pictures:
+            while one.key not in known:
+                if (news := self._settled.get()) is None:
+                    raise _RunEndedError
+                known[news[0]] = news[1]
+            if (arrived := known.pop(one.key)) is not None:
+                facts, body = arrived.facts, self._waiting.read(arrived.record)
+                yield Picture(one.md5, one.post_id, one.variant, body, facts.format, facts.width, facts.height)
 
-    def _place(self, one: Wanted) -> Path:
-        return self._waiting / f"{one.md5}.{one.variant}"
 
-    def _seal(self, pack: PlannedPack) -> None:
-        """Writes the pack from the waiting pictures, then clears these: never the other way round."""
-        here = [one for one in pack.pictures if self._place(one).exists()]
-        if here:
-            pictures = (inspect.known(one, self._place(one).read_bytes()) for one in here)
-            packs.write(self._images / pack.name, pictures)
-        for one in here:
-            self._place(one).unlink()
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A picture that waits, looked at."""
+
+    facts: Facts
+    record: Record
+
+
+class _RunEndedError(Exception):
+    """No more pictures will be settled in this run."""

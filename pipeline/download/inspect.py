@@ -3,11 +3,13 @@
 import hashlib
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from PIL import Image
 
 from pipeline.download.variants import Wanted
-from pipeline.packs import Picture
 from pipeline.pictures import BROKEN
 from pipeline.schemas import Refusal
 from pipeline.site.client import Answer, Refused, Unavailable
@@ -18,33 +20,53 @@ FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}
 SIZE_TOLERANCE = 1  # pixels; the site rounds the sizes of samples
 
 
-def picture(wanted: Wanted, answer: Answer, max_pixels: int) -> Picture:
-    """Returns the picture. Raises Refused, or Unavailable where the same question may be answered better.
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the bytes say of themselves: jpeg, png or webp, and pixels."""
 
-    An original is told by its md5, other variants by decoding and size: the site publishes no hash of those.
+    format: str
+    width: int
+    height: int
+
+
+def picture(wanted: Wanted, answer: Answer, max_pixels: int) -> Facts:
+    """Returns what came. Raises Refused, or Unavailable where the same question may be answered better.
+
+    An original is told by its md5, after which its header is enough: bytes that are the uploader's own and still cannot
+    be decoded are found when the manifest is made. The site publishes no hash of other variants: those are decoded, and
+    their size is held to the rules.
     """
-    if (
-        wanted.variant == "original"
-        and (md5 := hashlib.md5(answer.body, usedforsecurity=False).hexdigest()) != wanted.md5
-    ):
-        if looks_like_html(answer):
-            raise Unavailable(f"{answer.content_type}: HTML where a picture belongs", reason=Refusal.NOT_A_PICTURE)
-        # A cut-off answer without a length looks the same; both are worth another try.
-        raise Unavailable(f"the bytes have md5 {md5}", reason=Refusal.MD5_MISMATCH)
+    if wanted.variant == "original":
+        return _original(wanted, answer, max_pixels)
     if looks_like_html(answer):
-        raise Unavailable(f"{answer.content_type}: HTML where a picture belongs", reason=Refusal.NOT_A_PICTURE)
-    kind, width, height = _decoded(answer.body, max_pixels)
-    if wanted.variant == "sample" and _far(width, wanted.width) | _far(height, wanted.height):
-        raise Refused(Refusal.WRONG_DIMENSIONS, f"{width} x {height} instead of {wanted.width} x {wanted.height}")
-    return Picture(wanted.md5, wanted.post_id, wanted.variant, answer.body, kind, width, height)
+        raise _html(answer)
+    try:
+        facts = _facts(answer.body, max_pixels, to_the_end=True)
+    except BROKEN as error:
+        raise Unavailable(f"cannot be decoded: {error}", reason=Refusal.BROKEN_PICTURE) from error
+    if not any(_near(facts, size) for size in ((wanted.width, wanted.height), wanted.old_size) if size):
+        instead = f"{wanted.width} x {wanted.height}"
+        raise Refused(Refusal.WRONG_DIMENSIONS, f"{facts.width} x {facts.height} instead of {instead}")
+    return facts
 
 
-def known(wanted: Wanted, body: bytes) -> Picture:
-    """Returns a picture that was judged before; reads only its header."""
-    with Image.open(io.BytesIO(body)) as opened:
-        return Picture(
-            wanted.md5, wanted.post_id, wanted.variant, body, FORMATS[str(opened.format)], opened.width, opened.height
-        )
+def whole(wanted: Wanted, body: bytes, max_pixels: int) -> Facts | None:
+    """Returns what a picture is that an earlier run put away; null where it is not whole."""
+    try:
+        return picture(wanted, Answer("", body), max_pixels)
+    except (Refused, Unavailable):
+        return None
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Holds back Pillow's warning about many pixels, which are judged here by a limit of ours.
+
+    For the whole process and so not per picture: warnings know nothing of threads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def looks_like_html(answer: Answer) -> bool:
@@ -52,24 +74,44 @@ def looks_like_html(answer: Answer) -> bool:
     return "html" in answer.content_type or answer.body[:512].lstrip().lower().startswith((b"<!doctype", b"<html"))
 
 
-def _decoded(body: bytes, max_pixels: int) -> tuple[str, int, int]:
+def _original(wanted: Wanted, answer: Answer, max_pixels: int) -> Facts:
+    if (md5 := hashlib.md5(answer.body, usedforsecurity=False).hexdigest()) != wanted.md5:
+        # A cut-off answer without a length looks the same; both are worth another try.
+        raise (
+            _html(answer)
+            if looks_like_html(answer)
+            else Unavailable(f"the bytes have md5 {md5}", reason=Refusal.MD5_MISMATCH)
+        )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # judged below, by our own limit
-            with Image.open(io.BytesIO(body)) as opened:
-                if opened.format not in FORMATS or getattr(opened, "n_frames", 1) > 1:
-                    raise Refused(
-                        Refusal.UNSUPPORTED_FORMAT, f"{opened.format}, {getattr(opened, 'n_frames', 1)} frames"
-                    )
-                if opened.width * opened.height > max_pixels:
-                    raise Refused(Refusal.DECOMPRESSION_BOMB, f"{opened.width} x {opened.height} pixels")
-                opened.load()
-                return FORMATS[opened.format], opened.width, opened.height
+        return _facts(answer.body, max_pixels, to_the_end=False)
+    except BROKEN as error:  # these are the right bytes: asking again brings the same
+        raise Refused(Refusal.BROKEN_PICTURE, f"cannot be opened: {error}") from error
+
+
+def _html(answer: Answer) -> Unavailable:
+    return Unavailable(f"{answer.content_type}: HTML where a picture belongs", reason=Refusal.NOT_A_PICTURE)
+
+
+def _facts(body: bytes, max_pixels: int, *, to_the_end: bool) -> Facts:
+    """Reads the header, and the pixels too if asked; raises Refused, or what Pillow raises on damaged bytes."""
+    try:
+        opened = Image.open(io.BytesIO(body))
     except Image.DecompressionBombError as error:
         raise Refused(Refusal.DECOMPRESSION_BOMB, str(error)) from error
-    except BROKEN as error:
-        raise Unavailable(f"cannot be decoded: {error}", reason=Refusal.BROKEN_PICTURE) from error
+    with opened:
+        frames = getattr(opened, "n_frames", 1)
+        if opened.format not in FORMATS or frames > 1:
+            raise Refused(Refusal.UNSUPPORTED_FORMAT, f"{opened.format}, {frames} frames")
+        facts = Facts(FORMATS[opened.format], opened.width, opened.height)
+        if facts.width * facts.height > max_pixels:
+            raise Refused(Refusal.DECOMPRESSION_BOMB, f"{facts.width} x {facts.height} pixels")
+        if to_the_end:
+            # JPEG only: at an eighth of the size and in grey most of the work falls away, and yet the compressed data
+            # is read to its end, so that a cut is found. 0.9 instead of 1.5 ms at 0.5 Mpx.
+            opened.draft("L", (facts.width // 8, facts.height // 8))
+            opened.load()
+        return facts
 
 
-def _far(got: int, expected: int) -> bool:
-    return abs(got - expected) > SIZE_TOLERANCE
+def _near(facts: Facts, size: tuple[int, int]) -> bool:
+    return abs(facts.width - size[0]) <= SIZE_TOLERANCE and abs(facts.height - size[1]) <= SIZE_TOLERANCE

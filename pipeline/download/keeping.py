@@ -1,46 +1,98 @@
-"""What earlier runs left: pictures that may stay stay, and nothing else does."""
+"""What earlier runs left: pictures that may stay stay, and nothing else does; what had to go is listed."""
 
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import atomic, packs, progress
-from pipeline.packs import Picture
+from pipeline import atomic, packs, parquet, pin, progress, schemas
+from pipeline.download import waiting
+from pipeline.download.standing import Standing
 from pipeline.params import Download
 from pipeline.paths import Paths
 
 
-def waiting(paths: Paths) -> Path:
-    """Returns the folder where pictures wait, as <md5>.<variant>, until their pack is complete."""
-    return paths.work("download") / "pictures"
+@dataclass(frozen=True, slots=True)
+class Here:
+    """One picture that is here, in a pack, or waiting for one."""
+
+    md5: str
+    post_id: int
+    size: int  # bytes
+    pixels: int  # 0 where it waits: not known yet
+    pack: Path | None  # null where it waits
 
 
-def tidy(params: Download, paths: Paths, permitted: set[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that earlier runs left. Damaged packs: name and problem; of their pictures those that can still be named."""
+
+    pictures: tuple[Here, ...]
+    damaged: dict[Path, str]
+    takedowns: tuple[dict[str, object], ...]
+
+    @property
+    def md5s(self) -> set[str]:
+        """Of all pictures that are here or were taken down."""
+        return {one.md5 for one in self.pictures} | {str(row["md5"]) for row in self.takedowns}
+
+    @property
+    def post_ids(self) -> set[int]:
+        """Of the posts they were fetched for."""
+        return {one.post_id for one in self.pictures}
+
+
+def look(paths: Paths) -> Found:
+    """Reads every pack in full and lists what waits. Changes nothing."""
+    pictures: list[Here] = []
+    damaged = {}
+    for path in packs.files(paths.images):
+        if problem := packs.verify(path, lambda one, path=path: pictures.append(_here(one, path))):  # type: ignore[misc]
+            damaged[path] = problem
+    pictures += [Here(one.md5, one.post_id, one.size, 0, None) for one in waiting.records(paths)]
+    table = paths.images / "takedowns.parquet"
+    takedowns = parquet.read(table).to_dicts() if table.exists() else []
+    return Found(tuple(pictures), damaged, tuple(takedowns))
+
+
+def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> None:
     """Removes damaged packs, halves of files, and every picture that is not permitted or beyond the present limits.
 
-    permitted: md5s that the policy allows today. Only packs that hold a refused picture are rewritten. The stage's lock
-    must be held.
+    Only packs that hold such a picture are rewritten. What is not permitted is listed in takedowns.parquet before
+    anything is removed, so that a kill in between leaves no picture that went unsaid. The stage's lock must be held.
     """
-    gone = 0
-    for folder in (paths.images, waiting(paths)):
+    _list_takedowns(paths, found, standing)
+    for folder in (paths.images, paths.work("download"), waiting.folder(paths)):
         atomic.sweep(folder)
-    for path in packs.files(paths.images):
-        if problem := packs.verify(path):
-            progress.say(f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again")
-            path.unlink()
-            continue
-        refused = {picture.md5 for picture in packs.pictures(path) if not _may_stay(params, picture, permitted)}
-        gone += len(refused)
-        if refused:
-            _rewrite(path, refused)
-    for place in sorted(waiting(paths).glob("*")):
-        if place.name.split(".")[0] not in permitted or place.stat().st_size > params.max_bytes:
-            place.unlink()
-    if gone:
-        progress.say(f"download: {gone:,} pictures may no longer be kept and left the packs")
+    for path, problem in found.damaged.items():
+        progress.say(f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again")
+        path.unlink()
+    leaving: dict[Path, set[str]] = {}
+    for one in found.pictures:
+        within = one.size <= params.max_bytes and one.pixels <= params.max_pixels
+        if (one.md5 not in standing.permitted or not within) and one.pack and one.pack not in found.damaged:
+            leaving.setdefault(one.pack, set()).add(one.md5)
+    for path, md5s in leaving.items():
+        _rewrite(path, md5s)
+    waiting.mend(paths, lambda one: one.md5 in standing.permitted and one.size <= params.max_bytes)
 
 
-def _may_stay(params: Download, picture: Picture, permitted: set[str]) -> bool:
-    within = len(picture.bytes) <= params.max_bytes and picture.width * picture.height <= params.max_pixels
-    return within and picture.md5 in permitted
+def _here(one: packs.Picture, path: Path) -> Here:
+    return Here(one.md5, one.post_id, len(one.bytes), one.width * one.height, path)
+
+
+def _list_takedowns(paths: Paths, found: Found, standing: Standing) -> None:
+    """Writes the table: earlier rows that still hold, and those pictures that must go now."""
+    rows = {str(row["md5"]): row for row in found.takedowns if row["md5"] not in standing.permitted}
+    moment = pin.load(paths.pin).moment
+    leaving = {one.md5: one for one in found.pictures if one.md5 not in standing.permitted}
+    reasons = {md5: standing.reason(md5, one.post_id) for md5, one in leaving.items()}
+    for md5, one in leaving.items():
+        row = {"md5": md5, "post_id": one.post_id, "reason": reasons[md5], "snapshot": moment}
+        rows.setdefault(md5, row)
+    parquet.write(paths.images / "takedowns.parquet", rows.values(), schemas.TAKEDOWNS, order_by="md5")
+    if leaving:
+        by_reason = ", ".join(f"{count:,} {reason}" for reason, count in sorted(Counter(reasons.values()).items()))
+        progress.say(f"download: {len(leaving):,} pictures may no longer be kept and leave: {by_reason}")
 
 
 def _rewrite(path: Path, refused: set[str]) -> None:

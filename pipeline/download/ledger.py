@@ -1,4 +1,7 @@
-"""The ledger: every attempt at a picture, with time and outcome. Not an output: without it, questions are repeated."""
+"""The ledger: every attempt at a picture, with time, outcome and wait.
+
+Not an output: without it, questions are repeated.
+"""
 
 import sqlite3
 import time
@@ -12,11 +15,15 @@ from pipeline.schemas import Refusal
 FINAL = frozenset({Refusal.NOT_FOUND, Refusal.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""
 
-VERSION = 1
+VERSION = 2
 """Version of the tables below; raise it when they change. A ledger of another version is set aside."""
 
+BATCH = 256  # attempts that are written at once: one by one, they cost more than the pictures' own files
+
 _TABLES = """
-create table if not exists attempts (time real, site text, md5 text, variant text, outcome text, detail text);
+create table if not exists attempts (
+    time real, site text, md5 text, variant text, outcome text, detail text, seconds real, wait real
+);
 create table if not exists settled (
     site text, md5 text, variant text, outcome text, detail text, primary key (site, md5, variant)
 );
@@ -24,10 +31,15 @@ create table if not exists settled (
 
 
 class Ledger:
-    """The ledger of one project, about one site. A note is on disk when the call returns, unless the machine fails."""
+    """The ledger of one project, about one site. Used from one thread.
+
+    What is settled is on disk when the call returns, unless the machine fails; of the attempts, which only tell the
+    tale, a kill may lose the last BATCH.
+    """
 
     def __init__(self, connection: sqlite3.Connection, site: str) -> None:
         self._connection, self._site = connection, site
+        self._noted: list[tuple[float | str | None, ...]] = []
 
     @classmethod
     @contextmanager
@@ -45,21 +57,40 @@ class Ledger:
                 f"download: {path} cannot be used ({error}): kept as {aside.name}; some questions are asked again"
             )
             connection = _connected(path)
+        ledger = cls(connection, site)
         try:
-            yield cls(connection, site)
+            yield ledger
         finally:
-            connection.close()
+            try:
+                ledger.write()
+            finally:
+                connection.close()
 
-    def note(self, md5: str, variant: str, outcome: str, detail: str | None = None) -> None:
-        """Records one attempt."""
-        row = (time.time(), self._site, md5, variant, outcome, detail)
-        self._connection.execute("insert into attempts values (?, ?, ?, ?, ?, ?)", row)
+    def note(
+        self, key: tuple[str, str], outcome: str, detail: str | None, *, seconds: float, wait: float | None = None
+    ) -> None:
+        """Records one attempt at a picture, by md5 and variant.
 
-    def settle(self, md5: str, variant: str, refusal: Refusal, detail: str) -> None:
-        """Records that a picture will not be asked for again in this run."""
-        row = (self._site, md5, variant, refusal.value, detail)
+        outcome: kept, or a value of Refusal; detail: the status and what else was seen; seconds: how long it took, its
+        turn in line included; wait: the seconds that the site then asked for.
+        """
+        self._noted.append((time.time(), self._site, *key, outcome, detail, seconds, wait))
+        if len(self._noted) >= BATCH:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the attempts noted so far."""
+        noted, self._noted = self._noted, []
+        if noted:
+            self._connection.execute("begin")
+            self._connection.executemany("insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?)", noted)
+            self._connection.execute("commit")
+
+    def settle(self, key: tuple[str, str], refusal: Refusal, detail: str) -> None:
+        """Records that a picture, by md5 and variant, will not be asked for again in this run."""
+        self.write()
+        row = (self._site, *key, refusal.value, detail)
         self._connection.execute("insert or replace into settled values (?, ?, ?, ?, ?)", row)
-        self.note(md5, variant, refusal.value, detail)
 
     def forget(self, keys: list[tuple[str, str]]) -> None:
         """Takes refusals back, by md5 and variant: it was the site that failed, not these pictures."""

@@ -46,8 +46,8 @@ share that each tag has in training, or the best constant answer.
 
 ## Lineage
 
-Site `{site}`. Rules of selection: policy version {policy}. Training: {parameters:,} weights, best of {epochs} epochs is
-number {best_epoch}, fingerprint `{fingerprint}`.
+Site `{site}`, {moment}. Rules of selection: policy version {policy}.
+Training: {parameters:,} weights, best of {epochs} epochs is number {best_epoch}, fingerprint `{fingerprint}`.
 
 ```json
 {lineage}
@@ -82,10 +82,22 @@ def write(
         train=facts["records"]["train"], validation=metrics["records"]["validation"], test=metrics["records"]["test"],
         numbers="\n".join(_row(label, metrics["test"][key]) for key, label in METRICS.items()),
         left_out=_left_out(metrics["tags"]["without_positives_in_test"]),
-        site=site if isinstance(site, str) else json.dumps(site, sort_keys=True), policy=lineage["policy_version"],
+        site=site if isinstance(site, str) else json.dumps(site, sort_keys=True),
+        moment=_moment(lineage["pin"]), policy=lineage["policy_version"],
         parameters=facts["parameters"], epochs=facts["epochs"], best_epoch=facts["best_epoch"],
         fingerprint=facts["fingerprint"], lineage=json.dumps(pinned, indent=2, sort_keys=True),
     )  # fmt: skip
+
+
+def _moment(pin: dict[str, Any]) -> str:
+    """Returns which posts of which moment the pin names (pin.as_tree), in words."""
+    if search := pin.get("search"):
+        found = f"the posts that `{search['query']}` finds" if search["query"] else "all posts"
+        return f"{found}, up to number {search['newest_id']:,}, as of change {search['change']:,}"
+    posts = (pin.get("exports") or {}).get("posts") or {}
+    exported = f"all posts as exported at {posts.get('updated_at', 'a time not given')}"
+    delta = pin.get("delta")
+    return f"{exported}, with the changes up to {delta['change']:,}" if delta else exported
 
 
 def _row(label: str, metric: dict[str, float]) -> str:

@@ -1,11 +1,13 @@
 """Harvest: the site's metadata, as pinned, in Parquet.
 
-Reads       snapshot.json                                  which exports, with checksums
-            the site                                       /db_exports.json and the exports it lists
+Reads       snapshot.json                                  which exports, with checksums; or which search
+            the site                                       /db_exports.json and the exports it lists; or the search API
+            .work/refresh/changes                          with a delta: what changed since the export of posts
 Writes      data/snapshot/posts.parquet                    schemas.POSTS
             data/snapshot/tags.parquet                     schemas.TAGS
             data/snapshot/{aliases,implications}.parquet   schemas.RELATIONS
             data/snapshot/rejected.parquet                 schemas.SNAPSHOT_REJECTED
+            data/snapshot/unknown_tags.parquet             schemas.UNKNOWN_TAGS
 Guarantees  the bytes read are the bytes pinned (SHA-256); same pin, same bytes out. A run killed while fetching goes on
             where it was; an export that was fetched is not asked for again while the pin stands.
 """
@@ -15,26 +17,51 @@ from pathlib import Path
 
 from pipeline import atomic, parquet, pin, schemas
 from pipeline.errors import ExportChanged
-from pipeline.harvest import exports, tables
+from pipeline.harvest import api, changes, exports, tables
 from pipeline.params import Harvest, Site
 from pipeline.paths import Paths
+from pipeline.pin import Pin
 
 
-def run(params: Harvest, paths: Paths, *, site: Site) -> None:  # noqa: ARG001 - exports are the one source so far
+def run(params: Harvest, paths: Paths, *, site: Site) -> None:
     """Fetches what is not yet here, then writes the snapshot anew."""
     pinned = pin.load(paths.pin)
+    _agree(pinned, params, site, paths)
+    if pinned.search is not None:
+        found = asyncio.run(api.fetch(pinned, pinned.search, site, paths))
+        with atomic.writing_folder(paths.snapshot) as draft:
+            api.write_snapshot(found, draft)
+        return
+    changed = changes.pinned_file(pinned, paths) if pinned.delta is not None else None
+    fetched = asyncio.run(exports.fetch(pinned, site, paths))
+    with atomic.writing_folder(paths.snapshot) as draft:
+        write_snapshot(fetched, draft)
+        changes.note_base(pinned.exports["posts"].checksum, draft / "posts.parquet", paths)
+        if changed is not None:
+            changes.apply(changed, draft)
+
+
+def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
+    """Raises ExportChanged where the pin is of another site or source than the parameters name."""
     if pinned.site != pin.site_key(site):
         raise ExportChanged(
             f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(site)}. "
             "Run e6tag refresh to pin this site, or correct site.name in params.yaml."
         )
-    fetched = asyncio.run(exports.fetch(pinned, site, paths))
-    with atomic.writing_folder(paths.snapshot) as draft:
-        write_snapshot(fetched, draft)
+    searched = pinned.search.query if pinned.search is not None else None
+    if searched != params.query:
+        raise ExportChanged(
+            f"{paths.pin.name} pins {_source(searched)} but params.yaml asks for {_source(params.query)}. "
+            "Run e6tag refresh to pin that, or correct harvest.source and harvest.query."
+        )
+
+
+def _source(query: str | None) -> str:
+    return "the exports" if query is None else f"the search {query!r}"
 
 
 def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
-    """Turns the four exports (by name, gzip CSV) into the five tables of the snapshot."""
+    """Turns the four exports (by name, gzip CSV) into the six tables of the snapshot."""
     rejected = [
         *tables.write_posts(fetched["posts"], folder / "posts.parquet"),
         *tables.write_tags(fetched["tags"], folder / "tags.parquet"),
@@ -42,3 +69,4 @@ def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
         *tables.write_relations("tag_implications", fetched["tag_implications"], folder / "implications.parquet"),
     ]
     parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)
+    tables.write_unknown_tags(folder)

@@ -1,12 +1,14 @@
 """Fetches the pinned exports: streamed to disk, resumed only with a validator, verified by SHA-256.
 
 The exports are overwritten in place at the site, so a resumed download may splice two days (contract section 1.3): a
-range is asked for only with `If-Range`, and nothing is trusted before its checksum is right.
+range is asked for only with `If-Range`, what comes must say that it continues the same file, and nothing is trusted
+before its checksum is right. The checksum is worked out as the bytes come.
 """
 
 import asyncio
 import hashlib
 import json
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,18 @@ from pipeline.errors import BadExport, ExportChanged
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import Export, Pin
-from pipeline.site.client import Client
+from pipeline.site.client import Client, Unavailable
 from pipeline.site.opening import open_site
 
 _PIECE = 1 << 20  # bytes
+_GZIP = b"\x1f\x8b"  # how every gzip file starts (RFC 1952)
 
 
 async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
     """Returns a verified file per export. Files are named by checksum; those of other pins are removed at the end."""
     folder = paths.work("harvest") / "exports"
     files = {name: folder / f"{export.checksum}.csv.gz" for name, export in pinned.exports.items()}
-    missing = {name: export for name, export in pinned.exports.items() if not files[name].exists()}
+    missing = {name: export for name, export in pinned.exports.items() if _size(files[name]) != export.file_size}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         async with open_site(site, paths, "harvest") as client:
@@ -46,8 +49,7 @@ async def _fetch_verified(client: Client, name: str, export: Export, target: Pat
     for attempt in ("first", "last"):
         url = await _url_of(client, name, export)
         part = target.with_suffix(".part")
-        await client.patiently(partial(_download, client, url, part, export), url)
-        checksum = await asyncio.to_thread(_sha256, part)
+        checksum = await client.patiently(partial(_download, client, url, part, export), url)
         if checksum == export.checksum:
             part.replace(target)
             _validator_file(part).unlink(missing_ok=True)
@@ -74,43 +76,73 @@ async def _url_of(client: Client, name: str, export: Export) -> str:
     return str(next(row["url"] for row in index if row["name"] == name))
 
 
-async def _download(client: Client, url: str, part: Path, export: Export) -> None:
-    """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over."""
-    headers, offset = _range(part)
+async def _download(client: Client, url: str, part: Path, export: Export) -> str:
+    """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over.
+
+    Returns the SHA-256 of the whole. Of a body longer than the index says no more is read: it is another file.
+    """
+    validator, offset = _kept(part)
     if offset == export.file_size:
-        return  # killed between the last byte and the checksum: there is no range left to ask for
+        return await asyncio.to_thread(_sha256, part)  # killed just before the end: no range is left to ask for
     if offset > export.file_size:
-        headers, offset = {}, 0
+        validator, offset = "", 0
+    headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
     async with client.asking(url, headers=headers) as response:
-        if response.status != 206:
-            offset = 0
+        if response.status == 206 and not _continues(response, validator, offset):
+            part.unlink(missing_ok=True)
+            raise Unavailable("it answers with a part of another file")
+        offset = offset if response.status == 206 else 0
+        head = await response.content.read(len(_GZIP))
+        if not offset and not _GZIP.startswith(head):
+            raise Unavailable(f"it answers {response.content_type} that is not gzip")  # what is here stays as it is
+        digest = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
         _remember_validator(part, response)
         with part.open("ab" if offset else "wb") as file, progress.meter(export.file_name, unit="bytes") as meter:
-            meter.total = offset + response.content_length if response.content_length else None
+            meter.total = export.file_size
             meter.advance(offset)
-            async for piece in response.content.iter_chunked(_PIECE):
+            piece = head
+            while piece and meter.done <= export.file_size:
                 file.write(piece)
+                digest.update(piece)
                 meter.advance(len(piece))
+                piece = await response.content.read(_PIECE)
+            file.flush()
+            os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
-def _range(part: Path) -> tuple[dict[str, str], int]:
-    """Returns the headers that ask for the rest of a partial file, and how many bytes of it are there."""
-    note = _validator_file(part)
-    if not part.exists() or not note.exists():
-        return {}, 0
-    offset = part.stat().st_size
+def _kept(part: Path) -> tuple[str, int]:
+    """Returns the validator of a partial file and how many bytes of it are there; "" and 0 where it is of no use."""
     try:
-        validator = json.loads(note.read_text())["validator"]
-    except (ValueError, KeyError, TypeError):
-        return {}, 0
-    return ({"Range": f"bytes={offset}-", "If-Range": validator}, offset) if offset and validator else ({}, 0)
+        validator = json.loads(_validator_file(part).read_text())["validator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", 0
+    offset = _size(part) or 0
+    return (str(validator), offset) if validator and offset else ("", 0)
+
+
+def _continues(response: aiohttp.ClientResponse, validator: str, offset: int) -> bool:
+    """Tells whether a partial answer is the rest of the file that was begun, for servers that ignore If-Range."""
+    return _validator(response) in (validator, None) and response.headers.get("Content-Range", "").startswith(
+        f"bytes {offset}-"
+    )
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _remember_validator(part: Path, response: aiohttp.ClientResponse) -> None:
-    etag = response.headers.get("ETag", "")
-    validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-    note: dict[str, Any] = {"validator": validator}
+    note: dict[str, Any] = {"validator": _validator(response)}
     atomic.write_text(_validator_file(part), json.dumps(note))
+
+
+def _validator(response: aiohttp.ClientResponse) -> str | None:
+    etag = response.headers.get("ETag", "")
+    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
 def _validator_file(part: Path) -> Path:
@@ -118,5 +150,9 @@ def _validator_file(part: Path) -> Path:
 
 
 def _sha256(path: Path) -> str:
+    return _digest(path).hexdigest()
+
+
+def _digest(path: Path) -> "hashlib._Hash":
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256")

@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.params import Params
 from pipeline.paths import DATASETS, SPLITS
 from pipeline.report.inputs import Inputs
-from pipeline.schemas import Dropped, LeftOut, Rejection
+from pipeline.schemas import Dropped, LeftOut, Rejection, Takedown
 
 EXAMPLES = 12  # names shown of each kind of tag left out
 EXTREMES = 8  # best and worst tags shown
@@ -26,7 +26,7 @@ METRICS: Mapping[str, tuple[str, str]] = {
 
 DROPS: Mapping[Dropped, str] = {
     Dropped.DELETED: "deleted on the site",
-    Dropped.WITHHELD: "whose file the site does not show to this client",
+    Dropped.WITHHELD: "withheld: the site gives no address for the file",
     Dropped.FORBIDDEN_YOUNG: "rated q or e and tagged young, or a tag that implies it",
     Dropped.OPTED_OUT: "the artist opted out",
     Dropped.NOT_STILL: "not a still picture",
@@ -34,6 +34,7 @@ DROPS: Mapping[Dropped, str] = {
     Dropped.BEFORE_SINCE: "uploaded before the first day asked for",
     Dropped.EXCLUDED_TAG: "with a tag that was excluded",
     Dropped.TOO_FEW_TAGS: "with too few tags to be well described",
+    Dropped.SPANS_SPLITS: "whose family (or artist) belongs to another split",
 }
 
 LEFT: Mapping[LeftOut, str] = {
@@ -43,8 +44,27 @@ LEFT: Mapping[LeftOut, str] = {
     LeftOut.FILE_DERIVED: "says something about the file, not about the picture",
     LeftOut.TOO_FEW_POSITIVES: "too few training pictures",
     LeftOut.TOO_FEW_EVALUATION_POSITIVES: "too few validation or test pictures to be judged by",
+    LeftOut.INVALID: "of the site's category for tags that are not to be used",
+    LeftOut.TWO_CATEGORIES: "in two categories at once",
+    LeftOut.NOT_LISTED: "not in sample.tags_file",
+    LeftOut.OTHER_CATEGORY: "in sample.tags_file, but of a category that was not asked for",
+    LeftOut.UNKNOWN: "in sample.tags_file, but not in the snapshot",
+    LeftOut.PATTERN: "excluded by sample.exclude_patterns",
     LeftOut.BEYOND_VOCABULARY_SIZE: "rarer than the tags that were taken",
 }
+
+TAKEDOWNS: Mapping[str, str] = {
+    **{reason.value: words for reason, words in DROPS.items()},
+    Takedown.REPLACED: "replaced by another file on the site",
+    Takedown.EXPUNGED: "expunged: the site no longer has the post",
+}
+
+WAITS: Mapping[str, str] = {
+    "rate_limit": "to keep within the rate",
+    "retry_after": "because the site asked for patience",
+    "backoff": "before another try",
+}
+"""Why requests waited, by the names in politeness.json."""
 
 REJECTIONS: Mapping[str, str] = {
     Rejection.NEAR_DUPLICATE: "an evaluation picture that looks like one of an earlier split",
@@ -53,9 +73,9 @@ REJECTIONS: Mapping[str, str] = {
 
 RULES: Mapping[Dropped, int] = {
     Dropped.DELETED: 1,
-    Dropped.WITHHELD: 4,
     Dropped.FORBIDDEN_YOUNG: 2,
     Dropped.OPTED_OUT: 3,
+    Dropped.WITHHELD: 4,
     Dropped.NOT_STILL: 5,
 }
 """Rules of pipeline/policy.py that posts are dropped by. The other reasons are choices in params.yaml."""
@@ -91,6 +111,27 @@ class Gate:
     hold: int
     noted: int
     success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one stage asked of the site, of one kind: requests by status or error, commonest first, and bytes."""
+
+    stage: str
+    kind: str
+    requests: int
+    answers: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """How long a stage waited for one reason, and under which rate it last ran (requests/s), if any."""
+
+    stage: str
+    why: str
+    seconds: float
+    rate: float | None
 
 
 def metrics(found: Inputs, names: tuple[str, ...], split: str = "test") -> list[Metric]:
@@ -182,6 +223,44 @@ def rules(found: Inputs) -> list[tuple[int, str, int]]:
     return [(number, DROPS[reason], dropped.get(reason, 0)) for reason, number in RULES.items()]
 
 
+def takedowns(found: Inputs) -> list[tuple[str, str, int]]:
+    """Returns snapshot, reason in words and pictures of what was taken down, as long as it stays forbidden."""
+    return [(moment, TAKEDOWNS.get(reason, plain(reason)), count) for moment, reason, count in found.takedowns.rows()]
+
+
+def unknown_tags(found: Inputs) -> tuple[int, list[str]]:
+    """Returns how many tag names the site's own list lacks, and those on the most posts."""
+    commonest = found.unknown_tags.sort("posts", "name", descending=[True, False])["name"]
+    return found.unknown_tags.height, commonest.head(EXAMPLES).to_list()
+
+
+def asked(found: Inputs) -> list[Asked]:
+    """Returns what every stage asked of the site, by kind of request."""
+    return [
+        Asked(stage, kind, sum(answers.values()), _answers(answers), int(figures.get("bytes", {}).get(kind, 0)))
+        for stage, figures in sorted(found.politeness.items())
+        for kind, answers in sorted(figures.get("requests", {}).items())
+    ]
+
+
+def _answers(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}: {count:,}" for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+
+
+def waited(found: Inputs) -> list[Waited]:
+    """Returns how long every stage waited, by reason."""
+    return [
+        Waited(stage, WAITS.get(reason, plain(reason)), float(seconds), figures.get("rate_limit_per_second"))
+        for stage, figures in sorted(found.politeness.items())
+        for reason, seconds in sorted(figures.get("seconds_waited", {}).items())
+    ]
+
+
+def agents(found: Inputs) -> list[str]:
+    """Returns every User-Agent that requests were made with."""
+    return sorted({agent for figures in found.politeness.values() for agent in figures.get("agents", {})})
+
+
 def outcomes(found: Inputs) -> tuple[int, int]:
     """Returns how many pictures were wanted, and how many of them are there."""
     counted = dict(found.outcomes.iter_rows())
@@ -224,6 +303,12 @@ def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
 
 
 def pinned(found: Inputs) -> str | None:
-    """Returns the day of the pinned export of posts, or None where the lineage does not tell."""
-    posts = (found.lineage["pin"].get("exports") or {}).get("posts") or {}
-    return str(posts["updated_at"])[:10] if posts.get("updated_at") else None
+    """Returns which moment of the site is pinned, in words, or None where the lineage does not tell."""
+    pin = found.lineage["pin"]
+    if search := pin.get("search"):
+        return f"change {search['change']:,}"
+    posts = (pin.get("exports") or {}).get("posts") or {}
+    if not posts.get("updated_at"):
+        return None
+    day = str(posts["updated_at"])[:10]
+    return f"{day}, with changes to {pin['delta']['change']:,}" if pin.get("delta") else day

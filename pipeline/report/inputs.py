@@ -37,6 +37,9 @@ class Inputs:
     dropped: pl.DataFrame  # reason, posts
     sampled: int  # posts
     outcomes: pl.DataFrame  # outcome, pictures
+    takedowns: pl.DataFrame  # snapshot, reason, len (pictures)
+    unknown_tags: pl.DataFrame
+    politeness: Tree  # by stage; empty where nothing has been asked of a site from here
     records: pl.DataFrame  # split, tags (how many), of every record of the manifest
     rejected: pl.DataFrame  # of manifest and shards together
     shards: pl.DataFrame
@@ -60,6 +63,9 @@ def read(paths: Paths) -> Inputs:
         dropped=_counts(paths.sample / "dropped.parquet", "reason"),
         sampled=_table(paths.sample / "posts.parquet", schemas.SAMPLED_POSTS, ["split"]).height,
         outcomes=_counts(paths.images / "outcomes.parquet", "outcome"),
+        takedowns=_takedowns(paths.images / "takedowns.parquet"),
+        unknown_tags=_table(paths.snapshot / "unknown_tags.parquet", schemas.UNKNOWN_TAGS),
+        politeness=_tree(paths.politeness) if paths.politeness.exists() else {},
         records=_records(paths),
         rejected=pl.concat(rejected),
         shards=_table(paths.shards / "index.parquet", schemas.SHARDS).sort("shard"),
@@ -107,6 +113,10 @@ def _table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> p
 def _counts(path: Path, column: str) -> pl.DataFrame:
     schema = schemas.DROPPED if column == "reason" else schemas.OUTCOMES
     return _table(path, schema, [column]).group_by(column).len().sort(column)
+
+
+def _takedowns(path: Path) -> pl.DataFrame:
+    return _table(path, schemas.TAKEDOWNS).group_by("snapshot", "reason").len().sort("snapshot", "reason")
 
 
 def _records(paths: Paths) -> pl.DataFrame:

@@ -26,11 +26,20 @@ def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"n": number, "share": share, "percent": percent, "value": value}
+    environment.filters |= {
+        "n": number,
+        "share": share,
+        "percent": percent,
+        "value": value,
+        "size": size,
+        "duration": duration,
+    }
     best, worst = facts.extremes(found)
     wanted, kept = facts.outcomes(found)
     return environment.get_template("page.html.jinja").render(
         best=best,
+        agents=facts.agents(found),
+        asked=facts.asked(found),
         beside=facts.metrics(found, BESIDE),
         funnel=facts.funnel(found),
         gates=facts.gates(found),
@@ -53,8 +62,11 @@ def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
         snapshot_posts=facts.snapshot_posts(found),
         splits=[(split, {metric.name: metric for metric in some}) for split, some in facts.splits(found)],
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
+        takedowns=facts.takedowns(found),
         training=found.training,
+        unknown_tags=facts.unknown_tags(found),
         vocabulary=found.vocabulary,
+        waited=facts.waited(found),
         worst=worst,
     )
 
@@ -89,6 +101,22 @@ def share(figure: float | None) -> str:
 def percent(figure: float, digits: int = 1) -> str:
     """Returns 96.7 %."""
     return f"{figure * 100:.{digits}f} %"
+
+
+def size(count: int) -> str:
+    """Returns 1.2 MB, or kB or GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count:,} B"
+
+
+def duration(seconds: float) -> str:
+    """Returns 4.2 s, 3.5 min or 17.0 h."""
+    for unit, factor in (("h", 3600), ("min", 60)):
+        if seconds >= factor:
+            return f"{seconds / factor:,.1f} {unit}"
+    return f"{seconds:,.1f} s"
 
 
 def value(given: Any) -> str:

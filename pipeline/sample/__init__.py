@@ -1,66 +1,169 @@
 """Sample: which tags the model will know, and which posts it will learn them from.
 
-Reads       data/snapshot/*.parquet
-Writes      data/sample/vocabulary.parquet    schemas.VOCABULARY
-            data/sample/left_out.parquet      schemas.LEFT_OUT
-            data/sample/posts.parquet         schemas.SAMPLED_POSTS
-            data/sample/dropped.parquet       schemas.DROPPED
+Reads       data/snapshot/*.parquet, sample.tags_file
+Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
+            data/sample/left_out.parquet            schemas.LEFT_OUT
+            data/sample/posts.parquet               schemas.SAMPLED_POSTS
+            data/sample/dropped.parquet             schemas.DROPPED
+            data/sample/strategies.parquet          schemas.STRATEGIES
+            data/sample/lacking_implied.parquet     schemas.LACKING_IMPLIED
+            data/sample/aliased_spellings.parquet   schemas.ALIASED_SPELLINGS
+            data/sample/co_occurrence.parquet       schemas.CO_OCCURRENCE
+            data/sample/oddities.parquet            schemas.ODDITIES
 Guarantees  every vocabulary tag has at least min_positives training posts and min_eval_positives validation and test
-            posts, each plus `reserve`, as far as the snapshot has them; no post that the policy refuses; families of
-            parents and children never span splits; a post never changes its split when the board grows; same snapshot
-            and parameters, same bytes.
+            posts, each plus `reserve` as far as the snapshot has them; no post that the policy refuses; families of
+            parents and children never span splits; a post never changes its split, whatever happens on the board: it
+            may leave the sample; same snapshot and parameters, same bytes.
 """
 
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pipeline import atomic, parquet, policy, progress, schemas
-from pipeline.errors import ImpossibleSample
 from pipeline.params import Manifest, Sample
-from pipeline.paths import Paths
-from pipeline.sample import candidates, cover, labels, splits
+from pipeline.paths import SPLITS, Paths
+from pipeline.sample import comparison, noise, oddities, shortage, splits, strategies
 from pipeline.sample import vocabulary as vocabularies
+from pipeline.sample.cover import Picked
+from pipeline.sample.labels import Relations
+from pipeline.sample.reading import CANDIDATE, REASONS, Posts, Reader
+from pipeline.sample.records import JUDGED, Records
+from pipeline.schemas import Dropped
+
+FROM_SNAPSHOT = ("change_seq", "md5", "ext", "rating", "width", "height", "file_size", "created_at")
+"""Columns of schemas.SAMPLED_POSTS that are the snapshot's."""
 
 
 def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None:
-    """Chooses tags, then posts. `since`: ISO date; `manifest`: its split shares and fresh_after."""
-    snapshot = {
-        name: parquet.read(paths.snapshot / f"{name}.parquet") for name in ("posts", "tags", "aliases", "implications")
-    }
-    posts = snapshot["posts"]
-    relations = labels.Relations.read(snapshot["tags"], snapshot["aliases"], snapshot["implications"])
-    names = policy.Names.read(snapshot["implications"], snapshot["aliases"])
-    open_to = candidates.choose(params, posts, relations, names, since)
-    assigned = splits.assign(posts, manifest).join(open_to.posts.select("post_id"), on="post_id", how="semi")
+    """Chooses tags, then posts. `since`: ISO date; `manifest`: its split shares, fresh_after and group_by_artist."""
+    listed = vocabularies.listed_names(paths.root / params.tags_file) if params.tags_file else None
+    tags, aliases, implications = (
+        parquet.read(paths.snapshot / f"{name}.parquet") for name in ("tags", "aliases", "implications")
+    )
+    relations = Relations.read(tags, aliases, implications)
+    names = policy.Names.read(implications, aliases)
+    artists = splits.of_artists(relations, manifest) if manifest.group_by_artist else None
+    reader = Reader(params, since, relations, names, artist_split=artists, listed=listed or ())
+    posts = reader.read(paths.snapshot / "posts.parquet")
+    assigned = splits.assign(posts.post_id, posts.parent_id, posts.created, posts.artist_split, manifest)
+    posts.reason[(posts.reason == CANDIDATE) & ~assigned.fits] = REASONS.index(Dropped.SPANS_SPLITS)
 
-    chosen = vocabularies.choose(params, relations, open_to.tagged, assigned, names.young | names.opt_out)
+    refused = vocabularies.Refused(names.young | names.opt_out, frozenset(oddities.two_categories(tags)["name"]))
+    chosen = vocabularies.choose(params, relations, _counts(posts, assigned, len(relations.code)), refused, listed)
     if chosen.vocabulary.height < 2:
-        raise ImpossibleSample(_impossible(params, chosen))
-    records = labels.with_ids(assigned, open_to.tagged, chosen.vocabulary)
-    picked = cover.select(params, records, chosen.vocabulary.height)
-    _write(paths, picked, open_to, chosen)
-    counts = picked["split"].value_counts().sort("split").rows()
-    progress.say(
-        f"sample: {chosen.vocabulary.height:,} tags, {picked.height:,} of {open_to.posts.height:,} candidate posts ("
-        + ", ".join(f"{split} {count:,}" for split, count in counts)
-        + f"); {chosen.left_out.height:,} tags and {open_to.dropped.height:,} posts left out, with reasons"
-    )
-
-
-def _impossible(params: Sample, chosen: vocabularies.Choice) -> str:
-    best = chosen.left_out.sort("train_posts", descending=True).head(1)
-    most = f"the commonest, {best['name'][0]}, has {best['train_posts'][0]:,}" if best.height else "there is none"
-    return (
-        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training "
-        f"split and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
-        "Lower sample.min_positives or sample.min_eval_positives, or widen sample.categories or sample.ratings."
-    )
-
-
-def _write(paths: Paths, picked: pl.DataFrame, open_to: candidates.Candidates, chosen: vocabularies.Choice) -> None:
-    posts = picked.join(open_to.posts.drop("parent_id"), on="post_id", how="inner").sort("post_id")
-    vocabulary = vocabularies.with_positives(chosen.vocabulary, picked)
+        raise shortage.impossible(params, chosen)
+    records = Records.make(posts, assigned, _label_of(relations, chosen.vocabulary))
+    picked = {name: choose(params, records) for name, choose in strategies.BY_NAME.items()}
+    sample = strategies.completed(params, records, picked[params.strategy])
+    wanted = np.minimum(strategies.targets(params)[:, None], records.positives)
+    positives = records.positives_of(sample.rows)
+    shortage.refuse(params, chosen.vocabulary, positives)
     with atomic.writing_folder(paths.sample) as draft:
-        parquet.write(draft / "posts.parquet", posts, schemas.SAMPLED_POSTS)
-        parquet.write(draft / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
-        parquet.write(draft / "left_out.parquet", chosen.left_out, schemas.LEFT_OUT)
-        parquet.write(draft / "dropped.parquet", open_to.dropped, schemas.DROPPED)
+        tables = {
+            "posts": (_sampled(paths, posts, assigned, records, sample), schemas.SAMPLED_POSTS),
+            "vocabulary": (vocabularies.with_positives(chosen.vocabulary, positives), schemas.VOCABULARY),
+            "left_out": (chosen.left_out, schemas.LEFT_OUT),
+            "dropped": (_dropped(posts, assigned), schemas.DROPPED),
+            "strategies": (comparison.compare(records, wanted, picked, params.strategy, sample), schemas.STRATEGIES),
+            "lacking_implied": (noise.implications(relations, posts), schemas.LACKING_IMPLIED),
+            "aliased_spellings": (noise.spellings(relations, posts), schemas.ALIASED_SPELLINGS),
+            "co_occurrence": (
+                noise.lift(relations, chosen.vocabulary["name"].to_list(), records, strategies.order(params, records)),
+                schemas.CO_OCCURRENCE,
+            ),
+            "oddities": (oddities.find(tags, aliases, relations, posts), schemas.ODDITIES),
+        }
+        for name, (table, schema) in tables.items():
+            parquet.write(draft / f"{name}.parquet", table, schema)
+    for line in (
+        _summary(chosen, posts, records, sample),
+        *shortage.lines(params, chosen, listed, len(records.post_id)),
+        *_odd(tables["oddities"][0]),
+    ):
+        progress.say(f"sample: {line}")
+
+
+def _counts(posts: Posts, assigned: splits.Assigned, codes: int) -> NDArray[np.int64]:
+    """Returns [4, codes]: candidates with each tag, and those of them in train, validation and test."""
+    kinds = len(SPLITS) + 1  # the last: not a candidate
+    kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(np.int64)
+    counts = np.zeros(kinds * codes, dtype=np.int64)
+    step = 200_000  # posts at once; bounds memory
+    for first in range(0, len(kind), step):
+        starts = posts.starts[first : first + step + 1]
+        of_post = np.repeat(kind[first : first + step] * codes, np.diff(starts))
+        counts += np.bincount(of_post + posts.tags[starts[0] : starts[-1]], minlength=len(counts))
+    by_kind = counts.reshape(kinds, codes)
+    return np.concatenate([by_kind[:-1].sum(axis=0, keepdims=True), by_kind[: len(JUDGED)]])
+
+
+def _label_of(relations: Relations, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
+    """Returns the label id by code, -1 for tags that are not in the vocabulary."""
+    label_of = np.full(len(relations.code), -1, dtype=np.int64)
+    label_of[[relations.code[name] for name in vocabulary["name"]]] = vocabulary["label_id"].to_numpy()
+    return label_of
+
+
+def _sampled(paths: Paths, posts: Posts, assigned: splits.Assigned, records: Records, sample: Picked) -> pl.DataFrame:
+    """Returns schemas.SAMPLED_POSTS of the rows picked."""
+    rows = np.searchsorted(posts.post_id, records.post_id[sample.rows])
+    label_ids, given_ids = records.lists(sample.rows)
+    taken_for = pl.Series(sample.taken_for, dtype=pl.Int32)
+    columns = pl.DataFrame({
+        "post_id": posts.post_id[rows],
+        "group_id": assigned.group_id[rows],
+        "split": pl.Series(SPLITS).gather(assigned.split[rows]),
+        "candidate_tags": posts.candidate_tags[rows],
+        "label_ids": pl.Series(label_ids, dtype=pl.List(pl.Int32)),
+        "given_ids": pl.Series(given_ids, dtype=pl.List(pl.Int32)),
+        "taken_for": taken_for.set(taken_for < 0, None),
+    })  # fmt: skip
+    return columns.hstack(_from_snapshot(paths, rows))
+
+
+def _from_snapshot(paths: Paths, rows: NDArray[np.int64]) -> pl.DataFrame:
+    """Returns FROM_SNAPSHOT of these rows of posts.parquet, ascending, holding a row group per core at a time."""
+    path = paths.snapshot / "posts.parquet"
+    metadata = pq.read_metadata(path)
+    ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+    cuts = np.searchsorted(rows, np.concatenate([[0], ends]))
+
+    def part(group: int) -> pl.DataFrame:
+        here = rows[cuts[group] : cuts[group + 1]] - (ends[group - 1] if group else 0)
+        file = pq.ParquetFile(path, metadata=metadata)
+        return pl.DataFrame(pl.from_arrow(file.read_row_group(group, list(FROM_SNAPSHOT), use_threads=False)))[here]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return pl.concat(pool.map(part, np.flatnonzero(np.diff(cuts)).tolist()))
+
+
+def _dropped(posts: Posts, assigned: splits.Assigned) -> pl.DataFrame:
+    rows = np.flatnonzero(posts.reason != CANDIDATE)
+    reason = pl.Series(REASONS).gather(posts.reason[rows])
+    spans = posts.reason[rows] == REASONS.index(Dropped.SPANS_SPLITS)
+    group = pl.Series(assigned.group_id[rows]).set(~pl.Series(spans), None)
+    return pl.DataFrame({"post_id": posts.post_id[rows], "reason": reason, "group_id": group})
+
+
+def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, sample: Picked) -> str:
+    counts = np.bincount(records.split[sample.rows], minlength=len(SPLITS))
+    of_splits = ", ".join(f"{split} {count:,}" for split, count in zip(SPLITS, counts, strict=True) if count)
+    dropped = len(posts.post_id) - len(records.post_id)
+    return (
+        f"{chosen.vocabulary.height:,} tags, {len(sample.rows):,} of {len(records.post_id):,} candidate posts "
+        f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left out, with reasons"
+    )
+
+
+def _odd(found: pl.DataFrame) -> Iterable[str]:
+    """Says what was worked around, a line per kind."""
+    for kind, count, subject, detail in (
+        found.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("subject", "detail").first()).iter_rows()
+    ):
+        yield f"{count:,} of {kind} in the snapshot, such as {subject} ({detail}); all in oddities.parquet"

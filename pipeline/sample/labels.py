@@ -1,9 +1,15 @@
-"""From tag names to labels: aliases resolved, implications closed to any depth."""
+"""From tag names to codes: aliases resolved, implications closed to any depth.
+
+A code is the row of a tag in `Relations.tags`; names that only relations know have the codes after the last row. All
+that is done to forty tags on each of millions of posts is done on codes.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from pipeline.policy import EFFECTIVE
 
@@ -12,71 +18,69 @@ CATEGORIES = ("general", "artist", "contributor", "copyright", "character", "spe
 
 
 @dataclass(frozen=True, slots=True)
+class Implied:
+    """What codes imply, to any depth: `codes[starts[c] : starts[c + 1]]` for code c. An entry is a place in `codes`."""
+
+    starts: NDArray[np.int64]
+    codes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Relations:
     """The tags of a snapshot with the relations in force between them."""
 
-    tags: pl.DataFrame  # tag_id, name, category (name)
+    tags: pl.DataFrame  # tag_id, name, category (name), one row per name: the oldest where the snapshot has more
+    code: Mapping[str, int]  # every name in force anywhere
     canonical: Mapping[str, str]  # antecedent -> what it finally stands for
+    direct: Mapping[str, frozenset[str]]  # canonical name -> what it implies in one step
     implied: Mapping[str, frozenset[str]]  # canonical name -> all it implies, itself left out
 
     @classmethod
     def read(cls, tags: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame) -> "Relations":
         """Builds the relations from the snapshot's tables; those not in force are left aside."""
-        canonical = _canonical(_pairs(aliases))
-        implied = _closure((canonical.get(a, a), canonical.get(c, c)) for a, c in _pairs(implications))
-        named = tags.select(
-            "tag_id",
-            "name",
-            category=pl.col("category").replace_strict(
-                dict(enumerate(CATEGORIES)), default="invalid", return_dtype=pl.String
-            ),
+        canonical = _canonical(pairs_in_force(aliases))
+        direct: dict[str, set[str]] = {}
+        for antecedent, consequent in pairs_in_force(implications):
+            direct.setdefault(canonical.get(antecedent, antecedent), set()).add(canonical.get(consequent, consequent))
+        implied = _closure(direct)
+        named = (
+            tags.sort("tag_id")
+            .unique("name", keep="first", maintain_order=True)
+            .select(
+                "tag_id",
+                "name",
+                category=pl.col("category").replace_strict(
+                    dict(enumerate(CATEGORIES)), default="invalid", return_dtype=pl.String
+                ),
+            )
         )
-        return cls(named, canonical, implied)
+        code = {name: number for number, name in enumerate(named["name"].to_list())}
+        for name in sorted({*canonical, *canonical.values(), *implied, *(n for one in implied.values() for n in one)}):
+            code.setdefault(name, len(code))
+        return cls(named, code, canonical, {name: frozenset(to) for name, to in direct.items()}, implied)
 
     def resolve(self, names: Iterable[str]) -> list[str]:
         """Returns the names with aliases replaced by what they stand for, sorted."""
         return sorted({self.canonical.get(name, name) for name in names})
 
-    def label(self, posts: pl.DataFrame) -> pl.DataFrame:
-        """Returns one row per post and tag: post_id, name, given (false where only implied).
+    def stands_for(self) -> NDArray[np.int64]:
+        """Returns for each code the code of what it finally stands for."""
+        final = np.arange(len(self.code))
+        for name, reached in self.canonical.items():
+            final[self.code[name]] = self.code[reached]
+        return final
 
-        posts: post_id, tags. Names that the tags table does not know are left out: it is another moment of the site.
-        """
-        given = posts.select("post_id", name=pl.col("tags")).explode("name").drop_nulls("name")
-        aliases = pl.DataFrame(
-            list(self.canonical.items()), schema={"name": pl.String, "canonical": pl.String}, orient="row"
-        )
-        given = (
-            given.join(aliases, on="name", how="left").select("post_id", name=pl.coalesce("canonical", "name")).unique()
-        )
-        pairs = [(name, one) for name, all_implied in self.implied.items() for one in all_implied]
-        implied = pl.DataFrame(pairs, schema={"name": pl.String, "implied": pl.String}, orient="row")
-        added = given.join(implied, on="name", how="inner").select("post_id", name="implied").unique()
-        both = pl.concat([given.with_columns(given=pl.lit(value=True)), added.with_columns(given=pl.lit(value=False))])
-        closed = both.group_by("post_id", "name").agg(pl.col("given").any())
-        return closed.join(self.tags.select("name"), on="name", how="semi")
+    def closure(self) -> Implied:
+        """Returns `implied` by code, the entries of each code ascending."""
+        lists: list[list[int]] = [[] for _ in range(len(self.code))]
+        for name, reached in self.implied.items():
+            lists[self.code[name]] = sorted(self.code[one] for one in reached)
+        starts = np.concatenate([[0], np.cumsum([len(one) for one in lists], dtype=np.int64)])
+        return Implied(starts, np.array([code for one in lists for code in one], dtype=np.int64))
 
 
-def with_ids(assigned: pl.DataFrame, tagged: pl.DataFrame, vocabulary: pl.DataFrame) -> pl.DataFrame:
-    """Returns post_id, group_id, split, label_ids, given_ids (ascending) and candidate_tags, ordered by post_id.
-
-    assigned: post_id, group_id, split; tagged: as `Relations.label`, of all tags; vocabulary: label_id, name.
-    """
-    labelled = tagged.join(vocabulary.select("name", "label_id"), on="name", how="inner")
-    ids = labelled.group_by("post_id").agg(
-        label_ids=pl.col("label_id").sort(), given_ids=pl.col("label_id").filter(pl.col("given")).sort()
-    )
-    counts = tagged.group_by("post_id").agg(candidate_tags=pl.len().cast(pl.Int32))
-    empty = pl.lit([], dtype=pl.List(pl.Int32))
-    return (
-        assigned.join(ids, on="post_id", how="left")
-        .join(counts, on="post_id", how="left")
-        .with_columns(pl.col("label_ids", "given_ids").fill_null(empty), pl.col("candidate_tags").fill_null(0))
-        .sort("post_id")
-    )
-
-
-def _pairs(relations: pl.DataFrame) -> list[tuple[str, str]]:
+def pairs_in_force(relations: pl.DataFrame) -> list[tuple[str, str]]:
+    """Returns antecedent and consequent of schemas.RELATIONS in force, ordered by relation_id."""
     in_force = relations.filter(pl.col("status").is_in(sorted(EFFECTIVE)))
     return list(zip(in_force["antecedent"], in_force["consequent"], strict=True))
 
@@ -94,14 +98,12 @@ def _canonical(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return final
 
 
-def _closure(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+def _closure(direct: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
     """Returns for each antecedent all names reachable from it; cycles are harmless."""
-    direct: dict[str, set[str]] = {}
-    for antecedent, consequent in pairs:
-        direct.setdefault(antecedent, set()).add(consequent)
     closed = {}
-    for name, frontier in direct.items():
+    for name, consequents in direct.items():
         reached: set[str] = set()
+        frontier = set(consequents)
         while frontier:
             reached |= frontier
             frontier = {further for one in frontier for further in direct.get(one, ())} - reached

@@ -1,9 +1,14 @@
 """The vocabulary: the commonest tags of the wanted categories that can be learnt and judged."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from pipeline.errors import BadParameter
 from pipeline.params import Sample
 from pipeline.sample.labels import Relations
 from pipeline.schemas import LeftOut
@@ -15,6 +20,8 @@ FILE_DERIVED = frozenset({
 })  # fmt: skip
 """Tags the site derives from the file, which a picture fitted to one size no longer shows (contract section 6)."""
 
+COUNTS = ("snapshot_posts", "train_posts", "validation_posts", "test_posts")
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -25,70 +32,99 @@ class Choice:
 
 
 def choose(
-    params: Sample, relations: Relations, tagged: pl.DataFrame, assigned: pl.DataFrame, refused: frozenset[str]
+    params: Sample,
+    relations: Relations,
+    counts: NDArray[np.int64],
+    names: "Refused",
+    listed: frozenset[str] | None,
 ) -> Choice:
     """Returns the vocabulary by falling frequency among candidates, and every other wanted tag with its reason.
 
-    tagged: post_id, name of candidates; assigned: post_id, split; refused: names that the policy forbids.
+    counts: [4, codes], candidates with each tag, then those of them in train, validation, test; listed: names of
+    params.tags_file.
     """
-    wanted = relations.tags.filter(pl.col("category").is_in(params.categories))
-    counts = (
-        tagged.join(assigned.select("post_id", "split"), on="post_id")
-        .group_by("name")
-        .agg(
-            snapshot_posts=pl.len(),
-            train_posts=(pl.col("split") == "train").sum(),
-            validation_posts=(pl.col("split") == "validation").sum(),
-            test_posts=(pl.col("split") == "test").sum(),
-        )
+    meant = None if listed is None else frozenset(relations.resolve(listed))
+    table = relations.tags.with_columns(
+        pl.Series(name, counts[row, : relations.tags.height]) for row, name in enumerate(COUNTS)
     )
-    table = wanted.join(counts, on="name", how="left").with_columns(
-        pl.col("snapshot_posts", "train_posts", "validation_posts", "test_posts").fill_null(0).cast(pl.Int64)
-    )
-    table = table.sort(["snapshot_posts", "name"], descending=[True, False]).with_columns(
-        reason=_reason(params, relations, refused)
-    )
+    asked = pl.col("category").is_in(params.categories)
+    if listed is not None and meant is not None:
+        asked |= pl.col("name").is_in(sorted(listed | meant))
+    table = table.filter(asked).sort(["snapshot_posts", "name"], descending=[True, False])
+    table = table.with_columns(reason=_reason(params, relations, names, table["name"], meant))
     rank = pl.col("reason").is_null().cum_sum()
     too_many = pl.col("reason").is_null() & (rank > params.vocabulary_size)
     table = table.with_columns(
         reason=pl.when(too_many).then(pl.lit(LeftOut.BEYOND_VOCABULARY_SIZE.value)).otherwise("reason")
     )
-    vocabulary = (
-        table.filter(pl.col("reason").is_null())
-        .with_row_index("label_id")
-        .with_columns(pl.col("label_id").cast(pl.Int32))
+    vocabulary = table.filter(pl.col("reason").is_null()).with_row_index("label_id")
+    left_out = table.filter(pl.col("reason").is_not_null())
+    unknown = _unknown(
+        sorted((listed or frozenset()) - set(relations.tags["name"]) - set(relations.canonical)), left_out
     )
     return Choice(
-        vocabulary.select("label_id", "tag_id", "name", "category", "snapshot_posts"),
-        table.filter(pl.col("reason").is_not_null()).select(
-            "name", "category", "snapshot_posts", "train_posts", "reason"
+        vocabulary.select(pl.col("label_id").cast(pl.Int32), "tag_id", "name", "category", "snapshot_posts"),
+        pl.concat([left_out, unknown]).select("name", "category", *COUNTS, "reason"),
+    )
+
+
+def listed_names(path: Path) -> frozenset[str]:
+    """Returns the names of a file of wanted tags: one a line, # begins a comment, spaces stand for underscores."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadParameter(
+            f"sample.tags_file {path} cannot be read: {error}. Name a text file with a tag per line, or set it to null."
+        ) from error
+    # Without a space before it, # belongs to the name: old names may hold it.
+    names = {"_".join(line.split(" #")[0].split()).lower() for line in lines if not line.lstrip().startswith("#")}
+    return frozenset(names - {""})
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Names that must not be learnt: those the policy refuses, and those that the snapshot gives two categories."""
+
+    policy: frozenset[str]
+    two_categories: frozenset[str]
+
+
+def with_positives(vocabulary: pl.DataFrame, positives: NDArray[np.int64]) -> pl.DataFrame:
+    """Adds the positives [judged splits, labels] of the sampled posts."""
+    return vocabulary.with_columns(
+        pl.Series(f"{split}_positives", positives[row], dtype=pl.Int64)
+        for row, split in enumerate(("train", "validation", "test"))
+    )
+
+
+def _unknown(names: list[str], like: pl.DataFrame) -> pl.DataFrame:
+    table = pl.DataFrame({"name": names}, schema={"name": pl.String})
+    zeros = [pl.lit(0, dtype=pl.Int64).alias(name) for name in COUNTS]
+    return table.with_columns(
+        *zeros, tag_id=pl.lit(0, pl.Int64), category=pl.lit("unknown"), reason=pl.lit(LeftOut.UNKNOWN.value)
+    ).select(like.columns)
+
+
+def _reason(
+    params: Sample, relations: Relations, names: Refused, every: pl.Series, meant: frozenset[str] | None
+) -> pl.Expr:
+    """Returns the first reason that holds, in this order. every: the names to judge."""
+    by_pattern = [one for one in every if any(fnmatchcase(one, pattern) for pattern in params.exclude_patterns)]
+    name = pl.col("name")
+    reasons = [
+        (name.is_in(sorted(relations.canonical)), LeftOut.ALIASED),
+        (name.is_in(sorted(names.two_categories)), LeftOut.TWO_CATEGORIES),
+        (pl.col("category") == "invalid", LeftOut.INVALID),
+        (pl.lit(meant is not None) & ~name.is_in(sorted(meant or ())), LeftOut.NOT_LISTED),
+        (~pl.col("category").is_in(params.categories), LeftOut.OTHER_CATEGORY),
+        (name.is_in(relations.resolve(params.exclude_tags)), LeftOut.EXCLUDED),
+        (name.is_in(by_pattern), LeftOut.PATTERN),
+        (name.is_in(sorted(names.policy)), LeftOut.POLICY),
+        (name.is_in(sorted(FILE_DERIVED)), LeftOut.FILE_DERIVED),
+        (pl.col("train_posts") < params.min_positives, LeftOut.TOO_FEW_POSITIVES),
+        (
+            pl.min_horizontal("validation_posts", "test_posts") < params.min_eval_positives,
+            LeftOut.TOO_FEW_EVALUATION_POSITIVES,
         ),
-    )
-
-
-def with_positives(vocabulary: pl.DataFrame, picked: pl.DataFrame) -> pl.DataFrame:
-    """Adds the positives of each split among the picked posts. picked: split, label_ids."""
-    each = picked.select("split", label_id="label_ids").explode("label_id").drop_nulls()
-    for split in ("train", "validation", "test"):
-        counts = each.filter(pl.col("split") == split).group_by("label_id").agg(pl.len().alias(f"{split}_positives"))
-        vocabulary = vocabulary.join(counts, on="label_id", how="left")
-    return vocabulary.with_columns(pl.col("^.*_positives$").fill_null(0)).sort("label_id")
-
-
-def _reason(params: Sample, relations: Relations, refused: frozenset[str]) -> pl.Expr:
-    too_few_in_training = pl.col("train_posts") < params.min_positives
-    too_few_to_judge = pl.min_horizontal("validation_posts", "test_posts") < params.min_eval_positives
-    return (
-        pl.when(pl.col("name").is_in(sorted(relations.canonical)))
-        .then(pl.lit(LeftOut.ALIASED.value))
-        .when(pl.col("name").is_in(relations.resolve(params.exclude_tags)))
-        .then(pl.lit(LeftOut.EXCLUDED.value))
-        .when(pl.col("name").is_in(sorted(refused)))
-        .then(pl.lit(LeftOut.POLICY.value))
-        .when(pl.col("name").is_in(sorted(FILE_DERIVED)))
-        .then(pl.lit(LeftOut.FILE_DERIVED.value))
-        .when(too_few_in_training)
-        .then(pl.lit(LeftOut.TOO_FEW_POSITIVES.value))
-        .when(too_few_to_judge)
-        .then(pl.lit(LeftOut.TOO_FEW_EVALUATION_POSITIVES.value))
-    )
+    ]
+    return pl.coalesce(pl.when(holds).then(pl.lit(reason.value)) for holds, reason in reasons)

@@ -1,30 +1,34 @@
 """One HTTP session: a rate over everything together, retries with backoff, `Retry-After` honoured, redirects refused.
 
-Errors of single requests are told apart here, once: `Refused` is final for that address, `Unavailable` is temporary and
-was retried, `ChallengePage` ends the run.
+What single answers mean is told in `answers.py`; here is what follows from it for all requests together. Every attempt
+that leaves this machine passed the limiter and is counted, none is made behind the back of either.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
-from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from pipeline.errors import BadExport, ChallengePage, SiteUnreachable
+from pipeline import policy
+from pipeline.errors import BadAnswer, BadExport, SiteUnreachable
 from pipeline.schemas import Refusal
+from pipeline.site import answers
+from pipeline.site.answers import PIECE, Answer, Declined, Kind, Refused, Unavailable
+from pipeline.site.breaker import Breaker
+from pipeline.site.limiter import Limiter
+from pipeline.site.politeness import Figures, Wait
 
-TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 528)})
-"""Statuses after which the same question may be answered (contract section 5)."""
+__all__ = ["Address", "Answer", "Client", "Declined", "Patience", "Refused", "Unavailable", "gather"]
 
-LONGEST_WAIT = 900.0  # seconds; a Retry-After beyond it is a reason to stop, not to sleep
-_PIECE = 1 << 16  # bytes read at a time
+MAX_JSON = 64 << 20  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
+LONGEST_BACKOFF = 120.0  # seconds
 
 _T = TypeVar("_T")
 
@@ -38,37 +42,34 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer with status 200."""
+class Patience:
+    """How long the client waits, in seconds. Not parameters: tests shorten them, users have no reason to."""
 
-    content_type: str
-    body: bytes
+    connect: float = 30
+    silence: float = 60  # without one byte
+    whole: float = 600  # for a whole answer, exports aside: 50 MB at 85 kB/s, ten times slower than a bad line
+    look: float = 60  # between two looks at how much of a body came
+    slowest: float = 1_000  # bytes/s on average between two looks; a drip is a stall in disguise
+    longest_wait: float = 900  # a Retry-After beyond it is a reason to stop, not to sleep
+    first_backoff: float = 1.0
+    failing: float = 10.0  # that a run of failures must last before the breaker gives up
+    pause: float = 3_600  # after which another run makes sense
 
 
-class Refused(Exception):
-    """The site will not give this address to us: asking again is pointless."""
-
-    def __init__(self, reason: Refusal, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
-
-
-class Unavailable(Exception):
-    """A temporary failure. `wait` is what the site asked for, in seconds."""
-
-    def __init__(self, detail: str, *, wait: float | None = None, reason: Refusal = Refusal.UNAVAILABLE) -> None:
-        super().__init__(detail)
-        self.detail, self.wait, self.reason = detail, wait, reason
+OURS = Patience(first_backoff=0.1, failing=1.0, pause=60)
+"""For servers of this machine: nobody waits in line there."""
 
 
 class Client:
-    """A polite client of one site. Made by `Client.opened`."""
+    """A polite client of one site, for at most `concurrency` requests at a time. Made by `Client.opened`."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         address: Address,
         *,
+        figures: Figures,
+        patience: Patience,
         authorization: str | None,
         requests_per_second: float | None,
         concurrency: int,
@@ -76,83 +77,194 @@ class Client:
         is_remote: bool,
     ) -> None:
         self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
-        self._session, self._authorization = session, authorization
+        self.breaker = Breaker(least=patience.failing, pause=patience.pause)
+        self._session, self._authorization, self._figures, self._patience = session, authorization, figures, patience
         self._silent_until = 0.0  # monotonic seconds, before which the site asked not to be asked
-        # A bucket of one: requests are spaced evenly, never bunched at the start of a period.
-        self._limiter = AsyncLimiter(1, 1 / requests_per_second) if requests_per_second else None
-        self._first_wait = 1.0 if is_remote else 0.1  # seconds; nobody waits in line on our own machine
+        self._limiter = Limiter(requests_per_second) if requests_per_second else None
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, address: Address, *, agent: str, concurrency: int, **options: Any) -> AsyncIterator["Client"]:
+    async def opened(
+        cls,
+        address: Address,
+        *,
+        agent: str,
+        concurrency: int,
+        is_remote: bool,
+        patience: Patience | None = None,
+        **options: Any,
+    ) -> AsyncIterator["Client"]:
         """Yields a client with a session of its own. `agent` is the User-Agent of every request."""
-        timeout = aiohttp.ClientTimeout(total=None, connect=30, sock_read=60)
+        patience = patience or (Patience() if is_remote else OURS)
+        # No total here: it would count the whole body of an export. `asking` has one of its own.
+        timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_read=patience.silence)
         connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, headers={"User-Agent": agent}
         ) as session:
-            yield cls(session, address, concurrency=concurrency, **options)
+            yield cls(session, address, concurrency=concurrency, is_remote=is_remote, patience=patience, **options)
 
     async def json(self, path: str, query: dict[str, str] | None = None) -> Any:
-        """Returns the JSON answer of the site host; raises SiteUnreachable, ChallengePage or Refused."""
+        """Returns the JSON answer of the site host.
+
+        Raises Declined (a Refused with the site's status and message, one line where nobody catches it), BadAnswer,
+        SiteUnreachable or ChallengePage.
+        """
         url = self.address.base_url + path
 
         async def ask() -> Any:
             async with self.asking(url, query=query) as response:
-                if "json" not in response.content_type:
-                    raise Refused(Refusal.NOT_A_PICTURE, f"{url} answered {response.content_type}, not JSON")
-                try:
-                    return await response.json()
-                except ValueError as error:
-                    raise Unavailable(f"{url} answered broken JSON: {error}") from error
+                body = await _whole(response, MAX_JSON)
+                if body is None:
+                    raise BadAnswer(f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing fetched is lost.")
+                if answers.looks_like_html(body):
+                    answers.refuse_challenge(response.url.authority, response.status, body[:PIECE])
+                return answers.parsed(url, body)
 
-        return await self.patiently(ask, url)
+        try:
+            return await self._insistently(ask, url)
+        except Refused as error:
+            raise Declined(url, error) from error
 
     async def file(self, path: str, *, max_bytes: int) -> Answer:
         """Asks once for a whole file of the static host; raises Refused, Unavailable or ChallengePage."""
         async with self.asking(self.address.static_url + path) as response:
             if (response.content_length or 0) > max_bytes:
                 raise Refused(Refusal.TOO_LARGE, f"{response.content_length:,} bytes, limit {max_bytes:,}")
-            body = bytearray()
-            async for piece in response.content.iter_chunked(_PIECE):
-                body += piece
-                if len(body) > max_bytes:
-                    raise Refused(Refusal.TOO_LARGE, f"more than {max_bytes:,} bytes")
-            return Answer(response.content_type, bytes(body))
+            body = await _whole(response, max_bytes)
+            if body is None:
+                raise Refused(Refusal.TOO_LARGE, f"more than {max_bytes:,} bytes")
+            if answers.looks_like_html(body):
+                answers.refuse_challenge(response.url.authority, response.status, body[:PIECE])
+            return Answer(response.content_type, body)
 
     @asynccontextmanager
     async def asking(
         self, url: str, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here."""
+        """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here.
+
+        The body of an export is yielded as it is stored, whatever its Content-Encoding; others are decoded. What is
+        read slower than Patience.slowest ends as Unavailable, so do nothing inside that takes minutes without reading.
+        """
+        kind = self._kind(url)
         await self._turn()
-        headers = dict(headers or {})
-        if self._authorization and url.startswith(self.address.base_url + "/"):
-            headers["Authorization"] = self._authorization  # never to the static host
+        seen = _Seen()
         try:
-            async with self._session.get(url, params=query, headers=headers, allow_redirects=False) as response:
-                await self._judge(response)
+            async with self._answer(url, kind, query, dict(headers or {}), seen) as response:
                 yield response
+            self.breaker.succeeded()
+        except Unavailable as error:
+            if error.wait is not None:  # holds back all requests, not only this one
+                self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
+            self.breaker.failed(_host(url), error.detail, wait=error.wait)
+            raise
+        except Refused as error:
+            if error.reason in (Refusal.FORBIDDEN, Refusal.REDIRECTED):
+                # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
+                # requests that are under way by then reach it.
+                self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
+            raise
+        finally:
+            self._figures.asked(kind, seen.outcome, seen.size)
+
+    @asynccontextmanager
+    async def _answer(
+        self, url: str, kind: Kind, query: dict[str, str] | None, headers: dict[str, str], seen: "_Seen"
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request and its answer, judged; notes in `seen` how it went."""
+        if authorization := self._authorization if url.startswith(self.address.base_url + "/") else None:
+            headers["Authorization"] = authorization  # never to the static host
+        if kind is not Kind.API:
+            # Pictures and exports are compressed already. Ranges, lengths and checksums then speak of the stored bytes,
+            # and nothing small can inflate into something large.
+            headers["Accept-Encoding"] = "identity"
+        started = time.monotonic()
+        try:
+            async with (
+                asyncio.timeout(self._patience.whole) as deadline,
+                self._session.get(
+                    url,
+                    params=query,
+                    headers=headers,
+                    allow_redirects=False,
+                    auto_decompress=kind is not Kind.EXPORT,  # its checksum is that of the stored bytes
+                    middlewares=(_once(),),
+                ) as response,
+            ):
+                seen.head(response)
+                with self._paced(response, deadline, is_endless=kind is Kind.EXPORT):
+                    await answers.judge(
+                        response,
+                        kind,
+                        longest_wait=self._patience.longest_wait,
+                        logged_in=authorization is not None,
+                    )
+                    yield response
         except aiohttp.ClientPayloadError as error:
+            seen.broke(error)
             raise Unavailable(f"the body ended too soon: {error}", reason=Refusal.TRUNCATED) from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            seen.broke(error)
+            if deadline.expired():
+                seconds = time.monotonic() - started
+                raise Unavailable(f"too slow: {seen.size:,} bytes of it came in {seconds:,.1f} s") from error
             raise Unavailable(f"{type(error).__name__} {error}".strip()) from error
+
+    @contextmanager
+    def _paced(
+        self, response: aiohttp.ClientResponse, deadline: asyncio.Timeout, *, is_endless: bool
+    ) -> Iterator[None]:
+        """Looks now and then how much came, and lets the deadline pass at once where that is too little."""
+        loop, look, body = asyncio.get_running_loop(), self._patience.look, response.content
+        if is_endless:
+            deadline.reschedule(None)
+
+        watch: asyncio.TimerHandle
+
+        def judge(before: int) -> None:
+            nonlocal watch
+            if body.total_bytes - before >= self._patience.slowest * look or body.is_eof():
+                watch = loop.call_later(look, judge, body.total_bytes)
+            else:
+                deadline.reschedule(loop.time())
+
+        watch = loop.call_later(look, judge, body.total_bytes)
+        try:
+            yield
+        finally:
+            watch.cancel()
 
     async def _turn(self) -> None:
         """Waits until this request may leave: the site's own wish first, then the limiter."""
-        if (wait := self._silent_until - time.monotonic()) > 0:
-            await asyncio.sleep(wait)
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        while True:
+            if (wait := self._silent_until - time.monotonic()) > 0:
+                with self._figures.waiting(Wait.RETRY_AFTER):
+                    await asyncio.sleep(wait)
+            elif self._limiter is None:
+                return
+            else:
+                with self._figures.waiting(Wait.RATE_LIMIT):
+                    await self._limiter.turn()
+                if time.monotonic() >= self._silent_until:  # else it was asked for meanwhile
+                    return
 
-    async def _judge(self, response: aiohttp.ClientResponse) -> None:
-        """Raises what a status other than success means; a Retry-After holds back all requests, not only this one."""
-        try:
-            await _judge(response)
-        except Unavailable as error:
-            if error.wait is not None:
-                self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
-            raise
+    def _kind(self, url: str) -> Kind:
+        """Returns what is asked for; raises BadAnswer for an address that is not of this site.
+
+        The site's index names the addresses of its exports. One that leads elsewhere would reach a host for which
+        nobody judged contact, terms and rate.
+        """
+        host = urlsplit(url).hostname
+        own = {urlsplit(one).hostname for one in (self.address.base_url, self.address.static_url)}
+        if host not in own and (self.is_remote or host not in policy.LOOPBACK):
+            raise BadAnswer(
+                f"{url} is not on {' or '.join(sorted(map(str, own)))}: an address that the site names elsewhere is "
+                "not asked. Check site.base_url and site.static_url in params.yaml."
+            )
+        if "/db_export/" in url:
+            return Kind.EXPORT
+        return Kind.FILE if urlsplit(url).path.startswith("/data/") else Kind.API
 
     async def retried(self, ask: Callable[[], Awaitable[_T]], on_failure: Callable[[str], None] | None = None) -> _T:
         """Asks until an answer comes or the retries are used up; then raises the last Unavailable."""
@@ -164,7 +276,8 @@ class Client:
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             stop=stop_after_attempt(self.retries + 1),
-            wait=self._wait,
+            wait=self._backoff,
+            sleep=self._back_off,
             before_sleep=report,
             reraise=True,
         )
@@ -174,7 +287,15 @@ class Client:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def patiently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
-        """As `retried`, for what the run cannot go on without: gives up as SiteUnreachable."""
+        """As `retried`, for what the run cannot go on without: gives up as SiteUnreachable, or as BadExport."""
+        try:
+            return await self._insistently(ask, url)
+        except Refused as error:
+            raise BadExport(
+                f"{url} is refused ({error.detail}). Check site.base_url and site.contact in params.yaml."
+            ) from error
+
+    async def _insistently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
         try:
             return await self.retried(ask)
         except Unavailable as error:
@@ -182,70 +303,67 @@ class Client:
                 f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is "
                 "lost. Check site.name, site.base_url and the network, then run the same command again."
             ) from error
-        except Refused as error:
-            raise BadExport(
-                f"{url} is refused ({error.detail}). Check site.base_url and site.contact in params.yaml."
-            ) from error
 
-    def _wait(self, state: RetryCallState) -> float:
-        """Full jitter over an exponential ceiling, and never less than what the site asked for."""
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, Unavailable) else None
-        ceiling = min(self._first_wait * 2**state.attempt_number, 120.0)
-        return max(random.uniform(ceiling / 2, ceiling), asked or 0.0)
+    def _backoff(self, state: RetryCallState) -> float:
+        """Jitter over the upper half of an exponential ceiling. What the site asked for is waited for in `_turn`."""
+        ceiling = min(self._patience.first_backoff * 2**state.attempt_number, LONGEST_BACKOFF)
+        return random.uniform(ceiling / 2, ceiling)
+
+    async def _back_off(self, seconds: float) -> None:
+        with self._figures.waiting(Wait.BACKOFF):
+            await asyncio.sleep(seconds)
 
 
-async def _judge(response: aiohttp.ClientResponse) -> None:
-    """Raises what a status other than success means (contract section 5)."""
-    status = response.status
-    if status in (200, 206):
-        return
-    if "cf-mitigated" in response.headers or (status in (403, 503) and await _asks_for_a_human(response)):
-        raise ChallengePage(
-            f"challenge page from {response.url.host} ({status}): the site asks for a human. Everything fetched is "
-            "kept. Wait an hour, then run the same command again."
-        )
-    if status == 403 and "html" in response.content_type:
-        raise ChallengePage(
-            f"{response.url.host} refuses this client with a page of its own (403). Everything fetched is kept. "
-            "Check site.contact, and run the same command again in an hour."
-        )
-    if status in TEMPORARY:
-        wait = _retry_after(response.headers.get("Retry-After"))
-        if wait is not None and wait > LONGEST_WAIT:
-            raise SiteUnreachable(
-                f"{response.url.host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. "
-                "Run the same command again after that time."
-            )
-        raise Unavailable(f"status {status}", wait=wait)
-    if 300 <= status < 400:
-        raise Refused(Refusal.REDIRECTED, f"status {status} to {response.headers.get('Location', 'nowhere')}")
-    if status in (404, 410):
-        raise Refused(Refusal.NOT_FOUND, f"status {status}")
-    raise Refused(Refusal.FORBIDDEN, f"status {status}")
+class _Seen:
+    """How one request went, for the figures."""
+
+    def __init__(self) -> None:
+        self.outcome = "cancelled"  # as long as no head came
+        self._response: aiohttp.ClientResponse | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body that came, after Content-Encoding."""
+        return self._response.content.total_bytes if self._response is not None else 0
+
+    def head(self, response: aiohttp.ClientResponse) -> None:
+        """The head of the answer is here."""
+        self._response, self.outcome = response, str(response.status)
+
+    def broke(self, error: BaseException) -> None:
+        """No whole answer came."""
+        self.outcome = type(error).__name__
 
 
-async def _asks_for_a_human(response: aiohttp.ClientResponse) -> bool:
-    if "html" not in response.content_type:
-        return False
-    head = (await response.content.read(_PIECE)).lower()
-    return b"challenge" in head or b"just a moment" in head or b"captcha" in head
+def _once() -> aiohttp.ClientMiddlewareType:
+    """Returns a middleware that lets one attempt through.
+
+    Where a connection breaks before the answer, aiohttp asks again by itself, past limiter, backoff and figures.
+    """
+    attempts = 0
+
+    async def once(request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            raise aiohttp.ServerDisconnectedError("the connection broke before an answer came")
+        return await ask(request)
+
+    return once
 
 
-def _retry_after(value: str | None) -> float | None:
-    """Returns the seconds that a Retry-After header asks for: a number or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        from datetime import UTC, datetime
+async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
+    """Returns the decoded body, or None where it is larger; no more than one piece beyond the limit is held."""
+    body = bytearray()
+    async for piece in response.content.iter_chunked(PIECE):
+        body += piece
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
 
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except ValueError:
-        return None
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc
 
 
 async def gather(tasks: list[asyncio.Task[Any]]) -> None:

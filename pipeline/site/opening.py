@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from urllib.parse import urlsplit
 
 from aiohttp import encode_basic_auth
 
@@ -14,31 +15,43 @@ from pipeline import policy
 from pipeline.errors import BadParameter, MissingPackage
 from pipeline.params import Site
 from pipeline.paths import Paths
-from pipeline.site.client import Address, Client
+from pipeline.site import politeness
+from pipeline.site.alone import alone
+from pipeline.site.answers import API_KEY
+from pipeline.site.client import Address, Client, Patience
 
 E621 = Address("https://e621.net", "https://static1.e621.net")
-API_KEY = "E6TAG_API_KEY"
-"""Environment variable of the API key that goes with site.login. It is never a parameter, so it is never committed."""
 
 
 @asynccontextmanager
-async def open_site(site: Site, paths: Paths, stage: str, *, retries: int = 5) -> AsyncIterator[Client]:  # noqa: ARG001
+async def open_site(
+    site: Site, paths: Paths, stage: str, *, retries: int = 5, patience: Patience | None = None
+) -> AsyncIterator[Client]:
     """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent.
 
-    Requests and waits are counted for `stage` in paths.politeness.
+    A real site is asked by one process at a time: another one raises Busy. Requests and waits are counted for `stage`
+    in paths.politeness.
     """
     policy.permit(site)
+    is_remote, rate = policy.is_remote(site), policy.requests_per_second(site)
+    authorization = _authorization(site)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_address(site))
+        if is_remote:
+            stack.enter_context(alone(_hosts(address), f"{stage} of {paths.root.absolute()}"))
+        figures = politeness.Figures(agent(site), rate)
+        await stack.enter_async_context(politeness.kept(paths, stage, figures))
         yield await stack.enter_async_context(
             Client.opened(
                 address,
                 agent=agent(site),
-                authorization=_authorization(site),
-                requests_per_second=policy.requests_per_second(site),
+                authorization=authorization,
+                requests_per_second=rate,
                 concurrency=site.concurrency,
                 retries=retries,
-                is_remote=policy.is_remote(site),
+                is_remote=is_remote,
+                figures=figures,
+                patience=patience,
             )
         )
 
@@ -64,6 +77,10 @@ async def _address(site: Site) -> AsyncIterator[Address]:
             raise MissingPackage(str(error)) from error
         async with serve(board) as served:
             yield Address(served.base_url, served.static_url)
+
+
+def _hosts(address: Address) -> set[str]:
+    return {urlsplit(url).hostname or "" for url in (address.base_url, address.static_url)}
 
 
 def _authorization(site: Site) -> str | None:

@@ -22,6 +22,7 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
         "aliases": schemas.RELATIONS,
         "implications": schemas.RELATIONS,
         "rejected": schemas.SNAPSHOT_REJECTED,
+        "unknown_tags": schemas.UNKNOWN_TAGS,
     },
     "sample": {
         "vocabulary": schemas.VOCABULARY,
@@ -29,12 +30,13 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
         "posts": schemas.SAMPLED_POSTS,
         "dropped": schemas.DROPPED,
     },
+    "images": {"outcomes": schemas.OUTCOMES, "takedowns": schemas.TAKEDOWNS},
     "manifest": {**dict.fromkeys(SPLITS, schemas.MANIFEST), "rejected": schemas.REJECTED},
     "shards": {"index": schemas.SHARDS, "rejected": schemas.REJECTED},
     "evaluation": {"per_tag": schemas.PER_TAG, "curves": schemas.CURVES, "predictions": schemas.PREDICTIONS},
     "bundle": {},
 }
-"""Parquet files of each dataset, by stem."""
+"""Parquet files of each dataset, by stem. Packs, which hold the pictures, are as many as there need to be."""
 
 OTHERS: dict[str, tuple[str, ...]] = {
     "evaluation": ("metrics.json", "thresholds.json"),
@@ -51,12 +53,13 @@ OTHERS: dict[str, tuple[str, ...]] = {
 
 BESIDE: dict[str, tuple[str, ...]] = {
     "sample": ("snapshot",),
-    "manifest": ("sample",),
+    "manifest": ("sample", "images", "snapshot"),
     "shards": ("manifest",),
     "evaluation": ("sample",),
     "bundle": ("sample",),
 }
-"""Datasets that a gate compares with: their files must be readable too. As in `dvc.yaml`."""
+"""Datasets that a gate compares with: their files must be readable too. As in `dvc.yaml`, but that of the
+snapshot beside the manifest only the pin is listed there: every manifest carries it, and so is judged anew with it."""
 
 _STARTS = {
     "JPEG": rb"\xff\xd8\xff",

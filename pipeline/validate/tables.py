@@ -25,6 +25,8 @@ def snapshot(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
     in_force = aliases.filter(pl.col("status").is_in(relations.IN_FORCE))
     used = posts.select(name="tags").explode("name").drop_nulls().group_by("name").agg(posts=pl.len())
     names = used.select(pl.len()).collect(engine="streaming").item()
+    unknown = used.join(tags.select("name"), on="name", how="anti").select("name")
+    told = pl.scan_parquet(paths.snapshot / "unknown_tags.parquet").select("name")
     findings = {
         "post_id_twice": repeated(posts, "post_id", "change_seq", rows["posts"]),
         "md5_twice": repeated(posts, "md5", "post_id", rows["posts"]),
@@ -36,9 +38,14 @@ def snapshot(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
         "alias_to_itself": offenders(in_force.filter(pl.col("antecedent") == pl.col("consequent")), rows["aliases"]),
         "alias_of_two": repeated(in_force, "antecedent", "consequent", rows["aliases"]),
         "implication_in_a_circle": offenders(relations.in_circles(implications.collect()), rows["implications"]),
-        "unknown_tag": offenders(used.join(tags.select("name"), on="name", how="anti"), names),
+        "unknown_tag": offenders(unknown, names),
+        "unknown_tags_differ": offenders(
+            pl.concat([unknown.join(told, on="name", how="anti"), told.join(unknown, on="name", how="anti")]), names
+        ),
     }
-    visible = posts.filter(~pl.col("is_deleted")).select(pl.len()).collect(engine="streaming").item()
+    visible = (
+        posts.filter(~pl.col("is_deleted") & ~pl.col("is_withheld")).select(pl.len()).collect(engine="streaming").item()
+    )
     read = sum(rows.values())
     figures = pl.DataFrame({
         "posts": [rows["posts"]],
@@ -85,7 +92,7 @@ def sample(params: Params, paths: Paths) -> Profile:
 
 
 def manifest(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
-    """Measures data/manifest against data/sample."""
+    """Measures data/manifest against data/sample, and the packs that it leads to against takedowns and snapshot."""
     records = pl.concat(pl.scan_parquet(paths.manifest / f"{split}.parquet") for split in SPLITS)
     rejected = pl.scan_parquet(paths.manifest / "rejected.parquet")
     posts = pl.scan_parquet(paths.sample / "posts.parquet")
@@ -115,6 +122,7 @@ def manifest(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
             ),
             kept,
         ),
+        **_taken_down(paths, records, kept),
     }
     share = rows["rejected"] / wanted if wanted else 0.0
     figures = pl.DataFrame({**{split: [rows[split]] for split in SPLITS}, "rejected_share": [share]})
@@ -138,10 +146,42 @@ def with_counts(tags: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
     return joined.with_columns(pl.exclude("label_id", "name").fill_null(0).cast(pl.Int64))
 
 
+def _taken_down(paths: Paths, records: pl.LazyFrame, kept: int) -> dict[str, Finding]:
+    """Looks in manifest and packs for pictures that were taken down, or that the snapshot does not permit today."""
+    takedowns = pl.scan_parquet(paths.images / "takedowns.parquet")
+    files = sorted(paths.images.glob("pack-*.parquet"))
+    facts = [pl.scan_parquet(path).select("md5", "post_id", pack=pl.lit(path.name)) for path in files]
+    empty = {"md5": pl.String, "post_id": pl.Int64, "pack": pl.String}
+    packed = pl.concat(facts).collect() if facts else pl.DataFrame(schema=empty)
+    permitted = _permitted(paths, packed.lazy().select("md5"))
+    taken = packed.lazy().join(takedowns.select("md5", "reason"), on="md5")
+    return {
+        "taken_down": offenders(_identity(records).join(takedowns.select("md5", "reason"), on="md5"), kept),
+        "pack_taken_down": offenders(taken, packed.height),
+        "pack_forbidden": offenders(packed.lazy().join(permitted, on="md5", how="anti"), packed.height),
+    }
+
+
+def _permitted(paths: Paths, md5s: pl.LazyFrame) -> pl.LazyFrame:
+    """Returns those of the md5s that a post of the snapshot holds which rules 1 to 5 of the policy permit."""
+    aliases, implications = (parquet.read(paths.snapshot / f"{name}.parquet") for name in ("aliases", "implications"))
+    posts = pl.scan_parquet(paths.snapshot / "posts.parquet").join(md5s.unique(), on="md5", how="semi")
+    young = relations.leading_to(policy.YOUNG, aliases, implications)
+    opt_out = relations.leading_to(policy.OPT_OUT, aliases, implications)
+    moving = pl.DataFrame({"name": sorted(policy.ANIMATED_TAGS)})
+    locked = posts.select("post_id", tags="locked_tags")
+    sensitive = posts.filter(pl.col("rating").is_in(["q", "e"]))
+    tagged = [(sensitive, young), (posts, opt_out), (locked, opt_out), (posts, moving)]
+    refused = pl.concat(_tagged(some, names).select("post_id") for some, names in tagged)
+    still = pl.col("ext").is_in(sorted(policy.STILL_FORMATS)) & pl.col("duration").is_null()
+    there = posts.filter(~pl.col("is_deleted") & ~pl.col("is_withheld") & still)
+    return there.join(refused.unique(), on="post_id", how="anti").select("md5").unique()
+
+
 def _policy_of_sample(
     posts: pl.LazyFrame, source: pl.LazyFrame, young: pl.DataFrame, opt_out: pl.DataFrame, checked: int
 ) -> dict[str, Finding]:
-    """Re-checks rules 1, 2, 3 and 5 of the policy on what the snapshot says of the sampled posts."""
+    """Re-checks rules 1 to 5 of the policy on what the snapshot says of the sampled posts."""
     moving = pl.DataFrame({"name": sorted(policy.ANIMATED_TAGS)})
     same = ["change_seq", "md5", "ext", "rating", "width", "height", "file_size", "created_at"]
     beside = posts.select("post_id", *same).join(source.select("post_id", *same), on="post_id", suffix="_in_snapshot")
@@ -152,6 +192,7 @@ def _policy_of_sample(
     refused = [_tagged(one, opt_out) for one in (source, locked)]
     return {
         "deleted_post": offenders(source.filter("is_deleted").select("post_id", "md5"), checked),
+        "withheld_post": offenders(source.filter("is_withheld").select("post_id", "md5"), checked),
         "vanished_post": offenders(_identity(posts).join(source, on="post_id", how="anti"), checked),
         "replaced_post": offenders(
             beside.filter(differs).select("post_id", *(n for k in same[:4] for n in (k, f"{k}_in_snapshot"))), checked

@@ -1,0 +1,158 @@
+"""How evenly requests arrive under a limit: aiolimiter beside ours, on one loopback server in a process of its own.
+
+python bench/limiter.py [--runs 5] [--seconds 10] [--rates 50 2]
+
+The figures are of arrival times, taken by the kernel and not by the server, which may be late to look. "achieved" is
+(arrivals - 1) / (last - first) as a share of the limit; "in one second" the largest number of arrivals in any window of
+one second, which must not pass the limit. The limiters take turns within each run.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import selectors
+import socket
+import statistics
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from typing import cast
+
+import aiohttp
+from aiolimiter import AsyncLimiter
+
+from pipeline.site.limiter import Limiter
+
+Acquire = Callable[[], Awaitable[None]]
+LIMITERS: dict[str, Callable[[float], Acquire]] = {
+    "aiolimiter, bucket of 1": lambda rate: AsyncLimiter(1, 1 / rate).acquire,
+    "aiolimiter, bucket of 1, grid 1 % wider": lambda rate: AsyncLimiter(1, 1.01 / rate).acquire,
+    "aiolimiter, bucket of a second": lambda rate: AsyncLimiter(max(rate, 1), max(rate, 1) / rate).acquire,
+    "ours": lambda rate: Limiter(rate).turn,
+}
+SO_TIMESTAMPNS = 35  # Linux: a note with the time of arrival comes with what is received
+WORKERS = 32  # requests that may be under way, the default of site.concurrency
+
+
+def serve(pipe: Connection) -> None:
+    """The least an HTTP server can be. Sends its port; then, for each message, the arrivals since the last one."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=WORKERS)
+    listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)  # what it accepts inherits it, before anything arrives
+    pipe.send(listener.getsockname()[1])
+    arrivals: list[float] = []
+    with selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(pipe, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is listener:
+                    connection, _ = listener.accept()
+                    selector.register(connection, selectors.EVENT_READ)
+                elif key.fileobj is not pipe:
+                    if not answer(cast(socket.socket, key.fileobj), arrivals):
+                        selector.unregister(key.fileobj)
+                elif not pipe.recv():
+                    return
+                else:
+                    pipe.send(sorted(arrivals))
+                    arrivals.clear()
+
+
+def answer(connection: socket.socket, arrivals: list[float]) -> bool:
+    """Notes when the request arrived, all of it in one segment, and says OK; False where the client is gone."""
+    data, notes, _, _ = connection.recvmsg(4096, 64)
+    if not data:
+        connection.close()
+        return False
+    if notes:
+        seconds, nanoseconds = struct.unpack("qq", notes[0][2])
+        arrivals.append(seconds + nanoseconds / 1e9)
+    else:  # the kernel takes a moment until it does
+        arrivals.append(time.time())
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    return True
+
+
+async def ask(url: str, acquire: Acquire, seconds: float) -> None:
+    """Asks as fast as the limiter allows, as the stage does: many workers over one session."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=WORKERS)) as session:
+
+        async def work() -> None:
+            while True:
+                await acquire()
+                async with session.get(url) as response:
+                    await response.read()
+
+        tasks = [asyncio.create_task(work()) for _ in range(WORKERS)]
+        done, pending = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()  # a worker that ended has failed
+
+
+def achieved(arrivals: list[float]) -> float:
+    """Returns arrivals per second."""
+    return (len(arrivals) - 1) / (arrivals[-1] - arrivals[0])
+
+
+def crowded(arrivals: list[float]) -> int:
+    """Returns the largest number of arrivals in any window of one second (its end excluded)."""
+    most, first = 0, 0
+    for last, moment in enumerate(arrivals):
+        while moment - arrivals[first] >= 1.0:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def main() -> None:
+    """Prints one table per limit."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rates", type=float, nargs="+", default=[50.0, 2.0])
+    options = parser.parse_args()
+    pipe, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    server = context.Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{pipe.recv()}/"
+    for rate in options.rates:
+        runs: dict[str, list[list[float]]] = {name: [] for name in LIMITERS}
+        for _ in range(options.runs):
+            for name, make in LIMITERS.items():
+                asyncio.run(limited(url, make, rate, options.seconds))
+                pipe.send(True)
+                runs[name].append(pipe.recv())
+        show(rate, runs)
+    pipe.send(False)
+    server.join()
+
+
+async def limited(url: str, make: Callable[[float], Acquire], rate: float, seconds: float) -> None:
+    """One run; the limiter is made inside its loop."""
+    await ask(url, make(rate), seconds)
+
+
+def show(rate: float, runs: dict[str, list[list[float]]]) -> None:
+    """Prints Markdown."""
+    count = len(next(iter(runs.values())))
+    print(f"\nLimit {rate:g}/s, {count} runs:\n")
+    print("| limiter | achieved, median | worst | in one second, median | worst | smallest gap, median |")
+    print("|---|---|---|---|---|---|")
+    for name, arrivals in runs.items():
+        shares = [achieved(one) / rate for one in arrivals]
+        crowds = [crowded(one) for one in arrivals]
+        gaps = [min(later - sooner for sooner, later in pairwise(one)) for one in arrivals]
+        print(
+            f"| {name} | {statistics.median(shares):.2%} | {max(shares, key=lambda share: abs(share - 1)):.2%} "
+            f"| {statistics.median(crowds):g} | {max(crowds)} | {statistics.median(gaps) * 1000:.1f} ms |"
+        )
+
+
+if __name__ == "__main__":
+    main()

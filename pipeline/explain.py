@@ -1,0 +1,200 @@
+"""Explain: why a tag is learnt or not, why a post was chosen or dropped. From the tables, in a second at any size.
+
+Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row groups that may hold the answer
+Writes      nothing
+Guarantees  every line is what the tables say, or follows from the parameters; nothing is computed over all posts.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import parquet, policy
+from pipeline.errors import BadParameter
+from pipeline.params import Manifest, Params, Sample
+from pipeline.paths import Paths
+from pipeline.sample import splits
+from pipeline.sample.labels import CATEGORIES
+from pipeline.schemas import Dropped, LeftOut
+
+SHOWN = 12  # names in a line
+
+TAG_REASONS = {
+    LeftOut.ALIASED: "it is only another spelling",
+    LeftOut.TWO_CATEGORIES: "the snapshot has it in two categories",
+    LeftOut.INVALID: "its category is the site's for tags that are not to be used",
+    LeftOut.NOT_LISTED: "sample.tags_file {params.tags_file} does not list it",
+    LeftOut.OTHER_CATEGORY: "sample.tags_file lists it, but its category is none of sample.categories",
+    LeftOut.UNKNOWN: "sample.tags_file lists it, but the snapshot has no such tag",
+    LeftOut.EXCLUDED: "sample.exclude_tags names it",
+    LeftOut.PATTERN: "a pattern of sample.exclude_patterns fits it",
+    LeftOut.POLICY: "the policy refuses to select posts by it",
+    LeftOut.FILE_DERIVED: "it says something about the file, not about the picture",
+    LeftOut.TOO_FEW_POSITIVES: "{train_posts:,} training posts are fewer than sample.min_positives "
+    "{params.min_positives:,}",
+    LeftOut.TOO_FEW_EVALUATION_POSITIVES: "{validation_posts:,} validation and {test_posts:,} test posts are too few: "
+    "sample.min_eval_positives {params.min_eval_positives:,}",
+    LeftOut.BEYOND_VOCABULARY_SIZE: "sample.vocabulary_size {params.vocabulary_size:,} tags are commoner",
+}
+"""Why a tag is left out, in words; filled with its row of left_out.parquet and the parameters."""
+
+
+def run(params: Params, paths: Paths, subject: str) -> None:
+    """Prints what the tables say of a post (a number that is a post's id) or of a tag (any other text)."""
+    post = _row(paths.snapshot / "posts.parquet", "post_id", int(subject)) if subject.isdecimal() else None
+    lines = list(of_post(params, paths, post) if post else of_tag(params, paths, subject))
+    print("\n".join(lines))
+
+
+def of_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
+    """Yields lines on a tag; raises BadParameter where the snapshot does not know the name."""
+    aliases, implications = (_in_force(paths, table) for table in ("aliases", "implications"))
+    final = _end(dict(aliases.select("antecedent", "consequent").iter_rows()), name)
+    tag = _row(paths.snapshot / "tags.parquet", "name", final)
+    if final != name:
+        yield f"{name} is an alias of {final}: posts that carry it count for {final}"
+    if tag is None and (final != name or name in implications["antecedent"]):
+        yield f"{final} is not in the tags of the snapshot: posts lose it"
+        return
+    if tag is None:
+        kind = "post or tag" if name.isdecimal() else "tag"
+        raise BadParameter(f"the snapshot has no {kind} {name}. Write it as the site does, such as white_background.")
+    category = CATEGORIES[tag["category"]] if 0 <= tag["category"] < len(CATEGORIES) else "invalid"
+    yield f"{final}: category {category}, tag id {tag['tag_id']}, on {tag['post_count']:,} posts as the site counts"
+    turned = implications.rename({"antecedent": "consequent", "consequent": "antecedent"})
+    for words, edges in (("implies", turned), ("is implied by", implications)):
+        if others := sorted(policy.leading_to(frozenset({final}), edges, edges.clear()) - {final}):
+            yield f"{words} {_listed(others)}"
+    yield from _chosen_or_not(params.sample, paths, final)
+    names = policy.Names.read(implications, aliases)
+    if final in names.young:
+        yield "policy rule 2: posts rated q or e that have it are never selected"
+    if final in names.opt_out:
+        yield "policy rule 3: posts that have it are never selected"
+
+
+def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]:
+    """Yields lines on a post of the snapshot."""
+    number = post["post_id"]
+    facts = f"rated {post['rating']}, {post['ext']}, {len(post['tags'])} tags, uploaded {post['created_at']:%Y-%m-%d}"
+    yield f"post {number}: {facts}" + (f", parent {post['parent_id']}" if post["parent_id"] is not None else "")
+    if dropped := _row(paths.sample / "dropped.parquet", "post_id", number):
+        yield f"dropped: {dropped['reason']}. {_why_dropped(params, paths, post, dropped)}"
+        return
+    home = _home(params.manifest, post)
+    sampled = _row(paths.sample / "posts.parquet", "post_id", number)
+    if sampled is None:
+        yield f"not chosen: {home}, but all its tags have their positives without it"
+        return
+    names = parquet.read(paths.sample / "vocabulary.parquet", columns=["name"])["name"]
+    yield f"chosen for {sampled['split']}: {_taken_for(params.sample, sampled, names)}"
+    yield home + (f"; its family is that of post {sampled['group_id']}" if sampled["group_id"] != number else "")
+    given = set(sampled["given_ids"])
+    yield f"labels: {_listed([names[label] for label in sampled['label_ids'] if label in given])}"
+    if implied := [names[label] for label in sampled["label_ids"] if label not in given]:
+        yield f"implied: {_listed(implied)}"
+
+
+def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
+    vocabulary = parquet.read(paths.sample / "vocabulary.parquet").filter(pl.col("name") == name)
+    if vocabulary.height:
+        row = vocabulary.row(0, named=True)
+        yield (
+            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} candidates have it; "
+            f"sampled were {row['train_positives']:,} for training, {row['validation_positives']:,} for validation, "
+            f"{row['test_positives']:,} for test (wanted: {params.min_positives:,}, {params.min_eval_positives:,}, "
+            f"{params.min_eval_positives:,}, and {params.reserve:.0%} of reserve)"
+        )
+    elif left_out := _row(paths.sample / "left_out.parquet", "name", name):
+        counts = ", ".join(f"{left_out[f'{split}_posts']:,} {split}" for split in ("train", "validation", "test"))
+        why = TAG_REASONS[LeftOut(left_out["reason"])].format(params=params, **left_out)
+        yield f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} candidates have it ({counts})"
+    else:
+        yield f"not asked for: sample.categories are {', '.join(params.categories)}"
+
+
+def _taken_for(params: Sample, sampled: dict[str, Any], names: pl.Series) -> str:
+    if sampled["taken_for"] is not None:
+        return f"strategy {params.strategy} took it for {names[sampled['taken_for']]}"
+    if sampled["split"] == "fresh":
+        return "all candidates after manifest.fresh_after are"
+    return "by chance, as the board is"
+
+
+def _why_dropped(params: Params, paths: Paths, post: dict[str, Any], dropped: dict[str, Any]) -> str:
+    """Returns what of the post led to the reason."""
+    reason = Dropped(dropped["reason"])
+    if reason is Dropped.SPANS_SPLITS:
+        return (
+            f"{_home(params.manifest, post)}, its family of post {dropped['group_id']} (or its artist) to another split"
+        )
+    if reason in (Dropped.FORBIDDEN_YOUNG, Dropped.OPTED_OUT, Dropped.EXCLUDED_TAG):
+        return f"It has {_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
+    told = {
+        Dropped.DELETED: "The site deleted it",
+        Dropped.WITHHELD: "The site gives no address for its file",
+        Dropped.NOT_STILL: f"It is {post['ext']}, or its tags or its duration say that it moves",
+        Dropped.RATING: f"It is rated {post['rating']}; sample.ratings are {', '.join(params.sample.ratings)}",
+        Dropped.BEFORE_SINCE: f"It was uploaded before harvest.since {params.harvest.since}",
+        Dropped.TOO_FEW_TAGS: f"sample.min_tags are {params.sample.min_tags}, implied ones counted",
+    }
+    return told[reason]
+
+
+def _leading(params: Sample, paths: Paths, post: dict[str, Any], reason: Dropped) -> list[str]:
+    """Returns the post's tags that led to a reason."""
+    roots = {
+        Dropped.FORBIDDEN_YOUNG: policy.YOUNG,
+        Dropped.OPTED_OUT: policy.OPT_OUT,
+        Dropped.EXCLUDED_TAG: frozenset(params.exclude_tags),
+    }
+    names = policy.leading_to(roots[reason], _in_force(paths, "implications"), _in_force(paths, "aliases"))
+    locked = post["locked_tags"] if reason is Dropped.OPTED_OUT else []
+    return [name for name in [*post["tags"], *locked] if name in names]
+
+
+def _home(params: Manifest, post: dict[str, Any]) -> str:
+    """Returns in words which split a post belongs to by itself."""
+    start = params.fresh_after and datetime.combine(params.fresh_after, datetime.min.time(), UTC)
+    if start and post["created_at"] >= start:
+        return f"uploaded from manifest.fresh_after {params.fresh_after} on, it belongs to fresh"
+    if params.group_by_artist:
+        return "it belongs to the split of its artists, or by its id where none is named"
+    import numpy as np
+
+    number = np.array([post["post_id"]])
+    split = ("train", "validation", "test")[int(splits.of_number(number, params)[0])]
+    return f"its id falls on {splits.position(number)[0]:.4f} of 0 to 1, and so belongs to {split}"
+
+
+def _in_force(paths: Paths, name: str) -> pl.DataFrame:
+    table = parquet.read(paths.snapshot / f"{name}.parquet", columns=["antecedent", "consequent", "status"])
+    return table.filter(pl.col("status").is_in(sorted(policy.EFFECTIVE)))
+
+
+def _end(step: dict[str, str], name: str) -> str:
+    """Returns what a name finally stands for; a chain that turns back on itself ends where it closes."""
+    seen = {name}
+    while name in step and step[name] not in seen:
+        name = step[name]
+        seen.add(name)
+    return name
+
+
+def _row(path: Path, key: str, value: int | str) -> dict[str, Any] | None:
+    """Returns the one row with this key, reading only the row groups whose statistics allow it."""
+    try:
+        rows = pq.read_table(path, filters=[(key, "=", value)]).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise parquet.damaged(path, error) from error
+    return rows[0] if rows else None
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,256 @@
+"""A delta: what changed on the site since the pinned export of posts, for tens of requests instead of the whole export.
+
+Reads       /posts.json as a feed of changes (contract section 2.6); /posts/count.json, which finds expunged posts
+Writes      .work/refresh/changes/<sha256>.parquet    schemas.POSTS: the posts that changed or came since the export,
+                                                      over all deltas of it; in its metadata those that are gone
+            .work/refresh/pages                       answers, kept until the delta is done
+            .work/harvest/base/<checksum>.parquet     post_id and change_seq of an export, so that it is read once
+Guarantees  a harvest with a delta writes what a full harvest of that moment would, but for three things: `score` and
+            `fav_count` are as of a post's last change, for votes are no change; `is_withheld` tells of changed posts
+            what an export cannot; a tag that the tags table does not know is not on a changed post.
+
+Assumed, and not documented by the site: posts whose addresses are hidden from anonymous visitors are listed and
+counted for them, and counts are as fresh as searches.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import atomic, parquet, pin, progress, schemas
+from pipeline.errors import BadAnswer, BadInput, CorruptFile
+from pipeline.harvest import counting, pages, records, tables
+from pipeline.harvest.asking import FULL_REFRESH, ask
+from pipeline.harvest.pages import LIMIT, Kept, Pages
+from pipeline.harvest.records import POSTS, Row
+from pipeline.paths import Paths
+from pipeline.pin import Delta, Pin
+from pipeline.progress import Meter
+from pipeline.site.client import Client
+
+# Change numbers that are asked for again: the search index is filled by background jobs and lags behind the counter by
+# seconds to minutes. At some 50,000 changes a day 1,000 are half an hour, for three or four requests.
+OVERLAP = 1_000
+
+_DICTIONARY = 32 << 20  # bytes; of a row group's tags, as in tables.py
+
+_VERSIONS = pa.schema([schemas.POSTS.field("post_id"), schemas.POSTS.field("change_seq")])
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a file of changes holds."""
+
+    posts: pl.DataFrame  # schemas.POSTS, ordered by post_id
+    gone: list[int]  # ids of the export that the site no longer has, ascending
+    rejected: list[Row]  # schemas.SNAPSHOT_REJECTED
+
+
+# --- e6tag refresh --delta
+
+
+async def fetch(client: Client, pinned: Pin, paths: Paths, *, login: str | None) -> Delta | None:
+    """Asks what changed since the pin and writes it down; None where nothing did since the export."""
+    base = _base_versions(pinned, paths)
+    before = _earlier(pinned, paths)
+    base_change = int(base["change_seq"].max() or 0)  # type: ignore[arg-type]
+    start = max(base_change, int(before.posts["change_seq"].max() or 0))  # type: ignore[arg-type]
+    kept = Pages(paths.work("refresh") / "pages", pinned.site, pin.as_tree(pinned), login)
+    kept.prepare()
+    with progress.meter("changes", unit="posts") as meter:
+        feed = await _follow(client, kept, max(0, start - OVERLAP), meter)
+    after = _joined(before, feed, base)
+    after = await _count(client, after, base)
+    delta = _write(after, base_change, pinned, paths)
+    shutil.rmtree(kept.folder)
+    return delta
+
+
+def base_export(pinned: Pin, paths: Paths) -> Path:
+    """Returns the export of posts that a delta builds on; raises BadInput where it is not here."""
+    export = paths.work("harvest") / "exports" / f"{pinned.exports['posts'].checksum}.csv.gz"
+    if not export.exists():
+        raise BadInput(
+            f"{export} is not here: a delta builds on the export of posts that {paths.pin.name} pins. "
+            "Run e6tag refresh for a full one, then dvc repro."
+        )
+    return export
+
+
+def _base_versions(pinned: Pin, paths: Paths) -> pl.DataFrame:
+    """Returns post_id and change_seq of the export that the delta builds on."""
+    checksum = pinned.exports["posts"].checksum
+    note = _base_file(paths, checksum)
+    if not note.exists():
+        whole = note.with_suffix(".posts")
+        tables.write_posts(base_export(pinned, paths), whole)
+        note_base(checksum, whole, paths)
+        whole.unlink()
+    return parquet.read(note)
+
+
+def _earlier(pinned: Pin, paths: Paths) -> Changes:
+    """Returns what the pinned delta holds; nothing where there is none, so that everything is asked for again."""
+    if pinned.delta is not None:
+        try:
+            return _read(pinned_file(pinned, paths))
+        except BadInput:
+            progress.say("the changes of the pinned delta are not here: all since the export are asked for again")
+    return Changes(pages.frame([], schemas.POSTS), [], [])
+
+
+async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list[Kept]:
+    """Follows the feed of changes from `start` until a page brings nothing new."""
+    found: list[Kept] = []
+    change = start
+    while True:
+        name = f"changes-{change:015d}"
+        page = kept.find(name)
+        if page is None:
+            query = {"tags": f"change:>{change} order:change_asc status:any", "limit": str(LIMIT)}
+            answer = records.read(await ask(client, "/posts.json", query, remedy=FULL_REFRESH), POSTS, "/posts.json")
+            if not answer.records:
+                return found
+            if not answer.changes or max(answer.changes) <= change:
+                raise BadAnswer(
+                    f"/posts.json with change:>{change} gave no later change: it would repeat for ever. "
+                    "Nothing was pinned. Run e6tag refresh --delta again, or e6tag refresh for a full one."
+                )
+            page = kept.keep(name, answer, POSTS)
+        found.append(page)
+        change = page.change
+        meter.advance(page.records, note=f"change {change}")
+
+
+def _joined(before: Changes, feed: list[Kept], base: pl.DataFrame) -> Changes:
+    """Joins the earlier changes with the feed: the highest change_seq wins, what is as in the export is left out."""
+    fresh, _ = pages.newest(feed, POSTS, "post_id", "change_seq")  # a feed gives a post twice that changed meanwhile
+    # Of one version the row that was first here stays: votes came since, and a pin must not change for them.
+    versions = pl.concat([before.posts, fresh]).unique(
+        subset=["post_id", "change_seq"], keep="first", maintain_order=True
+    )
+    posts = versions.sort("post_id", "change_seq").unique(subset="post_id", keep="last", maintain_order=True)
+    posts = posts.join(base, on=["post_id", "change_seq"], how="anti", maintain_order="left")
+    rejected = {(row["reason"], row["value"]): {**row, "row": 0} for row in [*before.rejected, *pages.rejected(feed)]}
+    return Changes(posts, before.gone, [rejected[key] for key in sorted(rejected)])
+
+
+async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Changes:
+    """Finds by counting which posts are gone, and takes those that the feed did not tell of."""
+    ids = pl.concat([base["post_id"], changes.posts["post_id"]]).unique().sort()
+    held = ids.filter(~ids.is_in(changes.gone))
+    difference = await counting.compare(client, held)
+    gone = {*changes.gone, *difference.gone} - {row["post_id"] for row in difference.found}
+    found = pages.frame(difference.found, schemas.POSTS)
+    posts = pl.concat([changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]).sort("post_id")
+    in_base = base["post_id"].filter(base["post_id"].is_in(sorted(gone)))
+    return Changes(posts, in_base.to_list(), changes.rejected)
+
+
+def _write(changes: Changes, base_change: int, pinned: Pin, paths: Paths) -> Delta | None:
+    if changes.posts.is_empty() and not changes.gone:
+        return None
+    folder = _changes_folder(paths)
+    draft = folder / "draft.parquet"
+    note = {
+        "base": pinned.exports["posts"].checksum,
+        "gone": json.dumps(changes.gone),
+        "rejected": json.dumps(changes.rejected),
+    }
+    parquet.write(draft, changes.posts, schemas.POSTS, metadata=note)
+    checksum = _sha256(draft)
+    draft.replace(folder / f"{checksum}.parquet")
+    change = max(base_change, int(changes.posts["change_seq"].max() or 0))  # type: ignore[arg-type]
+    return Delta(base_change, change, changes.posts.height, len(changes.gone), checksum)
+
+
+def forget(paths: Paths, *deltas: Delta) -> None:
+    """Removes all files of changes but those of these deltas."""
+    kept = {delta.checksum for delta in deltas}
+    for path in sorted(_changes_folder(paths).glob("*.parquet")):
+        if path.stem not in kept:
+            path.unlink()
+
+
+# --- harvest
+
+
+def pinned_file(pinned: Pin, paths: Paths) -> Path:
+    """Returns the file of the pinned delta, verified; raises BadInput where it is not here, or not what was pinned."""
+    if pinned.delta is None:
+        raise BadInput(f"{paths.pin.name} pins no delta. Run e6tag refresh --delta.")
+    path = _changes_folder(paths) / f"{pinned.delta.checksum}.parquet"
+    if not path.exists():
+        raise BadInput(
+            f"{path} is not here: {paths.pin.name} pins changes that were fetched elsewhere, or .work was emptied. "
+            "Run e6tag refresh --delta to fetch them again, or e6tag refresh for a full export."
+        )
+    if _sha256(path) != pinned.delta.checksum:
+        raise CorruptFile(f"{path} is damaged: its SHA-256 is not its name. Delete it and run e6tag refresh --delta.")
+    return path
+
+
+def note_base(checksum: str, posts: Path, paths: Paths) -> None:
+    """Keeps what a later delta must know of an export, from its table; notes of other exports are removed."""
+    note = _base_file(paths, checksum)
+    if not note.exists():
+        parquet.write(note, pq.read_table(posts, columns=_VERSIONS.names), _VERSIONS)
+    for path in sorted(note.parent.glob("*.parquet")):
+        if path != note:
+            path.unlink()
+
+
+def apply(file: Path, folder: Path) -> None:
+    """Rewrites the posts of the export, and what follows from them, as of the delta. Memory is that of the changes."""
+    changes = _read(file)
+    target = folder / "posts.parquet"
+    with (
+        atomic.writing(target) as temporary,
+        pq.ParquetWriter(temporary, schemas.POSTS, compression="zstd", dictionary_pagesize_limit=_DICTIONARY) as writer,
+        pq.ParquetFile(target) as base,
+    ):
+        below = 0  # the highest id that is written
+        for batch in base.iter_batches(parquet.ROW_GROUP):
+            chunk = pl.DataFrame(pl.from_arrow(batch))
+            highest = chunk["post_id"][-1]
+            here = changes.posts.filter((pl.col("post_id") > below) & (pl.col("post_id") <= highest))
+            writer.write_table(parquet.cast(_merged(chunk, here, changes.gone), schemas.POSTS))
+            below = highest
+        writer.write_table(parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS))
+    tables.write_unknown_tags(folder)
+    if changes.rejected:
+        path = folder / "rejected.parquet"
+        rows = [*parquet.read(path).iter_rows(named=True), *changes.rejected]
+        parquet.write(path, rows, schemas.SNAPSHOT_REJECTED)
+
+
+def _merged(chunk: pl.DataFrame, here: pl.DataFrame, gone: list[int]) -> pl.DataFrame:
+    """Puts changed posts in the place of those of the export, which knows the upload time to the microsecond."""
+    made = chunk.select("post_id", pl.col("created_at").alias("made"))
+    here = here.join(made, on="post_id", how="left").with_columns(created_at=pl.coalesce("made", "created_at"))
+    stay = chunk.join(here, on="post_id", how="anti").filter(~pl.col("post_id").is_in(gone))
+    return pl.concat([stay, here.drop("made")]).sort("post_id")
+
+
+def _read(path: Path) -> Changes:
+    note = parquet.metadata(path)
+    return Changes(parquet.read(path), json.loads(note["gone"]), json.loads(note["rejected"]))
+
+
+def _changes_folder(paths: Paths) -> Path:
+    return paths.work("refresh") / "changes"
+
+
+def _base_file(paths: Paths, checksum: str) -> Path:
+    return paths.work("harvest") / "base" / f"{checksum}.parquet"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,197 @@
+"""Reads the API's JSON into rows of the snapshot's tables, whatever shape it comes in (contract sections 2.4 and 3).
+
+Legacy and v2 posts, basic or extended, wrapped or bare. Keys that are not known are ignored. A record that lacks what
+a row needs is not lost silently: it becomes a row of schemas.SNAPSHOT_REJECTED.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Annotated, Any
+
+import pyarrow as pa
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from pipeline import schemas
+from pipeline.errors import BadAnswer
+
+Row = dict[str, Any]
+
+_Int8 = Annotated[int, Field(ge=-(2**7), lt=2**7)]
+_Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+_Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+
+
+def _flat(names: Any) -> Any:
+    """Returns a list of names, given as such, by category, or as one text; anything else as it is, to be refused."""
+    if names is None:
+        return []
+    if isinstance(names, str):
+        return names.split()
+    if isinstance(names, Mapping):
+        return [name for group in names.values() for name in group]
+    return names
+
+
+_Names = Annotated[list[str], BeforeValidator(_flat)]
+
+
+def _either(*paths: str) -> AliasChoices:
+    """The places where a value is looked for, such as `file.md5` in the legacy shape and `files.meta.md5` in v2."""
+    return AliasChoices(*(AliasPath(*path.split(".")) for path in paths))
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Post(_Record):
+    """One post of the API, in the columns of schemas.POSTS."""
+
+    post_id: Annotated[int, Field(gt=0, lt=2**63)] = Field(validation_alias="id")
+    change_seq: _Int64
+    created_at: AwareDatetime
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(
+        validation_alias=_either("file.md5", "files.meta.md5")
+    )
+    ext: Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$")] = Field(
+        validation_alias=_either("file.ext", "files.meta.ext")
+    )
+    rating: Annotated[str, Field(pattern=r"^[sqe]$")]
+    width: _Int32 = Field(validation_alias=_either("file.width", "files.original.width"))
+    height: _Int32 = Field(validation_alias=_either("file.height", "files.original.height"))
+    file_size: _Int64 = Field(validation_alias=_either("file.size", "files.meta.size"))
+    url: str | None = Field(validation_alias=_either("file.url", "files.original.url"))
+    duration: float | None = Field(None, validation_alias=_either("duration", "files.meta.duration"))
+    parent_id: _Int64 | None = Field(None, validation_alias=_either("relationships.parent_id"))
+    is_deleted: bool = Field(validation_alias=_either("flags.deleted"))
+    is_pending: bool = Field(validation_alias=_either("flags.pending"))
+    is_flagged: bool = Field(validation_alias=_either("flags.flagged"))
+    score: _Int32 = Field(validation_alias=_either("score.total", "stats.score.total"))
+    fav_count: _Int32 = Field(validation_alias=_either("fav_count", "stats.fav_count"))
+    tags: _Names
+    locked_tags: _Names = []
+
+    def row(self) -> Row:
+        """Returns the row of the table: UTC, tags in the order of the exports, a null address as a refusal."""
+        return {
+            **self.model_dump(exclude={"url"}),
+            "created_at": self.created_at.astimezone(UTC),
+            "tags": sorted(set(self.tags) - {""}),
+            "is_withheld": self.url is None and not self.is_deleted,
+        }
+
+
+class _Tag(_Record):
+    """One tag of the API, in the columns of schemas.TAGS."""
+
+    tag_id: _Int64 = Field(validation_alias="id")
+    name: Annotated[str, Field(min_length=1)]
+    category: _Int8
+    post_count: _Int64
+
+    def row(self) -> Row:
+        """Returns the row of the table."""
+        return self.model_dump()
+
+
+class _Relation(_Record):
+    """One alias or implication of the API, in the columns of schemas.RELATIONS."""
+
+    relation_id: _Int64 = Field(validation_alias="id")
+    antecedent: Annotated[str, Field(min_length=1)] = Field(validation_alias="antecedent_name")
+    consequent: Annotated[str, Field(min_length=1)] = Field(validation_alias="consequent_name")
+    status: Annotated[str, Field(min_length=1)]
+
+    def row(self) -> Row:
+        """Returns the row of the table."""
+        return self.model_dump()
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an endpoint lists: its name among the exports, the key it may be wrapped in, the table it becomes."""
+
+    export: str
+    wrapper: str
+    schema: pa.Schema
+    model: type[_Post] | type[_Tag] | type[_Relation]
+
+
+POSTS = Kind("posts", "posts", schemas.POSTS, _Post)
+TAGS = Kind("tags", "tags", schemas.TAGS, _Tag)
+ALIASES = Kind("tag_aliases", "tag_aliases", schemas.RELATIONS, _Relation)
+IMPLICATIONS = Kind("tag_implications", "tag_implications", schemas.RELATIONS, _Relation)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer: its rows, and of all its records, the unreadable ones too, what the next cursor follows from."""
+
+    rows: list[Row]
+    rejected: list[Row]  # schemas.SNAPSHOT_REJECTED; `row` counts from 1 within the answer
+    ids: list[int]
+    changes: list[int]  # change_seq, of posts
+    records: int
+
+
+def read(answer: Any, kind: Kind, where: str) -> Page:
+    """Reads a list of records; raises BadAnswer naming `where` if it is none, or one of thumbnails."""
+    records = _unwrapped(answer, kind, where)
+    rows, rejected = [], []
+    for number, record in enumerate(records, start=1):
+        try:
+            rows.append(kind.model.model_validate(record).row())
+        except ValidationError as error:
+            rejected.append(_rejected(kind, number, record, error))
+    return Page(rows, rejected, _numbers(records, "id"), _numbers(records, "change_seq"), len(records))
+
+
+def ids(answer: Any, kind: Kind, where: str) -> list[int]:
+    """Reads the ids of a list of records, whatever else they hold."""
+    return _numbers(_unwrapped(answer, kind, where), "id")
+
+
+def read_one(answer: Any, kind: Kind, where: str) -> Page:
+    """Reads a single record, bare or wrapped, as a page of one."""
+    wrapper = kind.wrapper.removesuffix("s")
+    record = answer.get(wrapper, answer) if isinstance(answer, dict) else answer
+    return read([record], kind, where)
+
+
+def _unwrapped(answer: Any, kind: Kind, where: str) -> list[Any]:
+    """`{"posts": [...]}` and `[...]` are the same list, and an empty one may come wrapped where others do not."""
+    records = answer.get(kind.wrapper) if isinstance(answer, dict) else answer
+    if not isinstance(records, list):
+        raise BadAnswer(
+            f"{where} answered {str(answer)[:80]!r} where a list of {kind.wrapper} was expected. What is fetched is "
+            "kept. Check site.base_url; if it is right, the site changed and this version of e6tag cannot read it."
+        )
+    if kind is POSTS and any(isinstance(record, dict) and "preview_url" in record for record in records):
+        raise BadAnswer(
+            f"{where} answered in the thumbnails shape, which has neither change_seq nor locked tags and cannot be "
+            "harvested. Remove mode=thumbnails from what stands between e6tag and the site."
+        )
+    return records
+
+
+def _numbers(records: list[Any], key: str) -> list[int]:
+    return [record[key] for record in records if isinstance(record, dict) and isinstance(record.get(key), int)]
+
+
+def _rejected(kind: Kind, number: int, record: Any, error: ValidationError) -> Row:
+    given = record.get("id") if isinstance(record, dict) else None
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    value = "" if first["type"] == "missing" else f": {first['input']!r}"
+    reason = f"{place} is missing" if first["type"] == "missing" else f"{place or 'record'}: {first['msg']}"
+    return {"export": kind.export, "row": number, "reason": reason[:200], "value": f"id {given}{value}"[:200]}

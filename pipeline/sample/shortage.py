@@ -1,0 +1,87 @@
+"""Says what cannot be had: which tags fail, by how much, and what would mend it."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.errors import ImpossibleSample
+from pipeline.params import Sample
+from pipeline.sample.vocabulary import Choice
+from pipeline.schemas import LeftOut
+
+NAMED = 5  # tags that a line names
+TOO_FEW = (LeftOut.TOO_FEW_POSITIVES.value, LeftOut.TOO_FEW_EVALUATION_POSITIVES.value)
+
+
+def impossible(params: Sample, chosen: Choice) -> ImpossibleSample:
+    """Returns the error for a vocabulary of fewer than two tags."""
+    named = chosen.left_out.filter(pl.col("reason") != LeftOut.NOT_LISTED.value)
+    best = named.sort("train_posts", descending=True).head(1)
+    most = f"the commonest, {best['name'][0]}, has {best['train_posts'][0]:,}" if best.height else "there is none"
+    return ImpossibleSample(
+        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training "
+        f"split and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
+        "Lower sample.min_positives or sample.min_eval_positives, or widen sample.categories or sample.ratings."
+    )
+
+
+def refuse(params: Sample, vocabulary: pl.DataFrame, positives: NDArray[np.int64]) -> None:
+    """Raises ImpossibleSample where the posts picked leave tags short: quota and natural do not look at every tag.
+
+    positives: [judged splits, labels] among the posts picked.
+    """
+    least = np.array([params.min_positives, params.min_eval_positives, params.min_eval_positives])[:, None]
+    lacking = (least - positives).max(axis=0)
+    short = np.flatnonzero(lacking > 0)
+    if not len(short):
+        return
+    worst = short[np.argsort(-lacking[short], kind="stable")][:NAMED]
+    names = vocabulary["name"]
+    told = ", ".join(f"{names[int(tag)]} ({_split_counts(positives[:, tag], least)})" for tag in worst)
+    more = "raise sample.size" if params.strategy == "natural" and params.size else "set sample.strategy to cover"
+    raise ImpossibleSample(
+        f"strategy {params.strategy} leaves {len(short):,} of {vocabulary.height:,} tags short: {told}. "
+        f"Lower sample.vocabulary_size to {int(short.min()):,} or sample.min_positives to {int(positives[0].min()):,} "
+        f"and min_eval_positives to {int(positives[1:].min()):,}, or {more}."
+    )
+
+
+def lines(params: Sample, chosen: Choice, listed: frozenset[str] | None, candidates: int) -> Iterable[str]:
+    """Yields a line for every wish that could not be granted in full."""
+    too_few = chosen.left_out.filter(pl.col("reason").is_in(TOO_FEW))
+    if too_few.height and (listed is not None or chosen.vocabulary.height < params.vocabulary_size):
+        yield (
+            f"{chosen.vocabulary.height:,} tags instead of {params.vocabulary_size:,}: {too_few.height:,} have too few "
+            f"posts, such as {_told(params, too_few)}. Lower sample.min_positives or sample.min_eval_positives"
+        )
+    if listed is not None:
+        odd = chosen.left_out.filter(
+            ~pl.col("reason").is_in([*TOO_FEW, LeftOut.NOT_LISTED.value, LeftOut.ALIASED.value])
+        )
+        for (reason,), part in odd.filter(pl.col("reason") != "beyond_vocabulary_size").group_by(
+            "reason", maintain_order=True
+        ):
+            names = ", ".join(part["name"].head(NAMED))
+            yield f"{part.height:,} names of sample.tags_file are left out ({reason}): {names}; see left_out.parquet"
+    if params.size is not None and params.size > candidates:
+        yield (
+            f"sample.size asks for {params.size:,} posts, {candidates:,} are candidates and all of them are taken. "
+            "Widen sample.ratings or lower sample.min_tags"
+        )
+
+
+def _told(params: Sample, too_few: pl.DataFrame) -> str:
+    least = np.array([params.min_positives, params.min_eval_positives, params.min_eval_positives])[:, None]
+    rows = too_few.head(NAMED).select("name", "train_posts", "validation_posts", "test_posts").iter_rows()
+    return ", ".join(f"{name} ({_split_counts(np.array(counts), least)})" for name, *counts in rows)
+
+
+def _split_counts(counts: NDArray[np.int64], least: NDArray[np.int64]) -> str:
+    """Returns in words where the counts of train, validation and test fall short."""
+    return ", ".join(
+        f"{count:,} of {wanted:,} in {split}"
+        for split, count, wanted in zip(("train", "validation", "test"), counts, least.ravel(), strict=True)
+        if count < wanted
+    )

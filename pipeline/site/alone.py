@@ -1,0 +1,59 @@
+"""One process at a time talks to a real site, over all stages and projects of this user on this machine.
+
+The rate that rule 6 of the policy promises holds inside one process; this makes it hold for all of them together.
+"""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pipeline.errors import Busy
+
+
+@contextmanager
+def alone(hosts: Iterable[str], purpose: str) -> Iterator[None]:
+    """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them."""
+    with ExitStack() as stack:
+        for host in sorted({host.lower().rstrip(".") for host in hosts}):
+            stack.enter_context(_held(_folder() / f"{host}.lock", host, purpose))
+        yield
+
+
+@contextmanager
+def _held(path: Path, host: str, purpose: str) -> Iterator[None]:
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise Busy(
+                f"{host} is already being asked by {holder}: one process at a time talks to a real site, so that its "
+                "rate holds. Wait until that ends, then run the same command again."
+            ) from error
+        file.truncate(0)
+        file.write(f"process {os.getpid()} ({purpose})")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _folder() -> Path:
+    """Returns where this user's processes meet: the state folder, or a temporary one where home cannot be written."""
+    state = os.environ.get("XDG_STATE_HOME")
+    preferred = (Path(state) if state else Path("~/.local/state").expanduser()) / "e6tag"
+    fallback = Path(tempfile.gettempdir()) / f"e6tag-{os.getuid()}"
+    for folder in (preferred, fallback):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            continue
+        if os.access(folder, os.W_OK):
+            return folder
+    raise Busy(
+        f"neither {preferred} nor {fallback} can be written, so nobody can tell whether another process talks to the "
+        "site. Set XDG_STATE_HOME to a folder that you may write, then run the same command again."
+    )

@@ -1,0 +1,47 @@
+"""One rate over everything that is asked: requests leave on an even grid, and never more than the rate in a second."""
+
+import asyncio
+import math
+import time
+from collections import deque
+
+# Slots lie this much further apart than 1 / rate. What arrives is what counts, and on its way one request may be held
+# up and the next not: the first of any rate + 1 may be 12 ms late before they all arrive within one second. Costs 1.2 %
+# of the rate, of which 2 % may be missing.
+_WIDER = 1.012
+
+# Seconds that hold at most `rate` departures, whatever the grid says: after a late one the others keep their distance.
+_WINDOW = 1.011
+
+# Seconds by which the grid may lie behind the clock. Timers wake up 1 to 2 ms late, a busy machine 50, and an absolute
+# grid gives that back; after anything longer (an idle minute, a stopped process) it starts anew from now.
+_CATCH_UP = 0.05
+
+
+class Limiter:
+    """Lets `rate` requests per second leave, in the order in which they asked. Belongs to one event loop.
+
+    Our own and not aiolimiter's, by measurement (bench/results/limiter.md, 5 runs at 50/s on a busy machine): with a
+    bucket of one it reached 89 % of the rate, since every late timer is lost, and 3 arrivals in one second at 2/s; with
+    a larger bucket 115 %, and 101 arrivals in one second. This reaches 98.7 %, and never more than 50 in one second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._interval = _WIDER / rate
+        self._next = 0.0  # monotonic seconds of the next slot of the grid
+        self._left: deque[float] = deque(maxlen=math.ceil(rate))  # when the last requests left, oldest first
+        self._line = asyncio.Lock()  # first come, first served
+
+    async def turn(self) -> None:
+        """Returns when the next request may leave: it must leave at once."""
+        async with self._line:
+            now = time.monotonic()
+            slot = self._next if now - self._next <= _CATCH_UP else now
+            # In a loop, because a sleep may end up to one tick of the clock too early.
+            while (wait := max(slot, self._window_ends()) - time.monotonic()) > 0:  # noqa: ASYNC110
+                await asyncio.sleep(wait)
+            self._next = slot + self._interval
+            self._left.append(time.monotonic())
+
+    def _window_ends(self) -> float:
+        return self._left[0] + _WINDOW if len(self._left) == self._left.maxlen else 0.0

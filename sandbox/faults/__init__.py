@@ -1,0 +1,56 @@
+"""Ready ways for a served board to misbehave: values for the `fault` of `serve`.
+
+Each is called with every request and answers None where it has nothing to spoil; `all_of` joins several. Most take
+`where`, the requests that they spoil, and `times`, after how many of them they turn honest (`aiming.Aimed`). Planted
+and ManyTags are boards instead: what is bad there, the site itself believes. `naming` builds any of them from text.
+"""
+
+from sandbox.faults.aiming import PICTURES, Aimed, all_of
+from sandbox.faults.answers import DoubledPosts, ExtraKeys, JsonBomb, RepeatingCursor, ShortPages, V2Anyway
+from sandbox.faults.boards import ManyTags, Planted
+from sandbox.faults.delivery import Dripping, Flipped, Reset, Shortened, Silent, Stalled, Truncated, Unfinished
+from sandbox.faults.exports import DoubledRows, ExportBomb, ExtraColumns, MissingColumn, Swapped, WrongChecksum
+from sandbox.faults.pictures import Bomb, Html, WrongBytes, bomb, png
+from sandbox.faults.statuses import Challenge, Down, Failing, Forbidden, Missing, Redirected, Throttled
+from sandbox.service import Fault
+
+__all__ = [
+    "PICTURES",
+    "Aimed",
+    "Bomb",
+    "Challenge",
+    "DoubledPosts",
+    "DoubledRows",
+    "Down",
+    "Dripping",
+    "ExportBomb",
+    "ExtraColumns",
+    "ExtraKeys",
+    "Failing",
+    "Fault",
+    "Flipped",
+    "Forbidden",
+    "Html",
+    "JsonBomb",
+    "ManyTags",
+    "Missing",
+    "MissingColumn",
+    "Planted",
+    "Redirected",
+    "RepeatingCursor",
+    "Reset",
+    "ShortPages",
+    "Shortened",
+    "Silent",
+    "Stalled",
+    "Swapped",
+    "Throttled",
+    "Truncated",
+    "Unfinished",
+    "V2Anyway",
+    "WrongBytes",
+    "WrongChecksum",
+    "all_of",
+    "bomb",
+    "png",
+]

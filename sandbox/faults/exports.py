@@ -1,0 +1,181 @@
+"""Exports that are not what the index says, or not what one expects (contract sections 1.2 to 1.5)."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from sandbox.exports import Export, build_exports, stored_gzip
+from sandbox.faults.aiming import honest_body
+from sandbox.faults.delivery import Truncated
+from sandbox.faults.inflating import inflating_gzip
+from sandbox.records import Board
+from sandbox.service import SERVICE, json_response
+from sandbox.shapes import export_row
+from sandbox.static import file_response
+
+INDEX = "/db_exports.json"
+
+Rows = Iterable[list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class WrongChecksum:
+    """The index names a checksum for this export that its file does not have, however often one asks."""
+
+    export: str = "posts"
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        """The index with one checksum changed."""
+        if request.path != INDEX:
+            return None
+        return await _spoiled_index(request, self.export, {"checksum": hashlib.sha256(b"another file").hexdigest()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Remade:
+    """An export with other bytes; index, checksum and file agree on them."""
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        """The file, or the index that tells of it."""
+        name = self._name()
+        if request.path not in (INDEX, _path(name)):
+            return None
+        body = self._remake((await request.app[SERVICE].exports())[name].body)
+        checksum = hashlib.sha256(body).hexdigest()
+        if request.path == INDEX:
+            return await _spoiled_index(request, name, {"checksum": checksum, "file_size": len(body)})
+        return file_response(request, body, "application/gzip", checksum, request.app[SERVICE].board.now)
+
+    def _name(self) -> str:
+        raise NotImplementedError
+
+    def _remake(self, body: bytes) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class MissingColumn(_Remade):
+    """An export without one of its columns."""
+
+    column: str
+    export: str = "posts"
+
+    def _name(self) -> str:
+        return self.export
+
+    def _remake(self, body: bytes) -> bytes:
+        header, *rows = _read(body)
+        place = header.index(self.column)
+        return _written(row[:place] + row[place + 1 :] for row in [header, *rows])
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraColumns(_Remade):
+    """An export with columns that nobody knows, before and after the known ones, their text quoted and broken."""
+
+    export: str = "posts"
+
+    def _name(self) -> str:
+        return self.export
+
+    def _remake(self, body: bytes) -> bytes:
+        header, *rows = _read(body)
+        return _written([["news", *header, "more_news"], *(['a "b",\r\nc', *row, "{1,2}"] for row in rows)])
+
+
+@dataclass(frozen=True, slots=True)
+class DoubledRows(_Remade):
+    """An export in which every tenth record stands twice, the second time out of order, at the end."""
+
+    export: str = "posts"
+
+    def _name(self) -> str:
+        return self.export
+
+    def _remake(self, body: bytes) -> bytes:
+        header, *rows = _read(body)
+        return _written([header, *rows, *rows[::10]])
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBomb(_Remade):
+    """An export of about a thousandth of these megabytes: its header, then one record without end."""
+
+    export: str = "posts"
+    megabytes: int = 4_096
+
+    def _name(self) -> str:
+        return self.export
+
+    def _remake(self, body: bytes) -> bytes:
+        header = gzip.decompress(body).split(b"\n", 1)[0]
+        return inflating_gzip(header + b"\n1,", b"a", self.megabytes, b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """An export is overwritten while it is fetched: after half of the first answer the connection breaks.
+
+    From then on the file is `board`'s. The index and the other exports follow when the index was read `index_lag` times
+    more, for the site writes it after the file; None: they never do.
+    """
+
+    board: Board  # the same board a day later
+    export: str = "posts"
+    index_lag: int | None = 0
+    _seen: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    _exports: dict[str, Export] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        """Half of the old file once; later the new file, and the new index when its time has come."""
+        if not self._seen["broken"]:
+            if request.path != _path(self.export):
+                return None
+            self._seen["broken"] += 1
+            return await Truncated()(request)
+        if request.path == INDEX:
+            self._seen["index"] += 1
+        all_new = self.index_lag is not None and self._seen["index"] > self.index_lag
+        if request.path == INDEX and all_new:
+            return self._new_index(request)
+        names = self._new_exports() if all_new else [self.export]
+        name = next((name for name in names if request.path == _path(name)), None)
+        return self._new_file(request, name) if name else None
+
+    def _new_exports(self) -> dict[str, Export]:
+        if not self._exports:
+            self._exports.update(build_exports(self.board))
+        return self._exports
+
+    def _new_index(self, request: web.Request) -> web.Response:
+        static_url = request.app[SERVICE].static_url
+        return json_response([export_row(export, static_url) for _, export in sorted(self._new_exports().items())])
+
+    def _new_file(self, request: web.Request, name: str) -> web.Response:
+        new = self._new_exports()[name]
+        return file_response(request, new.body, "application/gzip", new.checksum, new.updated_at)
+
+
+def _path(export: str) -> str:
+    return f"/data/db_export/{export}.csv.gz"
+
+
+def _read(body: bytes) -> Rows:
+    return csv.reader(io.StringIO(gzip.decompress(body).decode(), newline=""))
+
+
+def _written(rows: Rows) -> bytes:
+    csv.writer(out := io.StringIO(newline=""), lineterminator="\n").writerows(rows)
+    return stored_gzip(out.getvalue().encode())
+
+
+async def _spoiled_index(request: web.Request, export: str, news: dict[str, object]) -> web.Response:
+    rows = json.loads(await honest_body(request))
+    return json_response([{**row, **news} if row["name"] == export else row for row in rows])
