@@ -4,8 +4,8 @@
     python bench/sample.py --wide [--runs 3]     # 8,000 tags of general, species and character
 
 The boards are those of bench/board.py, cut from the largest. Timed is the whole stage with the imports, from files to
-files; memory is the peak of the process. Beside it the quota as a plain loop over the export, gzip CSV with the site's
-columns, timed on --loop-posts posts and scaled: the pass that picks, alone and with the pass that counts tags before it.
+files; memory: the peak of the process. Beside it the quota as a plain loop over the export, gzip CSV with the site's
+columns, timed on --loop-posts posts and scaled: the pass that picks, alone and with that which counts tags before.
 """
 
 import argparse

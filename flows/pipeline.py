@@ -26,7 +26,7 @@ from flows.dvc_stages import Outcome, StageFailed
 REFRESH = "refresh"
 TRY_AGAIN = os.EX_TEMPFAIL  # 75: nothing is wrong and nothing is lost (pipeline/errors.py)
 RETRIES = 3
-RETRY_DELAY = 600  # seconds; a site that is down or asks for patience is not asked again at once
+RETRY_DELAY = 3_600  # seconds; what the lines of a challenge page and of the circuit breaker ask for: an hour
 
 
 def tries_again(_task: Any, _task_run: Any, state: Any) -> bool:

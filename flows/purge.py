@@ -63,7 +63,10 @@ def refuse_stale(root: Path) -> None:
     lock = root / "dvc.lock"
     if not lock.is_file():
         raise Refused("there is no dvc.lock here: nothing would be kept. Run dvc repro first.")
-    recorded = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages") or {}
+    try:
+        recorded = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages") or {}
+    except (yaml.YAMLError, AttributeError) as error:
+        raise Refused("dvc.lock cannot be read. Nothing was removed. Restore it with git checkout dvc.lock.") from error
     held = [name for name in LINE if name in recorded]
     stages = [*(dvc_stages.plan(root, held) if held else ()), *([PAGE] if PAGE in recorded else ())]
     stale = [stage for stage in stages if dvc_stages.changed(root, stage)]
@@ -77,7 +80,7 @@ def refuse_stale(root: Path) -> None:
 
 def own_cache(root: Path) -> Path:
     """Returns the folder of the cache; raises Refused where it is not this project's alone."""
-    cache = Path(dvc(root, "cache", "dir")[-1])
+    cache = (root / dvc(root, "cache", "dir")[-1]).resolve()  # a link inside may lead outside
     if not cache.is_relative_to(root.resolve()):
         raise Refused(
             f"DVC's cache {cache} lies outside this project, and others may share it. Nothing was removed. Run dvc gc "

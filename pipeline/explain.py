@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline import parquet, policy
 from pipeline.errors import BadParameter
@@ -66,15 +64,18 @@ def of_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
         raise BadParameter(f"the snapshot has no {kind} {name}. Write it as the site does, such as white_background.")
     category = CATEGORIES[tag["category"]] if 0 <= tag["category"] < len(CATEGORIES) else "invalid"
     yield f"{final}: category {category}, tag id {tag['tag_id']}, on {tag['post_count']:,} posts as the site counts"
-    turned = implications.rename({"antecedent": "consequent", "consequent": "antecedent"})
-    for words, edges in (("implies", turned), ("is implied by", implications)):
-        if others := sorted(policy.leading_to(frozenset({final}), edges, edges.clear()) - {final}):
-            yield f"{words} {_listed(others)}"
+    turned = pl.concat([implications, aliases]).select(
+        antecedent="consequent", consequent="antecedent", status="status"
+    )
+    implied = policy.leading_to(frozenset({final}), turned, turned.clear()) - {final}
+    if implied:
+        yield f"implies {_listed(sorted(implied))}"
+    if implying := policy.leading_to(frozenset({final}), implications, aliases.clear()) - {final}:
+        yield f"is implied by {_listed(sorted(implying))}"
     yield from _chosen_or_not(params.sample, paths, final)
-    names = policy.Names.read(implications, aliases)
-    if final in names.young:
+    if (implied | {final}) & policy.YOUNG:
         yield "policy rule 2: posts rated q or e that have it are never selected"
-    if final in names.opt_out:
+    if (implied | {final}) & policy.OPT_OUT:
         yield "policy rule 3: posts that have it are never selected"
 
 
@@ -91,7 +92,7 @@ def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]
     if sampled is None:
         yield f"not chosen: {home}, but all its tags have their positives without it"
         return
-    names = parquet.read(paths.sample / "vocabulary.parquet", columns=["name"])["name"]
+    names = _read(paths.sample / "vocabulary.parquet", pl.lit(value=True), ["name"])["name"]
     yield f"chosen for {sampled['split']}: {_taken_for(params.sample, sampled, names)}"
     yield home + (f"; its family is that of post {sampled['group_id']}" if sampled["group_id"] != number else "")
     given = set(sampled["given_ids"])
@@ -101,9 +102,7 @@ def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]
 
 
 def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
-    vocabulary = parquet.read(paths.sample / "vocabulary.parquet").filter(pl.col("name") == name)
-    if vocabulary.height:
-        row = vocabulary.row(0, named=True)
+    if row := _row(paths.sample / "vocabulary.parquet", "name", name):
         yield (
             f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} candidates have it; "
             f"sampled were {row['train_positives']:,} for training, {row['validation_positives']:,} for validation, "
@@ -130,9 +129,8 @@ def _why_dropped(params: Params, paths: Paths, post: dict[str, Any], dropped: di
     """Returns what of the post led to the reason."""
     reason = Dropped(dropped["reason"])
     if reason is Dropped.SPANS_SPLITS:
-        return (
-            f"{_home(params.manifest, post)}, its family of post {dropped['group_id']} (or its artist) to another split"
-        )
+        home = _home(params.manifest, post)
+        return f"{home[0].upper()}{home[1:]}, its family of post {dropped['group_id']} (or its artist) to another split"
     if reason in (Dropped.FORBIDDEN_YOUNG, Dropped.OPTED_OUT, Dropped.EXCLUDED_TAG):
         return f"It has {_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
     told = {
@@ -173,8 +171,8 @@ def _home(params: Manifest, post: dict[str, Any]) -> str:
 
 
 def _in_force(paths: Paths, name: str) -> pl.DataFrame:
-    table = parquet.read(paths.snapshot / f"{name}.parquet", columns=["antecedent", "consequent", "status"])
-    return table.filter(pl.col("status").is_in(sorted(policy.EFFECTIVE)))
+    effective = pl.col("status").is_in(sorted(policy.EFFECTIVE))
+    return _read(paths.snapshot / f"{name}.parquet", effective, ["antecedent", "consequent", "status"])
 
 
 def _end(step: dict[str, str], name: str) -> str:
@@ -188,11 +186,17 @@ def _end(step: dict[str, str], name: str) -> str:
 
 def _row(path: Path, key: str, value: int | str) -> dict[str, Any] | None:
     """Returns the one row with this key, reading only the row groups whose statistics allow it."""
-    try:
-        rows = pq.read_table(path, filters=[(key, "=", value)]).to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise parquet.damaged(path, error) from error
+    rows = _read(path, pl.col(key) == value).to_dicts()
     return rows[0] if rows else None
+
+
+def _read(path: Path, condition: pl.Expr, columns: list[str] | None = None) -> pl.DataFrame:
+    """Returns the rows that fulfil the condition. By Polars alone: PyArrow's filters import pandas, half a second."""
+    try:
+        rows = pl.scan_parquet(path).filter(condition)
+        return (rows.select(columns) if columns else rows).collect()
+    except (pl.exceptions.ComputeError, OSError) as error:
+        raise parquet.damaged(path, error) from error
 
 
 def _listed(names: list[str]) -> str:

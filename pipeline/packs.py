@@ -128,7 +128,11 @@ class Reader:
 
 
 def verify(path: Path, see: Callable[[Picture], object] = lambda _: None) -> str | None:
-    """Returns what is wrong with a pack, reading all of it, or null. Shows each sound picture to `see` on the way."""
+    """Returns what is wrong with a pack, reading all of it, or null. Shows each sound picture to `see` on the way.
+
+    Raises what says nothing about the pack, such as no permission, no memory or too many open files: who would remove
+    a damaged pack must not remove that one.
+    """
     try:
         previous = ""
         for picture in pictures(path):
@@ -136,7 +140,12 @@ def verify(path: Path, see: Callable[[Picture], object] = lambda _: None) -> str
                 return f"md5 {picture.md5} is out of order"
             previous = picture.md5
             see(picture)
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes the reader raise, the answer is the same
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the reader raise, the answer is the same
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno is not None:  # the system's word, not the reader's
+            raise cause from error
         return " ".join(str(error.__cause__ or error).split())[:200]
     return None
 

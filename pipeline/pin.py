@@ -1,6 +1,7 @@
 """The pin: which exports of which site this project is built from. `snapshot.json`, in git, reviewed as a diff."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ from pipeline.params import Site
 
 EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
 """The exports that the pipeline reads, by their names in the site's index (contract section 1.2)."""
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")  # a file is named by it, so nothing else may pass for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ def load(path: Path) -> Pin:
         return Pin(tree["site"], exports, Delta(**tree["delta"]) if tree.get("delta") else None)
     except FileNotFoundError as error:
         raise BadInput(f"{path} is not there. Run e6tag refresh to pin what the site serves now.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             f"{path} is not a pin ({error!r}). Restore it with git checkout, or run e6tag refresh."
         ) from error
@@ -104,16 +108,18 @@ def read_index(index: Any) -> dict[str, Export]:
             name: Export(row["file_name"], int(row["file_size"]), row["checksum"], row["updated_at"])
             for name in EXPORTS
             for row in [listed[name]]
-            if row["url"]
         }
+        nowhere = [name for name in EXPORTS if not listed[name]["url"]]
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
             f"/db_exports.json does not list what the contract says: {error!r}. Is this the right site?"
         ) from error
-    unverifiable = [name for name, export in exports.items() if not export.checksum]
+    if nowhere:
+        raise BadInput(f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag refresh later.")
+    unverifiable = [name for name, export in exports.items() if not _SHA256.fullmatch(str(export.checksum))]
     if unverifiable:
         raise BadInput(
-            f"/db_exports.json gives no checksum for {', '.join(unverifiable)}: what cannot be verified is not pinned. "
+            f"/db_exports.json gives no SHA-256 for {', '.join(unverifiable)}: what cannot be verified is not pinned. "
             "Run e6tag refresh later."
         )
     return exports

@@ -19,13 +19,13 @@ from pipeline.site.opening import open_site
 
 def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
     """Returns whether there was news. The pin's bytes do not change when there was none."""
-    pinned = pin.load(paths.pin) if paths.pin.exists() else None
+    pinned = _pinned(paths, delta=delta)
     if delta:
         newest = asyncio.run(_newest_delta(params, paths, pinned))
     elif params.harvest.query is not None:
         newest = asyncio.run(_newest_search(params, paths, params.harvest.query))
     else:
-        newest = _keep_delta(pinned, asyncio.run(_newest_exports(params, paths)))
+        newest = _keep_delta(pinned, asyncio.run(_newest_exports(params, paths)), paths)
     if pinned == newest:
         progress.say(f"{paths.pin.name} is up to date: {newest.site}, posts of {newest.moment}.")
         return False
@@ -37,15 +37,36 @@ def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
     return True
 
 
+def _pinned(paths: Paths, *, delta: bool) -> Pin | None:
+    """Returns the pin as it is; a damaged one is what a full refresh is the remedy for."""
+    if not paths.pin.exists():
+        return None
+    try:
+        return pin.load(paths.pin)
+    except BadInput as error:
+        if delta:
+            raise
+        progress.say(f"{error} It is pinned anew.")
+        return None
+
+
 async def _newest_exports(params: Params, paths: Paths) -> Pin:
     async with open_site(params.site, paths, "refresh") as client:
         exports = pin.read_index(await client.json("/db_exports.json"))
     return Pin(pin.site_key(params.site), exports)
 
 
-def _keep_delta(pinned: Pin | None, newest: Pin) -> Pin:
-    """Where the export of posts is still the one that a pinned delta builds on, the delta is the newer moment."""
+def _keep_delta(pinned: Pin | None, newest: Pin, paths: Paths) -> Pin:
+    """Where the export of posts is still the one that a pinned delta builds on, the delta is the newer moment.
+
+    Unless its changes are not here, as in a clone: then a full refresh is the way out, and must not pin them again.
+    """
     if pinned is None or pinned.delta is None or pinned.site != newest.site:
+        return newest
+    try:
+        changes.pinned_file(pinned, paths)
+    except BadInput as error:
+        progress.say(f"the delta is not pinned any more: {error}")
         return newest
     is_base = pinned.exports["posts"].checksum == newest.exports["posts"].checksum
     return replace(newest, delta=pinned.delta) if is_base else newest

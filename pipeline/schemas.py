@@ -211,19 +211,21 @@ STRATEGIES = pa.schema([
 LACKING_IMPLIED = pa.schema([
     _field("antecedent", pa.string(), "tag that implies, in force, aliases resolved"),
     _field("consequent", pa.string(), "tag that it implies in one step"),
-    _field("posts", pa.int64(), "posts that were given the antecedent"),
+    _field("posts", pa.int64(), "posts looked at that were given the antecedent"),
     _field("lacking", pa.int64(), "those of them that were not given the consequent: closure adds it"),
     _field("share", pa.float64(), "lacking over posts"),
 ])  # fmt: skip
-"""data/sample/lacking_implied.parquet, ordered by lacking (most first): implied tags missing in the source."""
+"""data/sample/lacking_implied.parquet, ordered by lacking (most first): implied tags missing in the source.
+
+Looked at are posts that neither the policy nor their own columns drop, a million or more of them."""
 
 ALIASED_SPELLINGS = pa.schema([
     _field("name", pa.string(), "aliased name that posts still carry"),
     _field("stands_for", pa.string(), "the tag that it counts for"),
-    _field("posts", pa.int64(), "posts that carry it"),
+    _field("posts", pa.int64(), "posts looked at that carry it"),
     _field("is_known", pa.bool_(), "tags.parquet has the tag it stands for; else its posts lose it"),
 ])  # fmt: skip
-"""data/sample/aliased_spellings.parquet, ordered by posts (most first)."""
+"""data/sample/aliased_spellings.parquet, ordered by posts (most first). Looked at are those of LACKING_IMPLIED."""
 
 CO_OCCURRENCE = pa.schema([
     _field("first", pa.string(), "tag of the vocabulary"),

@@ -222,6 +222,16 @@ def test_full_refresh_keeps_a_delta_on_the_newest_export(days: Days, project: Pr
     assert pin.load(project.paths.pin) == replace(delta, exports=pinned.exports)
 
 
+def test_full_refresh_leaves_a_delta_whose_changes_are_not_here(days: Days, project: Project) -> None:
+    pinned = pin.load(project.paths.pin)
+    run_delta(project)
+    shutil.rmtree(project.paths.root / ".work")  # a clone has the pin alone
+    days.serve(days.day1)
+    refresh.run(project.params, project.paths)
+    assert pin.load(project.paths.pin) == pinned
+    run_harvest(project)
+
+
 def test_full_refresh_takes_a_newer_export_in_place_of_the_delta(days: Days, project: Project) -> None:
     run_delta(project)
     refresh.run(project.params, project.paths)

@@ -29,7 +29,7 @@ from pipeline import download, packs, parquet, pin, sample, schemas
 from pipeline.download import inspect, variants
 from pipeline.download.variants import Wanted
 from pipeline.download.waiting import Waiting
-from pipeline.errors import Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.errors import BadInput, Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Params
 from pipeline.site.client import Answer, Refused, Unavailable
 from sandbox import faults
@@ -150,6 +150,16 @@ def test_bad_pictures_are_rejected_counted_and_listed_and_the_run_goes_on(
         assert outcomes(spoilt).filter(pl.col("outcome") == "kept").height > 50
 
 
+def test_site_that_gives_the_same_wrong_file_for_every_picture_is_left_alone(
+    tmp_path: Path, board: SandboxBoard
+) -> None:
+    with served(board, fault=faults.WrongBytes("/data/(?!db_export/)")) as site:
+        project = prepare(make_project(tmp_path / "placeholder", site, download={"retries": 0}))
+        with pytest.raises(SiteUnreachable, match="none of 25 pictures in a row, the last: "):
+            run(project)
+        assert sum(pictures_asked(site).values()) < 100
+
+
 def test_decompression_bomb_is_refused_unopened(tmp_path: Path, sampled: Project, board: SandboxBoard) -> None:
     md5 = a_few(sampled)[0]
     post = next(post for post in board.posts if post.md5 == md5)
@@ -267,6 +277,34 @@ def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed
     assert changed == {one_pack["pack"][0], "outcomes.parquet", "takedowns.parquet"}
 
 
+def of_site(project: Project, site: str) -> None:
+    """Makes the pictures that are here those of another site, of which this one does not have the first."""
+    table = project.paths.images / "takedowns.parquet"
+    parquet.write(table, takedowns(project), schemas.TAKEDOWNS, metadata={"site": site})
+    first = packs.index(project.paths.images)["post_id"][0]
+    change_posts(project, pl.col("is_deleted"), without=(first,))
+
+
+@pytest.mark.parametrize("other", ["e621", "https://mirror.example"])
+def test_pictures_of_a_real_site_are_not_removed_for_another_site(ready: Project, other: str) -> None:
+    of_site(ready, other)
+    before = hashes(ready)
+    with pytest.raises(BadInput, match=rf"holds 1 pictures of {other} that .* does not have"):
+        run(ready)
+    assert hashes(ready) == before
+
+
+def test_pictures_of_an_embedded_site_leave_for_another_and_are_no_takedowns(
+    ready: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = packs.index(ready.paths.images)["md5"][0]
+    of_site(ready, "sandbox")
+    run(ready)
+    assert first not in set(packs.index(ready.paths.images)["md5"])
+    assert takedowns(ready).is_empty()
+    assert "1 pictures are of sandbox, another site, and leave" in capfd.readouterr().err
+
+
 def test_takedown_is_listed_as_long_as_it_holds(ready: Project) -> None:
     index = packs.index(ready.paths.images)
     first, second = index["post_id"][:2]
@@ -352,6 +390,7 @@ def test_dry_run_prints_the_plan_and_asks_for_nothing(sampled: Project, capfd: p
     assert "pictures to fetch in" in capfd.readouterr().err
     assert len(sampled.site.requests) == asked
     assert not sampled.paths.images.exists()
+    assert not sampled.paths.ledger.exists()
 
 
 def test_second_run_beside_the_first_says_who_holds_the_lock(sampled: Project) -> None:
@@ -515,7 +554,7 @@ def mounted(sampled: Project) -> Iterator[Callable[[str], None]]:
     ("options", "said"),
     [
         pytest.param("size=200k", "the disk is full", id="full disk"),
-        pytest.param("ro,size=50m", "Read-only file system", id="read-only folder"),
+        pytest.param("ro,size=50m", "the disk is read-only", id="read-only folder"),
     ],
 )
 def test_disk_that_takes_no_more_is_one_line_and_loses_no_picture(

@@ -123,8 +123,29 @@ def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
 def test_index_without_a_checksum_is_not_pinned() -> None:
     row = {"file_name": "x.csv.gz", "file_size": 1, "updated_at": "2026", "url": "http://127.0.0.1/x"}
     index = [{**row, "name": name, "checksum": None if name == "tags" else "0" * 64} for name in pin.EXPORTS]
-    with pytest.raises(BadInput, match="gives no checksum for tags"):
+    with pytest.raises(BadInput, match="gives no SHA-256 for tags"):
         pin.read_index(index)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [({"url": None}, "gives no address for posts"), ({"checksum": "../../posts"}, "gives no SHA-256 for posts")],
+)
+def test_index_that_leads_nowhere_or_out_of_the_folder_is_not_pinned(row: dict[str, object], says: str) -> None:
+    sound = {"file_name": "x", "file_size": 1, "updated_at": "2026", "url": "http://127.0.0.1/x", "checksum": "0" * 64}
+    index = [{**sound, "name": name, **(row if name == "posts" else {})} for name in pin.EXPORTS]
+    with pytest.raises(BadInput, match=says):
+        pin.read_index(index)
+
+
+@pytest.mark.parametrize("content", ["[]", "<<<<<<< HEAD"])
+def test_damaged_pin_is_one_line_and_a_refresh_pins_anew(project: Project, content: str) -> None:
+    before = project.paths.pin.read_bytes()
+    project.paths.pin.write_text(content)
+    with pytest.raises(BadInput, match="is not a pin"):
+        pin.load(project.paths.pin)
+    assert refresh.run(project.params, project.paths)
+    assert project.paths.pin.read_bytes() == before
 
 
 def test_column_that_is_missing_is_named(misbehaving, board: SandboxBoard) -> None:  # type: ignore[no-untyped-def]
@@ -262,6 +283,7 @@ def test_tags_that_only_posts_know_are_counted_and_said(tmp_path: Path, capsys: 
         "tag_implications": write_csv(tmp_path / "implications.csv.gz", RELATIONS),
     }
     harvest.write_snapshot(fetched, tmp_path / "snapshot")
+    tables.write_unknown_tags(tmp_path / "snapshot")
     unknown = pl.read_parquet(tmp_path / "snapshot" / "unknown_tags.parquet")
     assert unknown.rows() == [("a\x00b", 1), ("new_tag", 2)]
     assert "2 tag names of posts are not in the table of tags" in capsys.readouterr().err

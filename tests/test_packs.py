@@ -148,6 +148,14 @@ def test_full_disk_is_one_line_and_leaves_no_half_pack(small_disk: "Callable[[in
     assert not list(disk.iterdir())
 
 
+def test_pack_that_cannot_be_opened_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    # Who would remove a damaged pack must not remove one that the system does not give today.
+    pack = tmp_path / "pack-0.parquet"
+    pack.symlink_to(pack)
+    with pytest.raises(OSError, match="symbolic links"):
+        packs.verify(pack)
+
+
 def test_limit_on_the_size_of_files_is_one_line_and_nothing_is_damaged(sampled: Project) -> None:
     # A limit of the shell (ulimit -f), as on shared machines: an error of writing that no full disk explains.
     def limited() -> None:

@@ -309,3 +309,18 @@ def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
     assert said.returncode == 1
     assert "shared lies outside this project, and others may share it. Nothing was removed." in said.stderr
     assert sum(path.read_bytes() == b"one" for path in (toy.folder.parent / "shared").rglob("*") if path.is_file()) == 1
+
+
+def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) -> None:
+    toy.must("dvc", "repro")
+    shared = toy.folder.parent / "shared"
+    (toy.folder / ".dvc" / "cache").rename(shared)
+    (toy.folder / ".dvc" / "cache").symlink_to(shared)
+    said = purge(toy)
+    assert said.returncode == 1
+    assert "shared lies outside this project, and others may share it. Nothing was removed." in said.stderr
+
+
+def test_a_lock_file_that_cannot_be_read_is_one_line(toy: Story) -> None:
+    (toy.folder / "dvc.lock").write_text("<<<<<<< HEAD\n- a: {")
+    assert purge(toy).stderr.startswith("error: dvc.lock cannot be read. Nothing was removed.")

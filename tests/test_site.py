@@ -247,6 +247,30 @@ async def test_killed_process_no_longer_holds_the_site(paths: Paths) -> None:
                 await get(client, "json")
 
 
+async def test_long_wait_that_a_real_site_asked_for_holds_for_the_next_run_too(paths: Paths, tmp_path: Path) -> None:
+    async with serving(status(503, headers={"Retry-After": "7200"}), "127.0.0.2") as server:
+        with pytest.raises(SiteUnreachable, match="asks to wait"):
+            async with asking(server, paths, **REMOTE) as client:
+                await get(client, "file")
+        with pytest.raises(SiteUnreachable, match=r"127\.0\.0\.2 asked to be left alone .* in 2 hours, after"):
+            async with asking(server, Paths(tmp_path / "another"), **REMOTE):
+                pass
+        assert len(server.requests) == 1
+
+
+async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(paths: Paths) -> None:
+    given = iter([True])
+
+    async def answer(request: web.Request) -> web.Response:
+        return await (picture if next(given, False) else page(403))(request)
+
+    async with serving(answer) as server, asking(server, paths) as client:
+        await get(client, "file")
+        with pytest.raises(Refused, match="403 with a page of its own") as raised:
+            await get(client, "file")
+        assert raised.value.reason == Refusal.NOT_A_PICTURE
+
+
 async def test_servers_of_this_machine_may_be_asked_by_many(paths: Paths) -> None:
     async with serving(anything) as server, asking(server, paths) as one, asking(server, paths) as two:
         assert await get(one, "json") == await get(two, "json")
@@ -521,6 +545,18 @@ async def test_bad_key_is_said_as_such_and_not_tried_again(paths: Paths, monkeyp
         with pytest.raises(BadParameter, match=r"refuses the login of site\.login \(401\): .* E6TAG_API_KEY"):
             await get(client, "json")
         assert len(server.requests) == 1
+
+
+async def test_cookies_are_neither_kept_nor_sent(paths: Paths) -> None:
+    async def setting(_request: web.Request) -> web.Response:
+        return web.json_response({}, headers={"Set-Cookie": "session=1; Path=/"})
+
+    async with serving(setting) as server:
+        site = Site(name="custom", base_url=server.url.replace("127.0.0.1", "localhost"), static_url=server.url)
+        async with open_site(site, paths, "download") as client:
+            await get(client, "json")
+            await get(client, "json")
+        assert ["Cookie" in request.headers for request in server.requests] == [False, False]
 
 
 async def test_key_goes_to_the_site_and_never_to_the_static_host(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

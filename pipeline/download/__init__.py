@@ -47,9 +47,11 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
     ]
     if found:
         keeping.tidy(params, paths, found, stands)
-    with Ledger.opened(paths.ledger, _place(site)) as ledger:
+    # A dry run leaves nothing behind.
+    at = Path(":memory:") if dry_run and not paths.ledger.exists() else paths.ledger
+    with Ledger.opened(at, _place(site)) as ledger:
         planned = _plan(params, paths, wishes, ledger, keep=not dry_run)
-        _print_plan(planned, len(wishes), site)
+        _print_plan(planned, paths, len(wishes), site)
         if dry_run:
             return
         if planned:
@@ -97,8 +99,9 @@ def _plan_path(paths: Paths) -> Path:
     return paths.work("download") / "plan.json"
 
 
-def _print_plan(planned: list[plan.PlannedPack], total: int, site: Site) -> None:
-    pictures = [one for pack in planned for one in pack.pictures]
+def _print_plan(planned: list[plan.PlannedPack], paths: Paths, total: int, site: Site) -> None:
+    here = {record.key for record in waiting.records(paths)}  # they came before the last run ended
+    pictures = [one for pack in planned for one in pack.pictures if one.key not in here]
     bound = sum(one.file_size for one in pictures)
     rate = policy.requests_per_second(site)
     duration = (
@@ -106,7 +109,7 @@ def _print_plan(planned: list[plan.PlannedPack], total: int, site: Site) -> None
     )
     progress.say(
         f"download: {len(pictures):,} of {total:,} pictures to fetch in {len(planned):,} packs, one request each, "
-        f"at most {bound / 1e6:,.0f} MB, {duration}"
+        f"{bound / 1e6:,.0f} MB as originals, {duration}"
     )
 
 

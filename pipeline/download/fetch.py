@@ -26,9 +26,10 @@ from pipeline.site.opening import open_site
 
 GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
 
-SITE_WIDE = frozenset({Refusal.UNAVAILABLE, Refusal.FORBIDDEN, Refusal.NOT_A_PICTURE, Refusal.REDIRECTED})
-"""Refusals that a site which is down, or has shut this client out, gives for every picture. So is NOT_FOUND, where
-files are looked for in the wrong place, but only as long as not one was ever found there."""
+SITE_WIDE = frozenset(Refusal) - {Refusal.NOT_FOUND, Refusal.TOO_LARGE, Refusal.DECOMPRESSION_BOMB}
+"""Refusals that tell of the site where picture after picture meets them: it is down, has shut this client out, or gives
+every picture the same wrong bytes. So does NOT_FOUND, where files are looked for in the wrong place, but only as long
+as not one was ever found there; the others left out are judged by limits of ours."""
 
 INSPECTORS = 2  # threads that look at pictures and put them away; hashing, decoding and writing release the GIL
 

@@ -3,10 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pipeline import atomic, packs, parquet, pin, progress, schemas
+from pipeline import atomic, packs, parquet, pin, policy, progress, schemas
 from pipeline.download import waiting
 from pipeline.download.standing import Standing
+from pipeline.errors import BadInput
 from pipeline.params import Download
 from pipeline.paths import Paths
 
@@ -29,6 +31,7 @@ class Found:
     pictures: tuple[Here, ...]
     damaged: dict[Path, str]
     takedowns: tuple[dict[str, object], ...]
+    site: str | None  # that they are of; null where it is not known
 
     @property
     def md5s(self) -> set[str]:
@@ -51,7 +54,8 @@ def look(paths: Paths) -> Found:
     pictures += [Here(one.md5, one.post_id, one.size, 0, None) for one in waiting.records(paths)]
     table = paths.images / "takedowns.parquet"
     takedowns = parquet.read(table).to_dicts() if table.exists() else []
-    return Found(tuple(pictures), damaged, tuple(takedowns))
+    site = parquet.metadata(table).get("site") if table.exists() else None
+    return Found(tuple(pictures), damaged, tuple(takedowns), site)
 
 
 def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> None:
@@ -59,8 +63,16 @@ def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> No
 
     Only packs that hold such a picture are rewritten. What is not permitted is listed in takedowns.parquet before
     anything is removed, so that a kill in between leaves no picture that went unsaid. The stage's lock must be held.
+
+    Pictures of another site are not taken down: they leave unlisted or, where they cost requests to a real site,
+    BadInput says what to do with them first.
     """
-    _list_takedowns(paths, found, standing)
+    site = _name(pin.load(paths.pin).site)
+    is_moved = found.site is not None and found.site != site
+    if is_moved:
+        _let_go(paths, found, standing)
+    else:
+        _list_takedowns(paths, found, standing, site)
     for folder in (paths.images, paths.work("download"), waiting.folder(paths)):
         atomic.sweep(folder)
     for path, problem in found.damaged.items():
@@ -74,13 +86,34 @@ def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> No
     for path, md5s in leaving.items():
         _rewrite(path, md5s)
     waiting.mend(paths, lambda one: one.md5 in standing.permitted and one.size <= params.max_bytes)
+    if is_moved:  # only now: a kill before leaves pictures that are still known to be of the other site
+        _list_takedowns(paths, Found((), {}, (), site), standing, site)
 
 
 def _here(one: packs.Picture, path: Path) -> Here:
     return Here(one.md5, one.post_id, len(one.bytes), one.width * one.height, path)
 
 
-def _list_takedowns(paths: Paths, found: Found, standing: Standing) -> None:
+def _name(site: str) -> str | None:
+    """Returns what takedowns.parquet calls a site; null for a server of this machine, whose address says nothing."""
+    return None if urlsplit(site).hostname in policy.LOOPBACK else site
+
+
+def _let_go(paths: Paths, found: Found, standing: Standing) -> None:
+    """Says that pictures of another site leave; raises BadInput where that site is a real one."""
+    count = sum(one.md5 not in standing.permitted for one in found.pictures)
+    if not count:
+        return
+    if found.site in policy.REAL_SITES or urlsplit(found.site or "").hostname is not None:
+        raise BadInput(
+            f"{paths.images} holds {count:,} pictures of {found.site} that {pin.load(paths.pin).site} does not have: "
+            f"they would be removed. Move or delete {paths.images} and {waiting.folder(paths)}, or work in another "
+            "folder, then run the same command again."
+        )
+    progress.say(f"download: {count:,} pictures are of {found.site}, another site, and leave")
+
+
+def _list_takedowns(paths: Paths, found: Found, standing: Standing, site: str | None) -> None:
     """Writes the table: earlier rows that still hold, and those pictures that must go now."""
     rows = {str(row["md5"]): row for row in found.takedowns if row["md5"] not in standing.permitted}
     moment = pin.load(paths.pin).moment
@@ -89,7 +122,8 @@ def _list_takedowns(paths: Paths, found: Found, standing: Standing) -> None:
     for md5, one in leaving.items():
         row = {"md5": md5, "post_id": one.post_id, "reason": reasons[md5], "snapshot": moment}
         rows.setdefault(md5, row)
-    parquet.write(paths.images / "takedowns.parquet", rows.values(), schemas.TAKEDOWNS, order_by="md5")
+    note = {"site": site} if site is not None else None
+    parquet.write(paths.images / "takedowns.parquet", rows.values(), schemas.TAKEDOWNS, order_by="md5", metadata=note)
     if leaving:
         by_reason = ", ".join(f"{count:,} {reason}" for reason, count in sorted(Counter(reasons.values()).items()))
         progress.say(f"download: {len(leaving):,} pictures may no longer be kept and leave: {by_reason}")

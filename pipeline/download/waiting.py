@@ -54,8 +54,8 @@ class Waiting:
             end = os.lseek(file, 0, os.SEEK_END)
             try:
                 written = os.writev(file, [line, body])
-                if written < len(line) + len(body):
-                    os.pwrite(file, (line + body)[written:], end + written)  # says why it did not fit
+                while written < len(line) + len(body):  # another try says why it did not fit, or ends it
+                    written += os.pwrite(file, (line + body)[written:], end + written)
             except OSError as error:
                 os.ftruncate(file, end)
                 raise NoSpace(

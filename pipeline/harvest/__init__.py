@@ -39,6 +39,7 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
         changes.note_base(pinned.exports["posts"].checksum, draft / "posts.parquet", paths)
         if changed is not None:
             changes.apply(changed, draft)
+        tables.write_unknown_tags(draft)
 
 
 def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
@@ -61,7 +62,7 @@ def _source(query: str | None) -> str:
 
 
 def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
-    """Turns the four exports (by name, gzip CSV) into the six tables of the snapshot."""
+    """Turns the four exports (by name, gzip CSV) into the tables of the snapshot, all but that of unknown tags."""
     rejected = [
         *tables.write_posts(fetched["posts"], folder / "posts.parquet"),
         *tables.write_tags(fetched["tags"], folder / "tags.parquet"),
@@ -69,4 +70,3 @@ def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
         *tables.write_relations("tag_implications", fetched["tag_implications"], folder / "implications.parquet"),
     ]
     parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)
-    tables.write_unknown_tags(folder)

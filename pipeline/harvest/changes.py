@@ -38,8 +38,6 @@ from pipeline.site.client import Client
 # seconds to minutes. At some 50,000 changes a day 1,000 are half an hour, for three or four requests.
 OVERLAP = 1_000
 
-_DICTIONARY = 32 << 20  # bytes; of a row group's tags, as in tables.py
-
 _VERSIONS = pa.schema([schemas.POSTS.field("post_id"), schemas.POSTS.field("change_seq")])
 
 
@@ -200,7 +198,7 @@ def note_base(checksum: str, posts: Path, paths: Paths) -> None:
     """Keeps what a later delta must know of an export, from its table; notes of other exports are removed."""
     note = _base_file(paths, checksum)
     if not note.exists():
-        parquet.write(note, pq.read_table(posts, columns=_VERSIONS.names), _VERSIONS)
+        parquet.write(note, parquet.read(posts, _VERSIONS.names), _VERSIONS)
     for path in sorted(note.parent.glob("*.parquet")):
         if path != note:
             path.unlink()
@@ -212,7 +210,7 @@ def apply(file: Path, folder: Path) -> None:
     target = folder / "posts.parquet"
     with (
         atomic.writing(target) as temporary,
-        pq.ParquetWriter(temporary, schemas.POSTS, compression="zstd", dictionary_pagesize_limit=_DICTIONARY) as writer,
+        tables.writer(temporary, schemas.POSTS) as table,
         pq.ParquetFile(target) as base,
     ):
         below = 0  # the highest id that is written
@@ -220,10 +218,9 @@ def apply(file: Path, folder: Path) -> None:
             chunk = pl.DataFrame(pl.from_arrow(batch))
             highest = chunk["post_id"][-1]
             here = changes.posts.filter((pl.col("post_id") > below) & (pl.col("post_id") <= highest))
-            writer.write_table(parquet.cast(_merged(chunk, here, changes.gone), schemas.POSTS))
+            table.write_table(parquet.cast(_merged(chunk, here, changes.gone), schemas.POSTS))
             below = highest
-        writer.write_table(parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS))
-    tables.write_unknown_tags(folder)
+        table.write_table(parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS))
     if changes.rejected:
         path = folder / "rejected.parquet"
         rows = [*parquet.read(path).iter_rows(named=True), *changes.rejected]

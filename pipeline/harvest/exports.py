@@ -87,6 +87,8 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> str
     if offset > export.file_size:
         validator, offset = "", 0
     headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
+    # Before asking: while two gigabytes are read the answer would wait, and be taken for a stall.
+    known = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
     async with client.asking(url, headers=headers) as response:
         if response.status == 206 and not _continues(response, validator, offset):
             part.unlink(missing_ok=True)
@@ -95,7 +97,9 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> str
         head = await response.content.read(len(_GZIP))
         if not offset and not _GZIP.startswith(head):
             raise Unavailable(f"it answers {response.content_type} that is not gzip")  # what is here stays as it is
-        digest = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
+        if offset and not head:
+            raise Unavailable("it answers with an empty part")  # what is here stays as it is
+        digest = known if offset else hashlib.sha256()
         _remember_validator(part, response)
         with part.open("ab" if offset else "wb") as file, progress.meter(export.file_name, unit="bytes") as meter:
             meter.total = export.file_size

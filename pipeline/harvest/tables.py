@@ -5,6 +5,7 @@ as a row of schemas.SNAPSHOT_REJECTED.
 """
 
 import csv
+import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,7 @@ ALWAYS_INFLATED = 256 << 20  # bytes
 # The dictionary of a row group's tags; with pyarrow's 1 MiB it falls back to plain text, a third larger and slower.
 _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
+_LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
 
 Rejected = list[dict[str, Any]]
 _T = TypeVar("_T")
@@ -179,7 +181,7 @@ def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...],
     texts = _ahead(_text(export, source, columns, found))
     with (
         atomic.writing(target) as temporary,
-        _writer(temporary, schema) as writer,
+        writer(temporary, schema) as file,
         progress.meter(export, unit="records") as meter,
         closing(_ahead(_typed(texts, columns, found, schema))) as tables,
     ):
@@ -189,14 +191,15 @@ def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...],
                 continue
             ordered = ordered and (last is None or ids[0] > last) and bool((np.diff(ids) > 0).all())
             last = ids[-1]
-            writer.write_table(table)
+            file.write_table(table)
             meter.advance(len(ids))
     if not ordered:
         _put_in_order(target, key, schema, found)
     return found.rows()
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Returns a writer of a table of the snapshot: small, and quick where names repeat."""
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "md5"]
     return pq.ParquetWriter(
@@ -277,7 +280,7 @@ def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -
     for value in ids.filter(pl.col(key).is_duplicated())[key].unique().sort():
         found.doubled(value)
     order = ids.unique(key, keep="last").sort(key)["at"].to_numpy()
-    with pq.ParquetFile(path) as unordered, atomic.writing(path) as temporary, _writer(temporary, schema) as writer:
+    with pq.ParquetFile(path) as unordered, atomic.writing(path) as temporary, writer(temporary, schema) as file:
         sizes = [unordered.metadata.row_group(group).num_rows for group in range(unordered.num_row_groups)]
         starts = np.cumsum([0, *sizes])
         for at in range(0, len(order), parquet.ROW_GROUP):
@@ -287,7 +290,7 @@ def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -
                 unordered.read_row_group(group).take(rows[groups == group] - starts[group])
                 for group in np.unique(groups)
             ]
-            writer.write_table(pa.concat_tables(taken).sort_by(key).cast(schema))
+            file.write_table(pa.concat_tables(taken).sort_by(key).cast(schema))
 
 
 def _typed(
@@ -366,12 +369,16 @@ class _Inflating(igzip.IGzipFile):
     def __init__(self, export: str, source: Path) -> None:
         super().__init__(source, "rb")  # type: ignore[no-untyped-call]
         self._export, self._inflated = export, 0
+        self.is_read_ahead = False  # by pyarrow, in a thread of its own
+        self._is_over, self._told_end = False, threading.Event()
         self.quotes = 0  # PostgreSQL writes them in pairs: an odd number is a field that does not end where it should
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
         """As of any file; raises BadExport where the export inflates without end."""
-        piece: bytes = super().read(size)
+        piece: bytes = b"" if self._is_over else super().read(size)
+        if not piece:
+            self._told_end.set()
         self._inflated += len(piece)
         self.quotes += piece.count(b'"')
         if self._inflated > self._most:
@@ -382,11 +389,19 @@ class _Inflating(igzip.IGzipFile):
             )
         return piece
 
+    def close(self) -> None:
+        """Tells a reader that is ahead the end and waits until it heard: one that reads on while Python ends aborts."""
+        self._is_over = True
+        if self.is_read_ahead:
+            self._told_end.wait(_LONGEST_READ)
+        super().close()
+
 
 def _tables(file: _Inflating, names: list[str], wanted: list[str], found: _Rejections) -> Iterator[pa.Table]:
     """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
     if not file.peek(1):
         return
+    file.is_read_ahead = True
     batches = pa_csv.open_csv(
         file,
         # Records are numbered only where one thread parses; the blocks are inflated in another.

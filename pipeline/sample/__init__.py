@@ -59,7 +59,9 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     if chosen.vocabulary.height < 2:
         raise shortage.impossible(params, chosen)
     records = Records.make(posts, assigned, _label_of(relations, chosen.vocabulary))
-    picked = {name: choose(params, records) for name, choose in strategies.BY_NAME.items()}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = {name: pool.submit(choose, params, records) for name, choose in strategies.BY_NAME.items()}
+        picked = {name: job.result() for name, job in jobs.items()}
     sample = strategies.completed(params, records, picked[params.strategy])
     wanted = np.minimum(strategies.targets(params)[:, None], records.positives)
     positives = records.positives_of(sample.rows)
@@ -71,8 +73,8 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
             "left_out": (chosen.left_out, schemas.LEFT_OUT),
             "dropped": (_dropped(posts, assigned), schemas.DROPPED),
             "strategies": (comparison.compare(records, wanted, picked, params.strategy, sample), schemas.STRATEGIES),
-            "lacking_implied": (noise.implications(relations, posts), schemas.LACKING_IMPLIED),
-            "aliased_spellings": (noise.spellings(relations, posts), schemas.ALIASED_SPELLINGS),
+            "lacking_implied": (noise.implications(relations, posts.evidence), schemas.LACKING_IMPLIED),
+            "aliased_spellings": (noise.spellings(relations, posts.evidence), schemas.ALIASED_SPELLINGS),
             "co_occurrence": (
                 noise.lift(relations, chosen.vocabulary["name"].to_list(), records, strategies.order(params, records)),
                 schemas.CO_OCCURRENCE,

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline.sample.evidence import Evidence
 from pipeline.sample.labels import Relations
-from pipeline.sample.reading import Posts
 from pipeline.sample.records import Records
 
 PAIRS = 200  # pairs of tags listed from either end of the lift
@@ -16,7 +16,7 @@ _COMMON = 4_096  # tags compared with each other; rarer ones hardly ever meet am
 _SEEN = 20  # records that both tags must be on, or that chance alone would put them on, before a lift says anything
 
 
-def implications(relations: Relations, posts: Posts) -> pl.DataFrame:
+def implications(relations: Relations, evidence: Evidence) -> pl.DataFrame:
     """Returns schemas.LACKING_IMPLIED: the implications in force, one step each."""
     closure = relations.closure()
     names = list(relations.code)
@@ -27,8 +27,8 @@ def implications(relations: Relations, posts: Posts) -> pl.DataFrame:
         first, last = closure.starts[code], closure.starts[code + 1]
         for entry in range(first, last):
             consequent = int(closure.codes[entry])
-            if names[consequent] in direct and consequent < tags and posts.carried[code]:
-                rows.append((antecedent, names[consequent], int(posts.carried[code]), int(posts.lacking[entry])))
+            if names[consequent] in direct and consequent < tags and evidence.carried[code]:
+                rows.append((antecedent, names[consequent], int(evidence.carried[code]), int(evidence.lacking[entry])))
     schema = {"antecedent": pl.String, "consequent": pl.String, "posts": pl.Int64, "lacking": pl.Int64}
     table = pl.DataFrame(rows, schema=schema, orient="row")
     return table.with_columns(share=pl.col("lacking") / pl.col("posts")).sort(
@@ -36,12 +36,12 @@ def implications(relations: Relations, posts: Posts) -> pl.DataFrame:
     )
 
 
-def spellings(relations: Relations, posts: Posts) -> pl.DataFrame:
+def spellings(relations: Relations, evidence: Evidence) -> pl.DataFrame:
     """Returns schemas.ALIASED_SPELLINGS: names in use that are aliases of others."""
     rows = [
-        (name, final, int(posts.spelled[relations.code[name]]), relations.code[final] < relations.tags.height)
+        (name, final, int(evidence.spelled[relations.code[name]]), relations.code[final] < relations.tags.height)
         for name, final in relations.canonical.items()
-        if posts.spelled[relations.code[name]]
+        if evidence.spelled[relations.code[name]]
     ]
     schema = {"name": pl.String, "stands_for": pl.String, "posts": pl.Int64, "is_known": pl.Boolean}
     return pl.DataFrame(rows, schema=schema, orient="row").sort(["posts", "name"], descending=[True, False])

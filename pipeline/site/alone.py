@@ -1,16 +1,22 @@
 """One process at a time talks to a real site, over all stages and projects of this user on this machine.
 
-The rate that rule 6 of the policy promises holds inside one process; this makes it hold for all of them together.
+And none talks to it before the time is over for which it asked to be left alone. The rate that rule 6 of the policy
+promises holds inside one process; this makes it hold for all of them together.
 """
 
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from pipeline.errors import Busy
+from pipeline import atomic
+from pipeline.errors import Busy, SiteUnreachable
+from pipeline.site.breaker import come_back
+
+_LONGEST = 7 * 86_400.0  # seconds; a note that asks for more was written by a clock that was wrong
 
 
 @contextmanager
@@ -19,7 +25,27 @@ def alone(hosts: Iterable[str], purpose: str) -> Iterator[None]:
     with ExitStack() as stack:
         for host in sorted({host.lower().rstrip(".") for host in hosts}):
             stack.enter_context(_held(_folder() / f"{host}.lock", host, purpose))
+            _respect(host)
         yield
+
+
+def keep_away(host: str, seconds: float) -> None:
+    """Notes that this host asked to be left alone for so long, for every process that starts before that is over."""
+    atomic.write_text(_note(host), str(time.time() + seconds))
+
+
+def _respect(host: str) -> None:
+    try:
+        left = float(_note(host).read_text()) - time.time()
+    except (FileNotFoundError, ValueError):
+        return
+    if 0 < left < _LONGEST:
+        raise SiteUnreachable(f"{host} asked to be left alone (Retry-After), and nothing was asked. {come_back(left)}")
+    _note(host).unlink(missing_ok=True)
+
+
+def _note(host: str) -> Path:
+    return _folder() / f"{host.lower().rstrip('.')}.not-before"
 
 
 @contextmanager

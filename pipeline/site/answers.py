@@ -77,6 +77,14 @@ class Declined(Refused, BadAnswer):
         return f"{self.url} is refused ({self.detail}). Check site.base_url and site.contact in params.yaml."
 
 
+class LongWait(SiteUnreachable):
+    """The site asks to be left alone for longer than a run sleeps: `wait` seconds."""
+
+    def __init__(self, wait: float, line: str) -> None:
+        super().__init__(line)
+        self.wait = wait
+
+
 class Unavailable(Exception):
     """A temporary failure. `wait` is what the site asked for, in seconds."""
 
@@ -85,14 +93,24 @@ class Unavailable(Exception):
         self.detail, self.wait, self.reason = detail, wait, reason
 
 
-async def judge(response: aiohttp.ClientResponse, kind: Kind, *, longest_wait: float, logged_in: bool) -> None:
+async def judge(
+    response: aiohttp.ClientResponse, kind: Kind, *, longest_wait: float, logged_in: bool, is_known: bool
+) -> None:
     """Raises what the answer means, unless it is what was asked for; then its body is still to be read.
 
-    longest_wait: seconds; a Retry-After beyond it is a reason to stop, not to sleep.
+    longest_wait: seconds; a Retry-After beyond it is a reason to stop, not to sleep. is_known: this host has given a
+    file before, so that a page with status 403 speaks of one file and not of this client.
     """
     host, status = response.url.authority, response.status
     page = await response.content.read(PIECE) if "html" in response.content_type else b""
     refuse_challenge(host, status, page, is_marked="cf-mitigated" in response.headers)
+    if status == 403 and page:
+        if kind is Kind.FILE and is_known:
+            raise Refused(Refusal.NOT_A_PICTURE, "status 403 with a page of its own", status=status)
+        raise ChallengePage(
+            f"{host} refuses this client with a page of its own (403). Everything fetched is kept. "
+            "Check site.contact, and run the same command again in an hour."
+        )
     if status in (200, 206):
         _refuse_page(response, kind)
     elif status == 401 and (kind is Kind.API or logged_in):
@@ -100,8 +118,9 @@ async def judge(response: aiohttp.ClientResponse, kind: Kind, *, longest_wait: f
     elif status in TEMPORARY:
         wait = retry_after(response.headers.get("Retry-After"))
         if wait is not None and wait > longest_wait:
-            raise SiteUnreachable(
-                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. {come_back(wait)}"
+            raise LongWait(
+                wait,
+                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. {come_back(wait)}",
             )
         raise Unavailable(f"status {status}", wait=wait)
     else:
@@ -114,11 +133,6 @@ def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = F
         raise ChallengePage(
             f"challenge page from {host} ({status}): the site asks for a human. Everything fetched is "
             "kept. Wait an hour, then run the same command again."
-        )
-    if status == 403 and page:
-        raise ChallengePage(
-            f"{host} refuses this client with a page of its own (403). Everything fetched is kept. "
-            "Check site.contact, and run the same command again in an hour."
         )
 
 

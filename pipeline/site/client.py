@@ -20,7 +20,8 @@ from pipeline import policy
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable
 from pipeline.schemas import Refusal
 from pipeline.site import answers
-from pipeline.site.answers import PIECE, Answer, Declined, Kind, Refused, Unavailable
+from pipeline.site.alone import keep_away
+from pipeline.site.answers import PIECE, Answer, Declined, Kind, LongWait, Refused, Unavailable
 from pipeline.site.breaker import Breaker
 from pipeline.site.limiter import Limiter
 from pipeline.site.politeness import Figures, Wait
@@ -79,6 +80,7 @@ class Client:
         self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
         self.breaker = Breaker(least=patience.failing, pause=patience.pause)
         self._session, self._authorization, self._figures, self._patience = session, authorization, figures, patience
+        self._has_given_files = False
         self._silent_until = 0.0  # monotonic seconds, before which the site asked not to be asked
         self._limiter = Limiter(requests_per_second) if requests_per_second else None
 
@@ -99,8 +101,9 @@ class Client:
         # No total here: it would count the whole body of an export. `asking` has one of its own.
         timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_read=patience.silence)
         connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
+        # No cookies: what one host sets, such as a session after a login, must not reach another.
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers={"User-Agent": agent}
+            connector=connector, timeout=timeout, headers={"User-Agent": agent}, cookie_jar=aiohttp.DummyCookieJar()
         ) as session:
             yield cls(session, address, concurrency=concurrency, is_remote=is_remote, patience=patience, **options)
 
@@ -154,6 +157,11 @@ class Client:
             async with self._answer(url, kind, query, dict(headers or {}), seen) as response:
                 yield response
             self.breaker.succeeded()
+            self._has_given_files |= kind is Kind.FILE
+        except LongWait as error:
+            if self.is_remote:
+                keep_away(urlsplit(url).hostname or "", error.wait)
+            raise
         except Unavailable as error:
             if error.wait is not None:  # holds back all requests, not only this one
                 self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
@@ -199,6 +207,7 @@ class Client:
                         kind,
                         longest_wait=self._patience.longest_wait,
                         logged_in=authorization is not None,
+                        is_known=self._has_given_files,
                     )
                     yield response
         except aiohttp.ClientPayloadError as error:
