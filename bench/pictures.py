@@ -1,10 +1,11 @@
 """Pictures per second: our download stage, img2dataset and a bare loop, side by side on one loopback server.
 
-    python bench/pictures.py --img2dataset /path/to/venv/bin/python [--pictures 2000] [--rounds 5] [--write]
+    python bench/pictures.py --img2dataset /path/to/venv/bin/python [--server bytes] [--rounds 5] [--write]
 
-Every contender fetches the same JPEGs of about 100 kB from one server process that serves them from memory, on this
-machine's cores, which the server shares. A round runs every contender once, in turn; the figures are medians over the
-rounds. Timed is the call itself, imports aside, to the moment everything is written:
+Every contender fetches the same JPEGs of about 100 kB from one server, on this machine's cores, which the server
+shares: `sandbox`, which finds each post, judges who may see it and logs the request, as a site does; or `bytes`, one
+process that does nothing but send what it holds in memory. A round runs every contender once, in turn; the figures are
+medians over the rounds. Timed is the call itself, imports aside, to the moment everything is written:
 
     ours        pipeline.download.run on a prepared project: md5 checked, packs sealed, ledger and outcomes written
     samples     the same for a variant without a published hash: every picture is decoded
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,9 +39,12 @@ import psutil
 import yaml
 from PIL import Image
 
+from sandbox.records import Post, Relation, Tag
+
 ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results" / "pictures.md"
+RESULTS = Path(__file__).parent / "results"
 SIZE = (1133, 850)  # pixels: as an original small enough that the site makes no sample, and a sample of 2266 x 1700
+AGENT = "e6tag-bench/1 (by the operator of this machine)"  # of the bare loop; the sandbox refuses libraries
 CONCURRENCY = 32  # requests under way, for every contender
 TARGETS = {"img2dataset": 1.5, "bare": 0.7}  # pictures/s of ours over those of the other, at least (issue 3)
 MEMORY_TARGET = 0.5  # of img2dataset's
@@ -54,7 +59,9 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.gettempdir()) / "e6tag-bench-pictures"
     _make_pictures(folder, arguments.pictures)
     (folder / "address").unlink(missing_ok=True)
-    with subprocess.Popen([sys.executable, __file__, "--part", "serve", "--folder", folder]) as server:
+    with subprocess.Popen(
+        [sys.executable, __file__, "--part", f"serve-{arguments.server}", "--folder", folder]
+    ) as server:
         try:
             _await_server(folder)
             text = _compare(folder, arguments)
@@ -62,8 +69,8 @@ def main() -> None:
             server.terminate()
     print(text)
     if arguments.write:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(text)
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"pictures-{arguments.server}.md").write_text(text)
 
 
 def _arguments() -> argparse.Namespace:
@@ -71,11 +78,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--img2dataset", type=Path, help="python of a venv with img2dataset; without it, it is left out"
     )
+    parser.add_argument("--server", choices=["sandbox", "bytes"], default="sandbox", help="see above")
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where pictures and results of the contenders lie")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
-    parser.add_argument("--part", choices=[*PARTS, "serve"], help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}/pictures-SERVER.md")
+    parser.add_argument("--part", choices=[*PARTS, "serve-sandbox", "serve-bytes"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -105,9 +113,11 @@ def _await_server(folder: Path) -> None:
 
 
 def _compare(folder: Path, arguments: argparse.Namespace) -> str:
-    contenders = ["ours", "samples", "bare"]
+    contenders = ["ours", "bare"]
+    if arguments.server == "bytes":
+        contenders.insert(1, "samples")  # the sandbox would make them from originals of twice the size
     if arguments.img2dataset:
-        contenders.insert(2, "img2dataset")
+        contenders.insert(-1, "img2dataset")
     python = {"img2dataset": arguments.img2dataset}
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(arguments.rounds):
@@ -180,8 +190,9 @@ def _report(
         "# Pictures per second",
         "",
         (
-            f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback server, {arguments.rounds} "
-            f"rounds, medians; {os.cpu_count()} cores, shared with the server; load {os.getloadavg()[2]:.1f} in "
+            f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback server (`{arguments.server}`), "
+            f"{arguments.rounds} rounds, medians; {os.cpu_count()} cores, shared with the server; load "
+            f"{os.getloadavg()[2]:.1f} in "
             f"15 minutes; Python {platform.python_version()}, "
             f"aiohttp {version('aiohttp')}. Made by `bench/pictures.py --write`, which says what is timed."
         ),
@@ -214,8 +225,8 @@ def _report(
 
 
 def _part(name: str, folder: Path) -> None:
-    if name == "serve":
-        asyncio.run(_serve(folder))
+    if name.startswith("serve-"):
+        asyncio.run(_serve_bytes(folder) if name == "serve-bytes" else _serve_sandbox(folder))
         return
     seconds = PARTS[name](folder)
     (folder / "seconds").write_text(str(seconds))
@@ -241,7 +252,7 @@ def _bare(folder: Path) -> float:
 
     async def loop() -> float:
         connector = aiohttp.TCPConnector(limit=CONCURRENCY, limit_per_host=CONCURRENCY)
-        async with aiohttp.ClientSession(connector=connector) as session:
+        async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": AGENT}) as session:
 
             async def work() -> None:
                 for url in urls:
@@ -271,7 +282,7 @@ if __name__ == "__main__":
     started = time.perf_counter()
     download(
         url_list=str(folder / "urls.txt"), output_folder=str(folder / "img2dataset"), output_format="files",
-        resize_mode="no", disable_all_reencoding=True, compute_hash=None, extract_exif=False,
+        resize_mode="no", disable_all_reencoding=True, compute_hash=None, extract_exif=False, user_agent_token="bench",
         processes_count=2, thread_count=concurrency, number_sample_per_shard=-(-len(names) // 4), enable_wandb=False,
     )
     (folder / "seconds").write_text(str(time.perf_counter() - started))
@@ -339,7 +350,7 @@ def _below(md5: str) -> str:
     return f"{md5[:2]}/{md5[2:4]}/{md5}.jpg"
 
 
-async def _serve(folder: Path) -> None:
+async def _serve_bytes(folder: Path) -> None:
     """Serves the pictures from memory, as originals and as samples, by the server that the sandbox is made of too."""
     from aiohttp import web
 
@@ -355,10 +366,57 @@ async def _serve(folder: Path) -> None:
     runner = web.ServerRunner(web.Server(answer, access_log=None))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await _announce(folder, f"http://127.0.0.1:{runner.addresses[0][1]}")
+
+
+async def _serve_sandbox(folder: Path) -> None:
+    from sandbox.server import serve
+
+    async with serve(Stored(folder / "pictures")) as site:
+        await _announce(folder, site.static_url)
+
+
+async def _announce(folder: Path, address: str) -> None:
     (folder / "address").unlink(missing_ok=True)
-    (folder / "address.tmp").write_text(f"http://127.0.0.1:{runner.addresses[0][1]}")
+    (folder / "address.tmp").write_text(address)
     (folder / "address.tmp").rename(folder / "address")
     await asyncio.Event().wait()
+
+
+class Stored:
+    """A board of the pictures in a folder, each the original of a post."""
+
+    name, day, now = "stored", 1, datetime(2026, 1, 1, tzinfo=UTC)
+    tags: Sequence[Tag] = ()
+    aliases: Sequence[Relation] = ()
+    implications: Sequence[Relation] = ()
+
+    def __init__(self, pictures: Path) -> None:
+        self._pictures = pictures
+        self.posts: Sequence[Post] = tuple(
+            _stored(number, path) for number, path in enumerate(sorted(pictures.iterdir()), start=1)
+        )
+
+    def original(self, md5: str) -> bytes:
+        """Returns the file."""
+        return (self._pictures / md5).read_bytes()
+
+
+def _stored(number: int, path: Path) -> Post:
+    return Post(
+        id=number,
+        uploader_id=1,
+        created_at=Stored.now,
+        updated_at=None,
+        md5=path.name,
+        ext="jpg",
+        width=SIZE[0],
+        height=SIZE[1],
+        file_size=path.stat().st_size,
+        rating="s",
+        tags=("fox",),
+        change_seq=number,
+    )
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     try:
         # Not pq.read_table, which imports pandas: a second of CPU in every stage.
         with pq.ParquetFile(path) as file:
+            if lacking := set(columns or ()) - set(file.schema_arrow.names):
+                raise damaged(path, ValueError(f"it has no column {', '.join(sorted(lacking))}"))
             return pl.from_arrow(file.read(columns=columns))  # type: ignore[return-value]
     except (pa.ArrowInvalid, OSError) as error:
         raise damaged(path, error) from error
