@@ -23,8 +23,9 @@ from great_expectations.expectations.expectation import Expectation
 from pipeline import policy
 from pipeline.params import CategoryName, Params
 from pipeline.paths import SPLITS
-from pipeline.schemas import PER_TAG, Dropped, LeftOut, Refusal, Rejection
+from pipeline.schemas import PER_TAG, Dropped, LeftOut, Oddity, Refusal, Rejection
 from pipeline.validate.rules import above, matches, none, one_of, same, within
+from pipeline.validate.tables import STRATEGIES
 
 Suites = dict[str, list[Expectation]]
 """Expectations by the name of the table they judge."""
@@ -36,6 +37,7 @@ STATUS = "^(?:active|pending|deleted|retired|queued|processing|error: .*)$"
 SHARD = r"^(?:train|validation|test|fresh)-\d{5}-of-\d{5}\.tfrecord$"
 MAX_UNREADABLE = 0.01  # share of the exports' records; above it the exports are not what they were, not merely untidy
 MAX_SIDE = 100_000  # pixels; the site refuses more than 15,000, older posts may exceed that
+DISTANCES = 65  # rows of leakage.parquet: hashes have 64 bits
 ONE = 1 + 1e-9  # scikit-learn sums average precision to a little more than 1
 MAX_REJECTED = 0.10  # share of the sampled posts; above it a manifest is no longer the sample that was asked for
 
@@ -186,6 +188,7 @@ def _sample_rows(params: Params, labels: int) -> Suites:
         within("created_at", "no post is older than harvest.since", low=since),
         one_of("split", SPLITS, "the split is one of the four"),
         within("candidate_tags", "every post has at least sample.min_tags tags", low=sample.min_tags),
+        within("taken_for", "what a post was taken for is a tag of the vocabulary", low=0, high=labels - 1),
         *_given(labels),
     ]
     left_out = [
@@ -193,7 +196,44 @@ def _sample_rows(params: Params, labels: int) -> Suites:
         matches("name", NAME, "tag names are not empty"),
     ]
     dropped = [one_of("reason", list(Dropped), "the reason is a value of Dropped")]
-    return {"vocabulary": vocabulary, "posts": posts, "left_out": left_out, "dropped": dropped}
+    tables = {"vocabulary": vocabulary, "posts": posts, "left_out": left_out, "dropped": dropped}
+    return {**tables, "strategies": _strategies(), **_noise()}
+
+
+def _strategies() -> list[Expectation]:
+    return [
+        one_of("strategy", STRATEGIES, "the row is a strategy's, the sample's or the board's"),
+        within("posts", "posts are counted", low=0),
+        within("least_positives", "positives are counted", low=0),
+        within("short_tags", "tags that miss their positives are counted", low=0),
+        within("total_variation", "a distance between shares is from 0 to 1", low=0, high=ONE),
+    ]
+
+
+def _noise() -> Suites:
+    """Returns the rules of the tables that say what labels are worth."""
+    lacking = [
+        matches("antecedent", NAME, "the antecedent is a tag name"),
+        matches("consequent", NAME, "the consequent is a tag name"),
+        within("posts", "implications are listed that posts use", low=1),
+        within("share", "what lacks is a share", low=0, high=1),
+    ]
+    spellings = [
+        matches("name", NAME, "the spelling is a tag name"),
+        matches("stands_for", NAME, "what it stands for is a tag name"),
+        within("posts", "spellings are listed that posts use", low=1),
+    ]
+    pairs = [
+        within("posts", "posts with both tags are counted", low=0),
+        within("expected", "chance leads to no fewer than none", low=0),
+        within("lift", "lift is not negative", low=0),
+    ]
+    oddities = [
+        one_of("kind", list(Oddity), "the kind is a value of Oddity"),
+        matches("subject", r"\S", "every oddity names its tag or post"),
+        matches("detail", r"\S", "and says what was seen"),
+    ]
+    return {"lacking_implied": lacking, "aliased_spellings": spellings, "co_occurrence": pairs, "oddities": oddities}
 
 
 def _sample_profile(params: Params) -> Suites:
@@ -219,6 +259,12 @@ def _sample_profile(params: Params) -> Suites:
         none("given_ids_differ", "ids as given are what the post's tags and aliases lead to, worked out anew"),
         none("fresh_too_old", "posts of the fresh split are not older than manifest.fresh_after"),
         none("excluded_post", "no post is sampled that has a tag of sample.exclude_tags, or one that leads to it"),
+        none("taken_for_no_label", "a post was taken for one of its own labels"),
+        none(
+            "artist_in_two_splits", "with manifest.group_by_artist, no artist's posts are in two of the judged splits"
+        ),
+        none("strategy_missing", "every strategy is compared once, and sample.strategy is marked as the chosen one"),
+        none("pair_unknown", "pairs that go together are two tags of the vocabulary"),
     ]
     figures = [
         within("tags", "there are 2 to sample.vocabulary_size tags", low=2, high=params.sample.vocabulary_size),
@@ -230,7 +276,15 @@ def _sample_profile(params: Params) -> Suites:
         same(f"{split}_positives", f"counted_{split}", f"{split} positives are what the posts hold")
         for split in ("train", "validation", "test")
     ]
-    return {"findings": findings, "figures": figures, "tags": tags}
+    chosen = [
+        same(name, f"counted_{name}", f"{words} are what strategies.parquet says of the sample")
+        for name, words in (
+            ("posts", "the posts that were written"),
+            ("least_positives", "the training positives of the tag that has fewest"),
+            ("median_positives", "the training positives of the tag in the middle"),
+        )
+    ]
+    return {"findings": findings, "figures": figures, "tags": tags, "chosen": chosen}
 
 
 # --- manifest ---------------------------------------------------------------------------------------------------------
@@ -250,7 +304,12 @@ def _manifest_rows(params: Params, labels: int) -> Suites:
             *_given(labels),
         ]
 
-    return {**{name: split(name) for name in SPLITS}, "rejected": _rejected()}
+    leakage = [
+        within("distance", "two hashes differ in 0 to 64 bits", low=0, high=DISTANCES - 1),
+        within("nearest", "test pictures are counted", low=0),
+        within("random", "test pictures are counted", low=0),
+    ]
+    return {**{name: split(name) for name in SPLITS}, "rejected": _rejected(), "leakage": leakage}
 
 
 def _manifest_profile(params: Params) -> Suites:
@@ -288,7 +347,12 @@ def _manifest_profile(params: Params) -> Suites:
         within("test_positives", kept.format("test"), low=few, severity="warning"),
     ]
     lineage = [one_of("lineage", ["complete"], "every file carries the lineage, the same in all")]
-    return {"findings": findings, "figures": figures, "tags": tags, "lineage": lineage}
+    distances = [
+        within("distances", "every distance from 0 to 64 bits has its row, once", low=DISTANCES, high=DISTANCES),
+        within("nearest", "test pictures were compared with training pictures", low=1),
+        same("nearest", "random", "each has a nearest and a random training picture"),
+    ]
+    return {"findings": findings, "figures": figures, "tags": tags, "lineage": lineage, "distances": distances}
 
 
 # --- shards -----------------------------------------------------------------------------------------------------------

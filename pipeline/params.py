@@ -1,7 +1,7 @@
 """Every knob of `params.yaml`, parsed once into frozen models that refuse unknown keys and say what is allowed."""
 
 from datetime import date
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 import yaml
@@ -17,6 +17,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 CEILING_REQUESTS_PER_SECOND = 2.0  # requests/s to the real hosts, the site's documented hard limit (contract section 5)
 DEFAULT_REQUESTS_PER_SECOND = 1.0  # requests/s, what the site asks for (contract section 5)
+LISTS = "lists"  # folder of sample.tags_file; dvc.yaml has it among the deps of `sample`, so that a change is seen
 
 
 class Section(BaseModel):
@@ -83,6 +84,16 @@ class Sample(Section):
     exclude_tags: list[str] = ["comic"]
     reserve: Share = 0.05
     seed: Annotated[int, Field(ge=0)] = 621
+
+    @model_validator(mode="after")
+    def _the_list_is_where_dvc_sees_it(self) -> Self:
+        parts = PurePosixPath(self.tags_file or f"{LISTS}/none").parts
+        if parts[0] != LISTS or len(parts) < 2 or ".." in parts:
+            raise ValueError(
+                f"tags_file {self.tags_file} is not below {LISTS}/, the folder in which DVC sees changes: "
+                f"put the file there, as {LISTS}/mine.txt"
+            )
+        return self
 
 
 class Download(Section):

@@ -38,7 +38,7 @@ class Paths:
 
     @property
     def sample(self) -> Path:
-        """vocabulary, left_out, posts, dropped (Parquet)."""
+        """The vocabulary, the posts, what was left out and why, what the labels lack (Parquet)."""
         return self.data / "sample"
 
     @property

@@ -138,6 +138,31 @@ def write_sample(paths: Paths) -> None:
     parquet.write(paths.sample / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
     parquet.write(paths.sample / "left_out.parquet", left_out, schemas.LEFT_OUT)
     parquet.write(paths.sample / "dropped.parquet", dropped, schemas.DROPPED)
+    write_explanations(paths)
+
+
+def write_explanations(paths: Paths) -> None:
+    """Writes the tables of data/sample that explain it: strategies, what labels lack, what was odd."""
+    strategies = [
+        _strategy("cover", 30, 0.125),
+        _strategy("quota", 31, 0.25),
+        _strategy("natural", 32, 0.0625),
+        _strategy("sample", 32, 0.0),
+        _strategy("board", 32, 0.0),
+    ]
+    lacking = [{"antecedent": "fox", "consequent": "canine", "posts": 16, "lacking": 16, "share": 1.0}]
+    spellings = [{"name": "vulpine", "stands_for": "fox", "posts": 8, "is_known": True}]
+    pairs = [
+        {"first": "canine", "second": "fox", "posts": 16, "expected": 8.0, "lift": 2.0, "is_implied": True},
+        {"first": "canine", "second": "hat", "posts": 8, "expected": 8.0, "lift": 1.0, "is_implied": False},
+        {"first": "fox", "second": "hat", "posts": 8, "expected": 32.0, "lift": 0.25, "is_implied": False},
+    ]
+    oddities = [{"kind": "missing_parent", "subject": "7", "detail": "parent 3 is not in the snapshot"}]
+    parquet.write(paths.sample / "strategies.parquet", strategies, schemas.STRATEGIES)
+    parquet.write(paths.sample / "lacking_implied.parquet", lacking, schemas.LACKING_IMPLIED)
+    parquet.write(paths.sample / "aliased_spellings.parquet", spellings, schemas.ALIASED_SPELLINGS)
+    parquet.write(paths.sample / "co_occurrence.parquet", pairs, schemas.CO_OCCURRENCE)
+    parquet.write(paths.sample / "oddities.parquet", oddities, schemas.ODDITIES)
 
 
 def write_images(paths: Paths) -> None:
@@ -164,6 +189,9 @@ def write_manifest(paths: Paths) -> None:
         )
     rejected = [{"post_id": 16, "md5": md5(16), "split": "train", "reason": "not_found", "detail": "404"}]
     parquet.write(paths.manifest / "rejected.parquet", rejected, schemas.REJECTED, metadata=lineage)
+    nearest, random = {4: 2, 9: 6}, {30: 8}
+    leakage = [{"distance": bits, "nearest": nearest.get(bits, 0), "random": random.get(bits, 0)} for bits in range(65)]
+    parquet.write(paths.manifest / "leakage.parquet", leakage, schemas.LEAKAGE, metadata=lineage)
 
 
 def write_shards(paths: Paths) -> None:
@@ -284,6 +312,20 @@ def _post(post_id: int, tags: list[str]) -> Row:
         "fav_count": 1,
         "tags": tags,
         "locked_tags": [],
+    }
+
+
+def _strategy(name: str, posts: int, distance: float) -> Row:
+    return {
+        "strategy": name,
+        "is_chosen": name in ("cover", "sample"),
+        "posts": posts,
+        "hours": posts / 3600,
+        "least_positives": 8,
+        "median_positives": 8.0,
+        "short_tags": 0,
+        "mean_tags": 3.0,
+        "total_variation": distance,
     }
 
 

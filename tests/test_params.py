@@ -19,6 +19,11 @@ def test_shipped_parameters_are_the_sandbox_profile() -> None:
     assert (ROOT / "params.yaml").read_bytes() == (ROOT / "profiles" / "sandbox.yaml").read_bytes()
 
 
+def test_a_list_of_wanted_tags_may_lie_in_any_folder_below_lists(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("sample: {tags_file: lists/mine/rare.txt}")
+    assert load(tmp_path / "params.yaml").sample.tags_file == "lists/mine/rare.txt"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -33,6 +38,10 @@ def test_shipped_parameters_are_the_sandbox_profile() -> None:
         pytest.param("manifest: {split: {train: 0.9, validation: 0.9, test: 0.1}}", "must sum to 1", id="split"),
         pytest.param("site: {name: custom}", "needs both base_url and static_url", id="custom site without addresses"),
         pytest.param("site: [", "is not YAML", id="not yaml"),
+        pytest.param("sample: {tags_file: my.txt}", "tags_file my.txt is not below lists/", id="list in the root"),
+        pytest.param("sample: {tags_file: /lists/a.txt}", "is not below lists/", id="list elsewhere"),
+        pytest.param("sample: {tags_file: lists/../a.txt}", "is not below lists/", id="list that climbs out"),
+        pytest.param("sample: {tags_file: lists}", "is not below lists/", id="folder as list"),
     ],
 )
 def test_wrong_parameter_is_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:

@@ -18,8 +18,9 @@ from tables import PACK, PARAMS, change, md5, set_value, split_of, write_json
 from pipeline import packs, parquet, report, schemas
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import DATASETS, Paths
-from pipeline.report import facts, inputs, page, plots
+from pipeline.report import doubts, facts, inputs, page, plots
 from pipeline.site.politeness import Wait
+from pipeline.validate.tables import STRATEGIES
 
 SAMPLED = range(1, 33)
 TEST = [post_id for post_id in SAMPLED if split_of(post_id) == "test"]
@@ -52,16 +53,19 @@ POLITENESS = {
 
 DELTA = {"base_change": 5_480_000, "change": 900_009_584, "changed": 11, "checksum": "c" * 64, "gone": 1}
 
+EXPLANATIONS = ("strategies", "lacking_implied", "aliased_spellings", "co_occurrence", "oddities")
+
 READ = [
     "data/snapshot/unknown_tags.parquet",
     "data/sample/vocabulary.parquet",
     "data/sample/left_out.parquet",
     "data/sample/posts.parquet",
     "data/sample/dropped.parquet",
+    *(f"data/sample/{name}.parquet" for name in EXPLANATIONS),
     "data/images/outcomes.parquet",
     "data/images/takedowns.parquet",
     f"data/images/{PACK}",
-    *(f"data/manifest/{name}.parquet" for name in ("train", "validation", "test", "fresh", "rejected")),
+    *(f"data/manifest/{name}.parquet" for name in ("train", "validation", "test", "fresh", "rejected", "leakage")),
     "data/shards/index.parquet",
     "data/shards/rejected.parquet",
     "data/model/training.json",
@@ -251,12 +255,69 @@ def test_tags_left_out_are_named_by_reason(project: Paths, html: str) -> None:
     assert "were left out" not in written(project)
 
 
+def test_strategies_are_compared_and_the_chosen_one_is_marked(html: str) -> None:
+    text = text_of(html)
+    assert "few posts that serve every tag ✓ chosen 30 30.0 s 8 8 0 3.0 0.125" in text
+    assert "quota: the newest, each for its rarest tag 31 31.0 s 8 8 0 3.0 0.250" in text
+    assert "posts with more tags than 75 % of the candidates have" in text
+    assert text.count("✓ chosen") == 1
+
+
+def test_what_the_labels_lack_is_shown(html: str) -> None:
+    text = text_of(html)
+    assert "Of 1 implications in use, 1 lacks the implied tag on some post." in text
+    assert "fox canine 16 16 100.0 %" in text
+    assert "vulpine fox 8" in text
+    assert "posts whose parent is gone: it makes them siblings all the same 1 7: parent 3 is not in the snap" in text
+
+
+def test_pairs_that_imply_each_other_or_meet_by_chance_are_not_shown(project: Paths, html: str) -> None:
+    assert "No two tags go together more often than by chance" in text_of(html)
+    path = project.sample / "co_occurrence.parquet"
+    set_value(path, schemas.CO_OCCURRENCE, "lift", 0.25, posts=90, expected=20.0, lift=4.5)
+    assert [(one["first"], one["second"]) for one in doubts.pairs(inputs.read(project))] == [("fox", "hat")]
+    assert "fox hat 90 20.0 4.5" in text_of(written(project))
+
+
+def test_a_board_without_doubts_says_so(project: Paths) -> None:
+    for name in EXPLANATIONS[1:]:
+        schema = getattr(schemas, name.upper())
+        change(project.sample / f"{name}.parquet", lambda frame: frame.clear(), schema)
+    text = text_of(written(project))
+    assert "Every implied tag was given." in text
+    assert "No post carries an aliased name." in text
+    assert "Nothing: no circles, no names in two categories" in text
+
+
+def test_a_spelling_of_an_unknown_tag_is_told_as_lost(project: Paths) -> None:
+    path = project.sample / "aliased_spellings.parquet"
+    set_value(path, schemas.ALIASED_SPELLINGS, "name", "vulpine", is_known=False)
+    assert "fox (not in the site's list: lost) 8" in text_of(written(project))
+
+
+def test_leakage_is_told_as_medians_and_as_the_share_of_near_pictures(good: Paths, html: str) -> None:
+    assert doubts.leakage(inputs.read(good)) == doubts.Leakage(8, 9, 30, 0.25, 0.0)
+    text = text_of(html)
+    assert "Bits to the nearest training picture 9 random 30 Medians over 8 test pictures." in text
+    assert "At 6 bits or less 25.0 % random 0.0 %" in text
+
+
+def test_without_test_pictures_nobody_can_tell_of_leakage(project: Paths) -> None:
+    none = pl.lit(0, pl.Int64)
+    change(
+        project.manifest / "leakage.parquet", lambda rows: rows.with_columns(nearest=none, random=none), schemas.LEAKAGE
+    )
+    assert "Nobody can tell: there was no test picture" in text_of(written(project))
+
+
 def test_every_reason_has_words() -> None:
     assert set(facts.DROPS) == set(schemas.Dropped)
     assert set(facts.LEFT) == set(schemas.LeftOut)
     assert set(facts.REJECTIONS) == set(schemas.Rejection)
     assert set(facts.TAKEDOWNS) == {*schemas.Dropped, *schemas.Takedown}
     assert set(facts.WAITS) == set(Wait)
+    assert set(doubts.ODDITIES) == set(schemas.Oddity)
+    assert tuple(facts.STRATEGIES) == STRATEGIES
 
 
 def test_takedowns_are_counted_by_snapshot_and_reason(project: Paths, html: str) -> None:
@@ -375,7 +436,7 @@ def test_a_metric_without_its_baseline_is_refused(project: Paths) -> None:
 def test_a_column_that_lacks_is_named(project: Paths) -> None:
     path = project.evaluation / "per_tag.parquet"
     parquet.read(path).drop("threshold").write_parquet(path)
-    with pytest.raises(CorruptFile, match=r"per_tag\.parquet cannot be read: .*\(threshold\)"):
+    with pytest.raises(CorruptFile, match=r"per_tag\.parquet cannot be read: it has no column threshold"):
         report.run(PARAMS, project)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.params import Params
+from pipeline.params import LISTS, Params
 from pipeline.paths import DATASETS, Paths
 
 ROOT = Path(__file__).parents[1]
@@ -83,6 +83,11 @@ def test_parameters_that_change_no_bytes_are_not_listed() -> None:
     listed = {name for stage in STAGES for name in DVC["stages"][stage].get("params", [])}
     assert not any(name.startswith("cluster") for name in listed)
     assert not listed & {"site", "site.concurrency", "site.requests_per_second", "site.contact", "site.login"}
+
+
+def test_dvc_sees_the_lists_of_wanted_tags() -> None:
+    assert LISTS in DVC["stages"]["sample"]["deps"]
+    assert list((ROOT / LISTS).glob("*.txt")), "an empty folder is not in git, and a dep that is not there fails"
 
 
 def test_pipeline_knows_nothing_of_dvc_and_prefect() -> None:

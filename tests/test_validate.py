@@ -157,6 +157,14 @@ def all_withheld(paths: Paths) -> None:
     change(posts, lambda rows: rows.with_columns(is_withheld=pl.lit(value=True)), schemas.POSTS)
 
 
+def told(at: str, **values: Any) -> Break:
+    return row("sample", "strategies", schemas.STRATEGIES, "strategy", at, **values)
+
+
+def distance(at: int, **values: Any) -> Break:
+    return row("manifest", "leakage", schemas.LEAKAGE, "distance", at, **values)
+
+
 SHARD = "train-00000-of-00002.tfrecord"
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01"
 
@@ -234,6 +242,44 @@ BROKEN = [
     pytest.param("sample", "tags", "train_positives", vocabulary(1, train_positives=9), id="more claimed than held"),
     pytest.param("sample", "findings", "tag_unknown", vocabulary(1, tag_id=77), id="tag the site does not have"),
     pytest.param("sample", "findings", "policy_tag", vocabulary(1, name="fawn"), id="young in the vocabulary"),
+    pytest.param("sample", "findings", "taken_for_no_label", sampled(8, taken_for=2), id="taken for a tag of others"),
+    pytest.param("sample", "posts.parquet", "taken_for", sampled(8, taken_for=3), id="taken for no tag"),
+    pytest.param("sample", "chosen", "posts", told("sample", posts=31), id="sample compared that is another"),
+    pytest.param("sample", "chosen", "least_positives", told("sample", least_positives=9), id="positives overtold"),
+    pytest.param("sample", "chosen", "median_positives", told("sample", median_positives=8.5), id="median of others"),
+    pytest.param("sample", "strategies.parquet", "total_variation", told("quota", total_variation=1.5), id="distance"),
+    pytest.param("sample", "findings", "strategy_missing", told("quota", is_chosen=True), id="two strategies chosen"),
+    pytest.param("sample", "findings", "strategy_missing", told("quota", strategy="cover"), id="a strategy lacks"),
+    pytest.param(
+        "sample",
+        "lacking_implied.parquet",
+        "share",
+        row("sample", "lacking_implied", schemas.LACKING_IMPLIED, "antecedent", "fox", share=1.25),
+        id="more lack than have",
+    ),
+    pytest.param(
+        "sample",
+        "findings",
+        "pair_unknown",
+        row("sample", "co_occurrence", schemas.CO_OCCURRENCE, "lift", 0.25, second="scarf"),
+        id="pair with a tag that is not learnt",
+    ),
+    pytest.param(
+        "sample",
+        "oddities.parquet",
+        "kind",
+        row("sample", "oddities", schemas.ODDITIES, "subject", "7", kind="strange"),
+        id="oddity of no kind",
+    ),
+    pytest.param("manifest", "distances", "nearest", distance(4, nearest=1), id="test picture without a nearest one"),
+    pytest.param(
+        "manifest",
+        "distances",
+        "distances",
+        rows_of("manifest", "leakage", schemas.LEAKAGE, lambda rows: rows.head(64)),
+        id="a distance lacks",
+    ),
+    pytest.param("manifest", "leakage.parquet", "distance", distance(4, distance=66), id="more bits than a hash has"),
     pytest.param("manifest", "findings", "md5_in_two_splits", record("test", 30, md5=md5(3)), id="md5 in two splits"),
     pytest.param(
         "manifest", "findings", "group_in_two_splits", record("test", 30, group_id=3), id="family spans splits"
@@ -432,7 +478,7 @@ def test_a_file_that_is_not_as_declared_is_named_and_nothing_else_is_judged(
         field = table.schema.field(number)
         kind = field.with_type(pa.int32()) if "int32" in state else field.with_nullable(nullable=True)
         pq.write_table(table.cast(table.schema.set(number, kind)), path)
-    with pytest.raises(GateFailed, match=r"gate sample: .* on files: state failed, 1 of 10 unexpected"):
+    with pytest.raises(GateFailed, match=r"gate sample: .* on files: state failed, 1 of 15 unexpected"):
         validate.run("sample", PARAMS, paths)
 
     assert failed(paths, "sample") == {("files", "state")}
@@ -481,6 +527,21 @@ def test_the_promises_follow_the_parameters(paths: Paths) -> None:
     )
     with pytest.raises(GateFailed, match=r"train_positives.*raise sample\.reserve"):
         validate.run("manifest", asks_more, paths)
+
+
+def test_an_artist_in_two_splits_is_refused_where_parameters_promise_otherwise(paths: Paths) -> None:
+    artists = Params.model_validate({**PARAMS.model_dump(), "manifest": {"group_by_artist": True}})
+    row("snapshot", "tags", schemas.TAGS, "tag_id", 6, category=1)(paths)  # unlabelled, on posts of all splits
+    validate.run("sample", PARAMS, paths)
+    with pytest.raises(GateFailed, match=r"findings: artist_in_two_splits failed, 1 of 1 unexpected"):
+        validate.run("sample", artists, paths)
+
+
+def test_gates_and_sample_agree_on_who_is_no_artist() -> None:
+    from pipeline.sample import splits
+    from pipeline.validate import tables as measures
+
+    assert measures.NOBODY == splits.PSEUDO_ARTISTS
 
 
 def test_the_page_asks_nothing_of_any_host(paths: Paths) -> None:

@@ -1,9 +1,9 @@
 """The page that a person reads: what the model was trained on, how good it is beside its baselines, what it gets wrong.
 
 Reads       data/snapshot/unknown_tags.parquet
-            data/sample/                     vocabulary, left_out, posts, dropped (schemas.py)
+            data/sample/                     every table (schemas.py)
             data/images/                     outcomes and takedowns, and the packs of the pictures shown
-            data/manifest/                   every split, and rejected
+            data/manifest/                   every split, rejected and leakage
             data/shards/                     index.parquet and rejected.parquet
             data/model/                      training.json and history.csv
             data/evaluation/                 metrics.json, per_tag, curves, predictions

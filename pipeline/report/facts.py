@@ -66,6 +66,15 @@ WAITS: Mapping[str, str] = {
 }
 """Why requests waited, by the names in politeness.json."""
 
+STRATEGIES: Mapping[str, str] = {
+    "cover": "cover: few posts that serve every tag",
+    "quota": "quota: the newest, each for its rarest tag",
+    "natural": "natural: posts by chance",
+    "sample": "the sample, as written",
+    "board": "every candidate",
+}
+"""Rows of strategies.parquet in words."""
+
 REJECTIONS: Mapping[str, str] = {
     Rejection.NEAR_DUPLICATE: "an evaluation picture that looks like one of an earlier split",
     Rejection.SAME_PICTURE: "another post of the sample holds the same picture",
@@ -215,6 +224,12 @@ def left_out(found: Inputs) -> list[tuple[str, int, list[str]]]:
     names = found.left_out.group_by("reason", maintain_order=True).agg("name").rows_by_key("reason")
     told = {reason: [name for (some,) in rows for name in some] for reason, rows in names.items()}
     return [(LEFT[reason], len(told[reason]), told[reason][:EXAMPLES]) for reason in LeftOut if reason in told]
+
+
+def strategies(found: Inputs) -> list[dict[str, Any]]:
+    """Returns what each strategy would take, with `words`, in the order of STRATEGIES."""
+    rows = {row["strategy"]: row for row in found.strategies.to_dicts()}
+    return [{"words": words, **rows[name]} for name, words in STRATEGIES.items() if name in rows]
 
 
 def rules(found: Inputs) -> list[tuple[int, str, int]]:

@@ -36,12 +36,18 @@ class Inputs:
     left_out: pl.DataFrame
     dropped: pl.DataFrame  # reason, posts
     sampled: int  # posts
+    strategies: pl.DataFrame
+    lacking_implied: pl.DataFrame
+    aliased_spellings: pl.DataFrame
+    co_occurrence: pl.DataFrame
+    oddities: pl.DataFrame
     outcomes: pl.DataFrame  # outcome, pictures
     takedowns: pl.DataFrame  # snapshot, reason, len (pictures)
     unknown_tags: pl.DataFrame
     politeness: Tree  # by stage; empty where nothing has been asked of a site from here
     records: pl.DataFrame  # split, tags (how many), of every record of the manifest
     rejected: pl.DataFrame  # of manifest and shards together
+    leakage: pl.DataFrame
     shards: pl.DataFrame
     training: Tree
     history: pl.DataFrame
@@ -62,12 +68,18 @@ def read(paths: Paths) -> Inputs:
         left_out=_table(paths.sample / "left_out.parquet", schemas.LEFT_OUT),
         dropped=_counts(paths.sample / "dropped.parquet", "reason"),
         sampled=_table(paths.sample / "posts.parquet", schemas.SAMPLED_POSTS, ["split"]).height,
+        strategies=_table(paths.sample / "strategies.parquet", schemas.STRATEGIES),
+        lacking_implied=_table(paths.sample / "lacking_implied.parquet", schemas.LACKING_IMPLIED),
+        aliased_spellings=_table(paths.sample / "aliased_spellings.parquet", schemas.ALIASED_SPELLINGS),
+        co_occurrence=_table(paths.sample / "co_occurrence.parquet", schemas.CO_OCCURRENCE),
+        oddities=_table(paths.sample / "oddities.parquet", schemas.ODDITIES),
         outcomes=_counts(paths.images / "outcomes.parquet", "outcome"),
         takedowns=_takedowns(paths.images / "takedowns.parquet"),
         unknown_tags=_table(paths.snapshot / "unknown_tags.parquet", schemas.UNKNOWN_TAGS),
         politeness=_tree(paths.politeness) if paths.politeness.exists() else {},
         records=_records(paths),
         rejected=pl.concat(rejected),
+        leakage=_table(paths.manifest / "leakage.parquet", schemas.LEAKAGE).sort("distance"),
         shards=_table(paths.shards / "index.parquet", schemas.SHARDS).sort("shard"),
         training=_tree(paths.model / "training.json", "best_epoch", "epochs", "params", "parameters"),
         history=_history(paths.model / "history.csv"),

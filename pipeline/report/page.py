@@ -9,7 +9,7 @@ import jinja2
 import polars as pl
 
 from pipeline.params import Params
-from pipeline.report import facts, plots
+from pipeline.report import doubts, facts, plots
 from pipeline.report.inputs import BESIDE, HEADLINE, Inputs
 from pipeline.report.pictures import MOST, Shown
 
@@ -44,7 +44,14 @@ def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
         funnel=facts.funnel(found),
         gates=facts.gates(found),
         headline=facts.metrics(found, HEADLINE),
+        lacking=doubts.lacking(found),
+        leakage=doubts.leakage(found),
         left_out=facts.left_out(found),
+        near=doubts.NEAR,
+        oddities=doubts.oddities(found),
+        pairs=doubts.pairs(found),
+        spellings=doubts.spellings(found),
+        strategies=facts.strategies(found),
         metric_names=[name for name, _ in facts.METRICS.values()],
         most=MOST,
         parameters=facts.parameters(found, params),
@@ -79,6 +86,7 @@ def _plots(params: Params, found: Inputs) -> Mapping[str, str]:
     return {
         "positives": plots.positives(train, test, sample.min_positives, sample.min_eval_positives),
         "tags_per_record": plots.tags_per_record(on_training),
+        "leakage": plots.leakage(found.leakage, doubts.NEAR),
         "loss": plots.loss(found.history, best),
         "validation": plots.validation(found.history, best),
         "roc": plots.curve(curves, "roc", "ROC, micro", "false positive rate", "true positive rate"),

@@ -76,6 +76,20 @@ def tags_per_record(counts: Sequence[int]) -> str:
     return _page(figure, "Histogram of the number of tags on a training picture.")
 
 
+def leakage(table: pl.DataFrame, near: int) -> str:
+    """Distances of test pictures to their nearest and to a random training picture. table: schemas.LEAKAGE."""
+    figure, axes = _figure("leakage", 10.8, 2.9)
+    for name, colour, text in (("random", BLIND, "a random training picture"), ("nearest", MODEL, "the nearest one")):
+        axes.bar(table["distance"].to_list(), table[name].to_list(), 0.85, color=colour, alpha=0.75, label=text)
+    axes.axvline(near + 0.5, color=SOFT, linewidth=1, linestyle="--", label=f"copies: {near} bits or less")
+    axes.grid(visible=False, axis="x")
+    told = table.filter((pl.col("nearest") + pl.col("random")) > 0)["distance"].to_list()
+    axes.set(xlabel="bits of 64 in which the hashes differ", ylabel="test pictures", xlim=(-1, max([*told, near]) + 1))
+    _thousands(axes, "y")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return _page(figure, "Distances of test pictures to their nearest training picture, beside a random one's.")
+
+
 def loss(history: pl.DataFrame, best: int) -> str:
     """Loss per epoch, with what the tags' frequencies alone reach on validation."""
     figure, axes = _figure("loss", 4.8, 3.1)

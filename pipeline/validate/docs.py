@@ -28,6 +28,8 @@ ABOUT: Mapping[str, str] = {
     "lineage": "One row per file.",
     "shards": "One row per shard: what the index says beside what the file holds.",
     "splits": "One row per split.",
+    "chosen": "What strategies.parquet says of the sample beside what the sample holds.",
+    "distances": "What leakage.parquet adds up to.",
     "metrics": "One row per metric.",
     "headline": "The metrics that count, beside a model that never looks at the picture.",
     "others": "All other metrics, beside a model that never looks at the picture.",

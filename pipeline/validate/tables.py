@@ -15,6 +15,15 @@ from pipeline.validate.profile import Finding, Profile, offenders, out_of_order,
 JUDGED = ("train", "validation", "test")
 """Splits whose positives are promised; `fresh` takes what comes."""
 
+STRATEGIES = ("cover", "quota", "natural", "sample", "board")
+"""Rows of strategies.parquet."""
+
+NOBODY = frozenset({
+    "unknown_artist", "unknown_artist_signature", "anonymous_artist", "anonymous_artist_(artist)", "conditional_dnp",
+    "avoid_posting", "sound_warning", "epilepsy_warning", "third-party_edit", "edit", "unknown_colorist",
+})  # fmt: skip
+"""Tags of category artist that name nobody. Said again and not imported: gates do not depend on the code they judge."""
+
 
 def snapshot(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
     """Measures data/snapshot."""
@@ -84,11 +93,15 @@ def sample(params: Params, paths: Paths) -> Profile:
         ),
         "excluded_post": offenders(_tagged(source, excluded), checked),
         "fresh_too_old": offenders(_too_old(posts, params), counts["fresh"]),
+        "taken_for_no_label": offenders(_taken_for_nothing(posts), checked),
+        "artist_in_two_splits": _artists(params, posts, source, tags, aliases),
+        **_told(params, paths, vocabulary),
     }
     figures = pl.DataFrame({"tags": [vocabulary.height], **{split: [counts[split]] for split in SPLITS}})
     counted = positives(posts).rename({split: f"counted_{split}" for split in JUDGED})
     claimed = vocabulary.select("label_id", "name", "^.*_positives$")
-    return Profile(findings, {"figures": figures, "tags": with_counts(claimed, counted)})
+    tables = {"figures": figures, "tags": with_counts(claimed, counted), "chosen": _chosen(paths, counts, counted)}
+    return Profile(findings, tables)
 
 
 def manifest(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
@@ -128,7 +141,10 @@ def manifest(params: Params, paths: Paths) -> Profile:  # noqa: ARG001
     figures = pl.DataFrame({**{split: [rows[split]] for split in SPLITS}, "rejected_share": [share]})
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet", columns=["label_id", "name"])
     counted = positives(records).rename({split: f"{split}_positives" for split in JUDGED})
-    return Profile(findings, {"figures": figures, "tags": with_counts(vocabulary, counted), "lineage": _lineage(paths)})
+    leakage = parquet.read(paths.manifest / "leakage.parquet")
+    distances = leakage.select(pl.col("distance").n_unique().alias("distances"), pl.col("nearest", "random").sum())
+    tables = {"figures": figures, "tags": with_counts(vocabulary, counted), "lineage": _lineage(paths)}
+    return Profile(findings, {**tables, "distances": distances})
 
 
 def positives(posts: pl.LazyFrame) -> pl.DataFrame:
@@ -251,6 +267,56 @@ def _labels(posts: pl.LazyFrame, source: pl.LazyFrame, meanings: pl.DataFrame, c
         extra = held.join(wanted, on=["post_id", "label_id"], how="anti").with_columns(label=pl.lit("not led to"))
         found[finding] = offenders(pl.concat([lacking, extra]), checked)
     return found
+
+
+def _taken_for_nothing(posts: pl.LazyFrame) -> pl.LazyFrame:
+    foreign = pl.col("taken_for").is_not_null() & ~pl.col("label_ids").list.contains(pl.col("taken_for"))
+    return posts.filter(foreign).select("post_id", "taken_for")
+
+
+def _artists(
+    params: Params, posts: pl.LazyFrame, source: pl.LazyFrame, tags: pl.DataFrame, aliases: pl.DataFrame
+) -> Finding:
+    """Looks for artists whose sampled posts are in two of the judged splits, where parameters promise otherwise."""
+    if not params.manifest.group_by_artist:
+        return Finding(0, 0, [])
+    final = relations.canonical(aliases)
+    artist = get_args(CategoryName).index("artist")
+    nobody = pl.concat([pl.Series("name", sorted(NOBODY)), final.filter(pl.col("name").is_in(NOBODY))["final"]])
+    named = tags.filter((pl.col("category") == artist) & ~pl.col("name").is_in(nobody.implode())).select("name")
+    each = source.select("post_id", name="tags").explode("name").join(final.lazy(), on="name", how="left")
+    signed = each.select("post_id", name=pl.coalesce("final", "name")).join(named.lazy(), on="name", how="semi")
+    judged = posts.filter(pl.col("split").is_in(JUDGED)).select("post_id", "split")
+    return spanning(signed.unique().join(judged, on="post_id"), "name", named.height)
+
+
+def _told(params: Params, paths: Paths, vocabulary: pl.DataFrame) -> dict[str, Finding]:
+    """Looks for rows that lack, or should not be there, in the tables that explain the sample."""
+    strategies = parquet.read(paths.sample / "strategies.parquet", columns=["strategy", "is_chosen"])
+    chosen = {params.sample.strategy, "sample"}
+    wanted = pl.DataFrame([{"strategy": name, "is_chosen": name in chosen} for name in STRATEGIES])
+    twice = strategies.filter(pl.col("strategy").is_duplicated())
+    lacking = wanted.join(strategies, on=["strategy", "is_chosen"], how="anti")
+    pairs = parquet.read(paths.sample / "co_occurrence.parquet", columns=["first", "second"])
+    known = pl.all_horizontal(pl.col("first", "second").is_in(vocabulary["name"].implode()))
+    return {
+        "strategy_missing": offenders(pl.concat([lacking, twice]), wanted.height),
+        "pair_unknown": offenders(pairs.filter(~known | (pl.col("first") == pl.col("second"))), pairs.height),
+    }
+
+
+def _chosen(paths: Paths, counts: dict[str, int], counted: pl.DataFrame) -> pl.DataFrame:
+    """Returns what strategies.parquet says of the sample, beside what was counted. counted: counted_train."""
+    said = parquet.read(paths.sample / "strategies.parquet").filter(pl.col("strategy") == "sample")
+    train = counted["counted_train"].cast(pl.Float64)
+    return said.select(
+        "posts",
+        "least_positives",
+        "median_positives",
+        counted_posts=pl.lit(sum(counts[split] for split in JUDGED), pl.Int64),
+        counted_least_positives=pl.lit(train.min(), pl.Int64),
+        counted_median_positives=pl.lit(train.median(), pl.Float64),
+    )
 
 
 def _tagged(posts: pl.LazyFrame, names: pl.DataFrame) -> pl.LazyFrame:
