@@ -41,11 +41,21 @@ TAG_REASONS = {
 }
 """Why a tag is left out, in words; filled with its row of left_out.parquet and the parameters."""
 
+NOT_CHOSEN = {
+    "cover": "all its tags have their positives without it",
+    "quota": "it has too few labels, is of the newest that sample.quota_offset passes over, or all its labels were "
+    "charged their positives by newer posts",
+    "natural": "chance took others",
+}
+"""Why a candidate is not in the sample, by sample.strategy."""
+
 
 def run(params: Params, paths: Paths, subject: str) -> None:
-    """Prints what the tables say of a post (a number that is a post's id) or of a tag (any other text)."""
+    """Prints what the tables say of a post (a number that is a post's id), of a tag of this name, or of both."""
     post = _row(paths.snapshot / "posts.parquet", "post_id", int(subject)) if subject.isdecimal() else None
-    lines = list(of_post(params, paths, post) if post else of_tag(params, paths, subject))
+    lines = list(of_post(params, paths, post)) if post else []
+    if post is None or _row(paths.snapshot / "tags.parquet", "name", subject):  # tags too may be named like a number
+        lines += of_tag(params, paths, subject)
     print("\n".join(lines))
 
 
@@ -90,7 +100,7 @@ def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]
     home = _home(params.manifest, post)
     sampled = _row(paths.sample / "posts.parquet", "post_id", number)
     if sampled is None:
-        yield f"not chosen: {home}, but all its tags have their positives without it"
+        yield f"not chosen: {home}, but {NOT_CHOSEN[params.sample.strategy]}"
         return
     names = _read(paths.sample / "vocabulary.parquet", pl.lit(value=True), ["name"])["name"]
     yield f"chosen for {sampled['split']}: {_taken_for(params.sample, sampled, names)}"
@@ -176,12 +186,12 @@ def _in_force(paths: Paths, name: str) -> pl.DataFrame:
 
 
 def _end(step: dict[str, str], name: str) -> str:
-    """Returns what a name finally stands for; a chain that turns back on itself ends where it closes."""
-    seen = {name}
-    while name in step and step[name] not in seen:
-        name = step[name]
-        seen.add(name)
-    return name
+    """Returns what a name finally stands for, as sample.labels has it: a circle ends where it closes."""
+    seen, reached = {name}, step.get(name, name)
+    while reached in step and reached not in seen:
+        seen.add(reached)
+        reached = step[reached]
+    return reached
 
 
 def _row(path: Path, key: str, value: int | str) -> dict[str, Any] | None:

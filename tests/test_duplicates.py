@@ -143,6 +143,14 @@ def test_baseline_jpeg_has_no_first_scan_to_cut_at(originals: list[bytes]) -> No
     assert likeness.first_scan(encoded(opened(originals[0]))) is None
 
 
+def test_first_scan_that_lacks_a_colour_is_not_enough(originals: list[bytes]) -> None:
+    progressive = bytearray(encoded(opened(originals[0]), progressive=True))
+    scan = progressive.find(b"\xff\xda")
+    assert progressive[scan + 4] == 3
+    progressive[scan + 4] = 1
+    assert likeness.first_scan(bytes(progressive)) is None
+
+
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=60), st.integers(0, 16), st.randoms())
 @settings(max_examples=40, deadline=None)
 def test_search_finds_just_the_pairs_that_brute_force_finds(values: list[int], distance: int, random) -> None:  # type: ignore[no-untyped-def]

@@ -8,6 +8,7 @@ import tables
 from pipeline import explain, schemas
 from pipeline.errors import BadParameter
 from pipeline.paths import Paths
+from pipeline.sample.labels import _canonical
 
 
 @pytest.fixture
@@ -53,6 +54,31 @@ def test_candidate_that_no_tag_needed_says_so(paths: Paths, capsys: pytest.Captu
         paths.sample / "posts.parquet", lambda posts: posts.filter(posts["post_id"] != 4), schemas.SAMPLED_POSTS
     )
     assert "not chosen: its id falls on" in told(paths, "4", capsys)
+
+
+@pytest.mark.parametrize(("strategy", "words"), [("quota", "too few labels"), ("natural", "chance took others")])
+def test_why_not_chosen_depends_on_the_strategy(
+    paths: Paths, strategy: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables.change(
+        paths.sample / "posts.parquet", lambda posts: posts.filter(posts["post_id"] != 4), schemas.SAMPLED_POSTS
+    )
+    sample = tables.PARAMS.sample.model_copy(update={"strategy": strategy})
+    explain.run(tables.PARAMS.model_copy(update={"sample": sample}), paths, "4")
+    assert words in capsys.readouterr().out
+
+
+def test_tag_named_like_a_posts_id_is_told_beside_the_post(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:
+    tables.set_value(paths.snapshot / "tags.parquet", schemas.TAGS, "name", "unlabelled", name="4")
+    out = told(paths, "4", capsys)
+    assert "post 4: rated" in out
+    assert "\n4: category general" in out
+
+
+def test_circle_of_aliases_ends_where_labels_end_it(paths: Paths) -> None:
+    pairs = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "c")]
+    final = {name: explain._end(dict(pairs), name) for name in "abcd"}
+    assert final == _canonical(pairs)
 
 
 def test_post_of_a_family_of_another_split_names_the_family(paths: Paths, capsys: pytest.CaptureFixture[str]) -> None:

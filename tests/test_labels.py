@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline import parquet, policy, sample, schemas
-from pipeline.errors import CorruptFile
+from pipeline.errors import CorruptFile, ImpossibleSample
 from pipeline.params import Manifest, Sample
 from pipeline.paths import Paths
 from pipeline.sample import cover, strategies
@@ -186,6 +186,21 @@ def test_posts_out_of_order_are_refused_by_their_ids(tmp_path: Path) -> None:
     write(paths, [{"tags": ["a"], "post_id": 7}, {"tags": ["a"], "post_id": 5}], [], [])
     with pytest.raises(CorruptFile, match="not ordered by post_id: 5 follows 7"):
         read(paths, Sample())
+
+
+def test_board_without_posts_is_an_impossible_sample(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    write(paths, [], [], [])
+    with pytest.raises(ImpossibleSample, match="0 tags are left"):
+        sample.run(Sample(), paths, since="2014-01-01", manifest=Manifest())
+
+
+def test_what_would_mend_a_short_sample_is_never_a_value_that_is_refused(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    write(paths, [{"tags": list("abg")} for _ in range(40)], [], [])
+    params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, strategy="quota")
+    with pytest.raises(ImpossibleSample, match=r"No lower wish is possible: set sample\.strategy to cover\.$"):
+        sample.run(params, paths, since="2014-01-01", manifest=Manifest())
 
 
 def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None:

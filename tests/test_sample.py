@@ -5,7 +5,7 @@ import pytest
 from conftest import Project, make_project
 
 from pipeline import harvest, policy, sample
-from pipeline.errors import ImpossibleSample
+from pipeline.errors import BadParameter, ImpossibleSample
 from sandbox.board import SandboxBoard
 from sandbox.server import Site
 
@@ -135,7 +135,7 @@ def test_quota_that_leaves_tags_short_names_them_and_what_would_mend_it(project:
 
 
 def test_natural_of_too_few_posts_asks_for_a_larger_size(project: Project) -> None:
-    with pytest.raises(ImpossibleSample, match=r"Lower sample.vocabulary_size to \d+ or .* or raise sample\.size\."):
+    with pytest.raises(ImpossibleSample, match=r"Lower sample\.min_positives to \d+ and .* or raise sample\.size\.$"):
         run(project, strategy="natural", size=60)
 
 
@@ -150,6 +150,24 @@ def test_listed_tags_alone_are_learnt_and_each_other_name_has_its_reason(project
     reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
     assert (reasons["fox"], reasons["no_such_tag"], reasons["young"]) == ("other_category", "unknown", "policy")
     assert reasons["anthro"] == "not_listed"
+
+
+def test_list_of_a_windows_editor_is_read_and_names_beyond_the_vocabulary_are_said(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project.paths.root / "wanted.txt").write_bytes(b"\xef\xbb\xbfsolo\r\nheart\t# mine\r\nsolo\r\nanthro\r\n")
+    tables = run(project, tags_file="wanted.txt", min_positives=5, min_eval_positives=0, vocabulary_size=2)
+    reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
+    assert set(tables["vocabulary"]["name"]) == {"solo", "anthro"}
+    assert reasons["heart_symbol"] == "beyond_vocabulary_size"
+    assert "unknown" not in reasons.values()
+    assert "left out (beyond_vocabulary_size): heart_symbol" in capsys.readouterr().err
+
+
+def test_list_without_a_tag_is_refused(project: Project) -> None:
+    (project.paths.root / "wanted.txt").write_text("# nothing yet\n\n")
+    with pytest.raises(BadParameter, match=r"wanted\.txt lists no tag"):
+        run(project, tags_file="wanted.txt")
 
 
 def test_tags_of_a_pattern_are_not_learnt_but_their_posts_may_be_sampled(project: Project) -> None:

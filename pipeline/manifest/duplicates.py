@@ -71,7 +71,10 @@ def _near(
     """Yields evaluation records, the records near them, and through which view: negative if it is into the first."""
     views = hashes.shape[1]
     told = judged[np.bitwise_count(hashes[judged, 0]) >= _STRUCTURE]
-    for row, entry in within(hashes[told, 0], hashes.ravel(), distance):
+    # Blank views are near no picture that is told, and by the thousand in one band they would cost gigabytes.
+    known = np.flatnonzero(np.bitwise_count(hashes.ravel()) >= _STRUCTURE - distance)
+    for row, place in within(hashes[told, 0], hashes.ravel()[known], distance):
+        entry = known[place]
         yield told[row], entry // views, entry % views
     for row, other in within(hashes[told, 1:].ravel(), hashes[:, 0], distance):
         yield told[row // (views - 1)], other, -(1 + row % (views - 1))

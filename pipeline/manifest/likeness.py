@@ -86,19 +86,22 @@ def _shrunk(opened: Image.Image) -> NDArray[np.float32]:
 
 
 def first_scan(jpeg: bytes) -> bytes | None:
-    """Returns a progressive JPEG cut off after its first scan, or null where there is no second.
+    """Returns a progressive JPEG cut off after its first scan, or null where there is no second or that lacks a colour.
 
     The first scan holds the mean of every 8 x 8 block, and these are all that decoding at 1/8 size looks at: without
     the others it takes a tenth of the time. They differ from the final ones by at most a step of the quantisation.
     """
-    cut, position = bytearray(jpeg), 2  # after the marker that starts the file
+    cut, position, colours = bytearray(jpeg), 2, 0  # after the marker that starts the file
     while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
         length = int.from_bytes(jpeg[position + 2 : position + 4], "big")
         if jpeg[position + 1] == 0xDB:
             _without_frequencies(cut, position + 4, position + 2 + length)
+        if jpeg[position + 1] == 0xC2:  # start of a progressive frame
+            colours = jpeg[position + 9]
         if jpeg[position + 1] == 0xDA:  # start of a scan; in what follows no other marker of this kind can occur
             end = jpeg.find(b"\xff\xda", position + 2)
-            return bytes(cut[:end]) + b"\xff\xd9" if end > 0 else None
+            is_enough = end > 0 and jpeg[position + 4] == colours  # encoders may give each colour a scan of its own
+            return bytes(cut[:end]) + b"\xff\xd9" if is_enough else None
         position += 2 + length
     return None
 

@@ -12,8 +12,9 @@ Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
             data/sample/oddities.parquet            schemas.ODDITIES
 Guarantees  every vocabulary tag has at least min_positives training posts and min_eval_positives validation and test
             posts, each plus `reserve` as far as the snapshot has them; no post that the policy refuses; families of
-            parents and children never span splits; a post never changes its split, whatever happens on the board: it
-            may leave the sample; same snapshot and parameters, same bytes.
+            parents and children never span splits; a post never changes its split, whatever happens on the board (with
+            group_by_artist: as long as its artist stays): it may leave the sample; same snapshot and parameters, same
+            bytes.
 """
 
 import os
@@ -122,8 +123,8 @@ def _sampled(paths: Paths, posts: Posts, assigned: splits.Assigned, records: Rec
         "group_id": assigned.group_id[rows],
         "split": pl.Series(SPLITS).gather(assigned.split[rows]),
         "candidate_tags": posts.candidate_tags[rows],
-        "label_ids": pl.Series(label_ids, dtype=pl.List(pl.Int32)),
-        "given_ids": pl.Series(given_ids, dtype=pl.List(pl.Int32)),
+        "label_ids": label_ids,
+        "given_ids": given_ids,
         "taken_for": taken_for.set(taken_for < 0, None),
     })  # fmt: skip
     return columns.hstack(_from_snapshot(paths, rows))

@@ -38,12 +38,13 @@ class Evidence:
         self, starts: NDArray[np.int64], names: NDArray[np.int64], code: NDArray[np.int64], final: NDArray[np.int64]
     ) -> None:
         """Counts posts. Post n has names[starts[n] : starts[n + 1]]; code, final: of names, as written and resolved."""
-        found = []
+        nothing = np.empty(0, np.int64)
+        found = [(nothing, nothing)]
         for first, last in pairwise([*range(0, len(starts) - 1, _POSTS), len(starts) - 1]):
             here = slice(starts[first], starts[last])
             post = np.repeat(np.arange(last - first), np.diff(starts[first : last + 1]))
             found.append(self._explained(post << (self._code_bits + self._how_bits), final[names[here]]))
-        carried, lacking = (np.concatenate([np.empty(0, np.int64), *column]) for column in zip(*found, strict=True))
+        carried, lacking = (np.concatenate(column) for column in zip(*found, strict=True))
         with self._lock:
             self.posts += len(starts) - 1
             np.add.at(self.spelled, code, np.bincount(names, minlength=len(code)))

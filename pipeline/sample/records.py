@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.paths import SPLITS
@@ -111,8 +113,8 @@ class Records:
     def _rows_at_once(self) -> int:
         return max(1, int(_BLOCK * len(self.post_id) / max(1, len(self.labels))))
 
-    def lists(self, rows: NDArray[np.int64]) -> tuple[list[list[int]], list[list[int]]]:
-        """Returns label ids and given ids of each row, ascending."""
+    def lists(self, rows: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
+        """Returns label ids and given ids of each row, ascending. Lists of Arrow: Python's would cost tenfold."""
         places, ends = self.places(rows)
         row = np.repeat(np.arange(len(rows)), np.diff(ends, prepend=0))
         order = np.lexsort((self.labels[places], row))
@@ -121,7 +123,6 @@ class Records:
         return _cut(labels, row, len(rows)), _cut(labels[given], row[given], len(rows))
 
 
-def _cut(labels: NDArray[np.generic], row: NDArray[np.int64], rows: int) -> list[list[int]]:
+def _cut(labels: NDArray[np.generic], row: NDArray[np.int64], rows: int) -> pl.Series:
     ends = np.searchsorted(row, np.arange(rows + 1))
-    values = labels.tolist()
-    return [values[first:end] for first, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+    return pl.Series(pa.LargeListArray.from_arrays(ends, labels.astype(np.int32)))

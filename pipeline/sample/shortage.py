@@ -17,13 +17,14 @@ TOO_FEW = (LeftOut.TOO_FEW_POSITIVES.value, LeftOut.TOO_FEW_EVALUATION_POSITIVES
 
 def impossible(params: Sample, chosen: Choice) -> ImpossibleSample:
     """Returns the error for a vocabulary of fewer than two tags."""
-    named = chosen.left_out.filter(pl.col("reason") != LeftOut.NOT_LISTED.value)
+    named = chosen.left_out.filter(~pl.col("reason").is_in([LeftOut.NOT_LISTED.value, LeftOut.ALIASED.value]))
     best = named.sort("train_posts", descending=True).head(1)
     most = f"the commonest, {best['name'][0]}, has {best['train_posts'][0]:,}" if best.height else "there is none"
+    wider = "list others in sample.tags_file or widen" if params.tags_file else "widen sample.categories or"
     return ImpossibleSample(
         f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training "
         f"split and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
-        "Lower sample.min_positives or sample.min_eval_positives, or widen sample.categories or sample.ratings."
+        f"Lower sample.min_positives or sample.min_eval_positives, or {wider} sample.ratings."
     )
 
 
@@ -43,8 +44,7 @@ def refuse(params: Sample, vocabulary: pl.DataFrame, positives: NDArray[np.int64
     more = "raise sample.size" if params.strategy == "natural" and params.size else "set sample.strategy to cover"
     raise ImpossibleSample(
         f"strategy {params.strategy} leaves {len(short):,} of {vocabulary.height:,} tags short: {told}. "
-        f"Lower sample.vocabulary_size to {int(short.min()):,} or sample.min_positives to {int(positives[0].min()):,} "
-        f"and min_eval_positives to {int(positives[1:].min()):,}, or {more}."
+        f"{_lower(int(short.min()), int(positives[0].min()), int(positives[1:].min()))}{more}."
     )
 
 
@@ -60,9 +60,7 @@ def lines(params: Sample, chosen: Choice, listed: frozenset[str] | None, candida
         odd = chosen.left_out.filter(
             ~pl.col("reason").is_in([*TOO_FEW, LeftOut.NOT_LISTED.value, LeftOut.ALIASED.value])
         )
-        for (reason,), part in odd.filter(pl.col("reason") != "beyond_vocabulary_size").group_by(
-            "reason", maintain_order=True
-        ):
+        for (reason,), part in odd.group_by("reason", maintain_order=True):
             names = ", ".join(part["name"].head(NAMED))
             yield f"{part.height:,} names of sample.tags_file are left out ({reason}): {names}; see left_out.parquet"
     if params.size is not None and params.size > candidates:
@@ -70,6 +68,14 @@ def lines(params: Sample, chosen: Choice, listed: frozenset[str] | None, candida
             f"sample.size asks for {params.size:,} posts, {candidates:,} are candidates and all of them are taken. "
             "Widen sample.ratings or lower sample.min_tags"
         )
+
+
+def _lower(vocabulary_size: int, positives: int, evaluated: int) -> str:
+    """Returns the parameters that could be lowered and to what, in words; nothing where none may be that low."""
+    ways = [f"sample.vocabulary_size to {vocabulary_size:,}"] if vocabulary_size >= 2 else []
+    if positives >= 1:
+        ways.append(f"sample.min_positives to {positives:,} and min_eval_positives to {evaluated:,}")
+    return f"Lower {' or '.join(ways)}, or " if ways else "No lower wish is possible: "
 
 
 def _told(params: Sample, too_few: pl.DataFrame) -> str:

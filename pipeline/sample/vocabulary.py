@@ -1,5 +1,6 @@
 """The vocabulary: the commonest tags of the wanted categories that can be learnt and judged."""
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -71,13 +72,15 @@ def choose(
 def listed_names(path: Path) -> frozenset[str]:
     """Returns the names of a file of wanted tags: one a line, # begins a comment, spaces stand for underscores."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # Windows editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise BadParameter(
             f"sample.tags_file {path} cannot be read: {error}. Name a text file with a tag per line, or set it to null."
         ) from error
     # Without a space before it, # belongs to the name: old names may hold it.
-    names = {"_".join(line.split(" #")[0].split()).lower() for line in lines if not line.lstrip().startswith("#")}
+    names = {"_".join(re.split(r"\s#", line)[0].split()).lower() for line in lines if not line.lstrip().startswith("#")}
+    if not names - {""}:
+        raise BadParameter(f"sample.tags_file {path} lists no tag. Write a tag per line, or set it to null.")
     return frozenset(names - {""})
 
 
