@@ -68,6 +68,12 @@ def test_missing_pack_is_named(ready: Project) -> None:
         run(ready)
 
 
+def test_pictures_whose_pack_is_gone_are_named(ready: Project) -> None:
+    packs.files(ready.paths.images)[0].unlink()
+    with pytest.raises(CorruptFile, match=r"lacks \d+ pictures that its outcomes.parquet lists, first [0-9a-f]{32}"):
+        run(ready)
+
+
 def test_empty_splits_are_written_too(ready: Project) -> None:
     run(ready)
     assert {path.stem for path in Path(ready.paths.manifest).iterdir()} == {*SPLITS, "rejected", "leakage"}

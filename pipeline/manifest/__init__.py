@@ -12,6 +12,7 @@ Guarantees  every sampled post is in exactly one of the five files of posts; no 
 import polars as pl
 
 from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
+from pipeline.errors import CorruptFile
 from pipeline.manifest import duplicates, leakage
 from pipeline.manifest.hashing import SCHEMA, HashJob, hash_pictures
 from pipeline.params import Cluster, Manifest, Params
@@ -32,11 +33,13 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
         "post_id", "md5", "split", reason="outcome", detail="detail"
     )
     facts = packs.index(paths.images)
-    here = (
-        joined.filter(pl.col("outcome") == "kept")
-        .drop("width", "height")
-        .join(facts.drop("post_id"), on=["md5", "variant"], how="inner")
-    )
+    kept = joined.filter(pl.col("outcome") == "kept")
+    if (lost := kept.join(facts, on=["md5", "variant"], how="anti")).height:
+        raise CorruptFile(
+            f"{paths.images} lacks {lost.height:,} pictures that its outcomes.parquet lists, first {lost['md5'][0]}. "
+            "Run python -m pipeline download, which fetches what is missing, then dvc repro."
+        )
+    here = kept.drop("width", "height").join(facts.drop("post_id"), on=["md5", "variant"], how="inner")
     looked_at = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
     broken = looked_at.filter(pl.col("broken").is_not_null()).select(
         "post_id", "md5", "split", reason=pl.lit(Refusal.BROKEN_PICTURE.value), detail="broken"
