@@ -99,6 +99,7 @@ def _compare(folder: Path, sizes: list[int], rounds: int) -> dict[str, list[dict
     measured: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
     for number in range(rounds):
         for part in parts:
+            os.sync()  # what one contender wrote is not flushed on the next one's time
             command = [sys.executable, __file__, "--folder", folder, "--part", part]
             result = subprocess.run(command, check=True, capture_output=True, text=True)
             measured[part].append(json.loads(result.stdout))
@@ -111,7 +112,9 @@ def _compare(folder: Path, sizes: list[int], rounds: int) -> dict[str, list[dict
 
 def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
     """Runs one contender: posts a second, the peak memory of this process in GB, CPU microseconds a post."""
-    from pipeline import schemas  # noqa: F401 - imports are not timed
+    import pandas as pd  # noqa: F401 - imports are not timed; pyarrow makes this one when it first sees a list
+
+    from pipeline import schemas  # noqa: F401
     from pipeline.harvest import tables  # noqa: F401
 
     started, busy = time.perf_counter(), time.process_time()
