@@ -269,7 +269,7 @@ def test_only_exports_with_news_are_fetched_after_a_refresh(project: Project, bo
 def test_export_bomb_is_refused_before_it_fills_anything(misbehaving) -> None:  # type: ignore[no-untyped-def]
     project = misbehaving(faults.ExportBomb())
     with pytest.raises(
-        BadExport, match="the export posts cannot be read after record 0: a record is longer than 1 MiB"
+        BadExport, match="the export posts cannot be read after record 0: a record is longer than 4 MiB"
     ):
         run(project)
     assert not project.paths.snapshot.exists()
@@ -358,7 +358,7 @@ def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
         ),
         pytest.param(
             f"1,{'x' * 9_000_000},5,3\n",
-            "export tags .* a record is longer than 1 MiB",
+            "export tags .* a record is longer than 4 MiB",
             id="record longer than a block",
         ),
         pytest.param(
