@@ -1,10 +1,11 @@
 """Pictures per second: our download stage, img2dataset and a bare loop, side by side on one loopback server.
 
-    python bench/pictures.py --img2dataset /path/to/venv/bin/python [--server bytes] [--rounds 5] [--write]
+    python bench/pictures.py --img2dataset /path/to/venv/bin/python [--server distant] [--rounds 5] [--write]
 
 Every contender fetches the same JPEGs of about 100 kB from one server, on this machine's cores, which the server
-shares: `sandbox`, which finds each post, judges who may see it and logs the request, as a site does; or `bytes`, one
-process that does nothing but send what it holds in memory. A round runs every contender once, in turn; the figures are
+shares: `sandbox`, which finds each post, judges who may see it and logs the request, as a site does; `bytes`, one
+process that does nothing but send what it holds in memory; or `distant`, the same, answering DISTANCE seconds late, as
+a server in another country does. A round runs every contender once, in turn; the figures are
 medians over the rounds. Timed is the call itself, imports aside, to the moment everything is written:
 
     ours        pipeline.download.run on a prepared project: md5 checked, packs sealed, ledger and outcomes written
@@ -46,6 +47,7 @@ RESULTS = Path(__file__).parent / "results"
 SIZE = (1133, 850)  # pixels: as an original small enough that the site makes no sample, and a sample of 2266 x 1700
 AGENT = "e6tag-bench/1 (by the operator of this machine)"  # of the bare loop; the sandbox refuses libraries
 CONCURRENCY = 32  # requests under way, for every contender
+DISTANCE = 0.05  # seconds
 TARGETS = {"img2dataset": 1.5, "bare": 0.7}  # pictures/s of ours over those of the other, at least (issue 3)
 MEMORY_TARGET = 0.5  # of img2dataset's
 
@@ -78,12 +80,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--img2dataset", type=Path, help="python of a venv with img2dataset; without it, it is left out"
     )
-    parser.add_argument("--server", choices=["sandbox", "bytes"], default="sandbox", help="see above")
+    parser.add_argument("--server", choices=["sandbox", "bytes", "distant"], default="sandbox", help="see above")
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where pictures and results of the contenders lie")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}/pictures-SERVER.md")
-    parser.add_argument("--part", choices=[*PARTS, "serve-sandbox", "serve-bytes"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=[*PARTS, "serve-sandbox", "serve-bytes", "serve-distant"], help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -114,7 +116,7 @@ def _await_server(folder: Path) -> None:
 
 def _compare(folder: Path, arguments: argparse.Namespace) -> str:
     contenders = ["ours", "bare"]
-    if arguments.server == "bytes":
+    if arguments.server != "sandbox":
         contenders.insert(1, "samples")  # the sandbox would make them from originals of twice the size
     if arguments.img2dataset:
         contenders.insert(-1, "img2dataset")
@@ -226,7 +228,8 @@ def _report(
 
 def _part(name: str, folder: Path) -> None:
     if name.startswith("serve-"):
-        asyncio.run(_serve_bytes(folder) if name == "serve-bytes" else _serve_sandbox(folder))
+        late = DISTANCE if name == "serve-distant" else 0.0
+        asyncio.run(_serve_sandbox(folder) if name == "serve-sandbox" else _serve_bytes(folder, late))
         return
     seconds = PARTS[name](folder)
     (folder / "seconds").write_text(str(seconds))
@@ -350,7 +353,7 @@ def _below(md5: str) -> str:
     return f"{md5[:2]}/{md5[2:4]}/{md5}.jpg"
 
 
-async def _serve_bytes(folder: Path) -> None:
+async def _serve_bytes(folder: Path, late: float) -> None:
     """Serves the pictures from memory, as originals and as samples, by the server that the sandbox is made of too."""
     from aiohttp import web
 
@@ -361,6 +364,8 @@ async def _serve_bytes(folder: Path) -> None:
     async def answer(request: web.BaseRequest) -> web.Response:
         if (body := answers.get(request.path)) is None:
             return web.Response(status=404)
+        if late:
+            await asyncio.sleep(late)
         return web.Response(body=body, content_type="image/jpeg")
 
     runner = web.ServerRunner(web.Server(answer, access_log=None))

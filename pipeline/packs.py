@@ -19,7 +19,7 @@ from pipeline.parquet import damaged
 FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
 
-WRITE_BUFFER = 1 << 20  # bytes written to a pack at once; no trace of it is left in the file
+WRITE_BUFFER = 4 << 20  # bytes written to a pack at once; no trace of it is left in the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,9 @@ def write(path: Path, pictures: Iterable[Picture]) -> None:
         ) as writer,
     ):
         for some in _together(pictures):
-            columns = [[getattr(picture, name) for picture in some] for name in schemas.PACK.names]
-            writer.write_batch(pa.record_batch(columns, schema=schemas.PACK), row_group_size=1)
+            columns = {name: [getattr(picture, name) for picture in some] for name in schemas.PACK.names}
+            table = parquet.cast(parquet.columns(columns, schemas.PACK), schemas.PACK)
+            writer.write_table(table, row_group_size=1)
 
 
 def _together(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
