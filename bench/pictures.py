@@ -85,7 +85,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where pictures and results of the contenders lie")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}/pictures-SERVER.md")
-    parser.add_argument("--part", choices=[*PARTS, "serve-sandbox", "serve-bytes", "serve-distant"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--part", choices=[*PARTS, "serve-sandbox", "serve-bytes", "serve-distant"], help=argparse.SUPPRESS
+    )
     return parser.parse_args()
 
 
