@@ -114,7 +114,8 @@ def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]
 def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
     if row := _row(paths.sample / "vocabulary.parquet", "name", name):
         yield (
-            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} candidates have it; "
+            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} posts of the snapshot have it, "
+            f"{row['candidate_posts']:,} of them candidates; "
             f"sampled were {row['train_positives']:,} for training, {row['validation_positives']:,} for validation, "
             f"{row['test_positives']:,} for test (wanted: {params.min_positives:,}, {params.min_eval_positives:,}, "
             f"{params.min_eval_positives:,}, and {params.reserve:.0%} of reserve)"
@@ -122,7 +123,10 @@ def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
     elif left_out := _row(paths.sample / "left_out.parquet", "name", name):
         counts = ", ".join(f"{left_out[f'{split}_posts']:,} {split}" for split in ("train", "validation", "test"))
         why = TAG_REASONS[LeftOut(left_out["reason"])].format(params=params, **left_out)
-        yield f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} candidates have it ({counts})"
+        yield (
+            f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} posts of the snapshot have it, "
+            f"{left_out['candidate_posts']:,} of them candidates ({counts})"
+        )
     else:
         yield f"not asked for: sample.categories are {', '.join(params.categories)}"
 
@@ -140,7 +144,7 @@ def _why_dropped(params: Params, paths: Paths, post: dict[str, Any], dropped: di
     reason = Dropped(dropped["reason"])
     if reason is Dropped.SPANS_SPLITS:
         home = _home(params.manifest, post)
-        return f"{home[0].upper()}{home[1:]}, its family of post {dropped['group_id']} (or its artist) to another split"
+        return f"{home[0].upper()}{home[1:]}, its family of post {dropped['group_id']} (or an artist) to another split"
     if reason in (Dropped.FORBIDDEN_YOUNG, Dropped.OPTED_OUT, Dropped.EXCLUDED_TAG):
         return f"It has {_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
     told = {

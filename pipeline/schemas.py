@@ -151,23 +151,25 @@ VOCABULARY = pa.schema([
     _field("tag_id", pa.int64(), "id of the tag on the site"),
     _field("name", pa.string(), "tag name, unique"),
     _field("category", pa.string(), "name of the site's category"),
-    _field("snapshot_posts", pa.int64(), "candidate posts of the snapshot with this tag, after closure"),
+    _field("snapshot_posts", pa.int64(), "posts of the snapshot with this tag, after closure, whatever became of them"),
+    _field("candidate_posts", pa.int64(), "those of them that may be sampled"),
     _field("train_positives", pa.int32(), "sampled posts with this tag in the training split"),
     _field("validation_positives", pa.int32(), "sampled posts with this tag in the validation split"),
     _field("test_positives", pa.int32(), "sampled posts with this tag in the test split"),
 ])  # fmt: skip
-"""data/sample/vocabulary.parquet, ordered by snapshot_posts (most first), then name."""
+"""data/sample/vocabulary.parquet, ordered by candidate_posts (most first), then name."""
 
 LEFT_OUT = pa.schema([
     _field("name", pa.string(), "tag name"),
     _field("category", pa.string(), "name of the site's category"),
-    _field("snapshot_posts", pa.int64(), "candidate posts of the snapshot with this tag, after closure"),
+    _field("snapshot_posts", pa.int64(), "posts of the snapshot with this tag, after closure, whatever became of them"),
+    _field("candidate_posts", pa.int64(), "those of them that may be sampled"),
     _field("train_posts", pa.int64(), "those of them in the training split"),
     _field("validation_posts", pa.int64(), "those of them in the validation split"),
     _field("test_posts", pa.int64(), "those of them in the test split"),
     _field("reason", pa.string(), "a value of LeftOut"),
 ])  # fmt: skip
-"""data/sample/left_out.parquet, ordered by snapshot_posts (most first), then name."""
+"""data/sample/left_out.parquet, ordered by candidate_posts (most first), then name."""
 
 SAMPLED_POSTS = pa.schema([
     _field("post_id", pa.int64(), "id of the post, unique"),

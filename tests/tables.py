@@ -113,7 +113,8 @@ def write_sample(paths: Paths) -> None:
             "tag_id": {"canine": 2, "fox": 4, "hat": 5}[name],
             "name": name,
             "category": "general",
-            "snapshot_posts": 16,
+            "snapshot_posts": 20,
+            "candidate_posts": 16,
             **{f"{split}_positives": _positives(i, split) for split in SHARES},
         }
         for i, name in enumerate(TAGS)
@@ -122,7 +123,8 @@ def write_sample(paths: Paths) -> None:
         {
             "name": "unlabelled",
             "category": "general",
-            "snapshot_posts": 16,
+            "snapshot_posts": 20,
+            "candidate_posts": 16,
             "train_posts": 8,
             "validation_posts": 4,
             "test_posts": 4,

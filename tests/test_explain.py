@@ -27,7 +27,7 @@ def told(paths: Paths, subject: str, capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("subject", "words"),
     [
-        pytest.param("fox", "in the vocabulary as label 1: 16 candidates have it", id="learnt"),
+        pytest.param("fox", "label 1: 20 posts of the snapshot have it, 16 of them candidates", id="learnt"),
         pytest.param("fox", "implies canine", id="implies"),
         pytest.param("canine", "is implied by fox", id="implied"),
         pytest.param("vulpine", "vulpine is an alias of fox", id="alias"),

@@ -223,6 +223,18 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
     assert left_out["g"] == "two_categories"
 
 
+def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(tmp_path: Path) -> None:
+    """Tags and posts are exported at different moments; once listed, the artist's own id would tell the split."""
+    paths = Paths(tmp_path)
+    write(paths, [{"tags": [*"ab", *(["new_artist"] if number % 2 else [])]} for number in range(40)], [], [])
+    params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, size=40)
+    for together in (True, False):
+        sample.run(params, paths, since="2014-01-01", manifest=Manifest(group_by_artist=together))
+        dropped = parquet.read(paths.sample / "dropped.parquet")
+        assert dropped.height == (20 if together else 0)
+        assert set(dropped["reason"]) <= {"spans_splits"}
+
+
 def matrix(posts: list[list[int]], vocabulary: int = 8) -> Records:
     """Returns records of one split with these labels; the ids are 1, 2, ..."""
     return Records(

@@ -199,3 +199,47 @@ def test_what_is_wrong_with_the_snapshot_is_listed(project: Project, board: Sand
     orphans = {str(post.id) for post in board.posts if post.parent_id and post.parent_id not in listed}
     missing = tables["oddities"].filter(pl.col("kind") == "missing_parent")
     assert set(missing["subject"]) == orphans
+
+
+def test_each_tag_carries_its_count_in_the_snapshot_and_among_candidates(project: Project) -> None:
+    tables = run(project, ratings=["s"])
+    posts = pl.read_parquet(project.paths.snapshot / "posts.parquet")
+    implied = [
+        (row["antecedent"], row["consequent"])
+        for row in pl.read_parquet(project.paths.snapshot / "implications.parquet").to_dicts()
+        if row["status"] in policy.EFFECTIVE
+    ]
+    aliases = pl.read_parquet(project.paths.snapshot / "aliases.parquet").filter(
+        pl.col("status").is_in(sorted(policy.EFFECTIVE))
+    )
+    spelled = dict(aliases.select("antecedent", "consequent").iter_rows())
+    dropped = set(tables["dropped"]["post_id"])
+    there: dict[str, set[int]] = {}
+    for post_id, tags in posts.select("post_id", "tags").iter_rows():
+        carried = {spelled.get(name, name) for name in tags}
+        while more := {to for name, to in implied if name in carried} - carried:
+            carried |= more
+        for name in carried:
+            there.setdefault(name, set()).add(post_id)
+    for row in tables["vocabulary"].to_dicts():
+        assert row["snapshot_posts"] == len(there[row["name"]])
+        assert row["candidate_posts"] == len(there[row["name"]] - dropped)
+    assert (tables["vocabulary"]["candidate_posts"] < tables["vocabulary"]["snapshot_posts"]).any()
+
+
+def test_wishes_that_change_nothing_are_said(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    run(project, exclude_patterns=["*_(no_such_thing)", "fo*"], exclude_tags=["never_a_tag"])
+    said = capsys.readouterr().err
+    assert "sample.exclude_patterns has *_(no_such_thing), which is no tag of the snapshot" in said
+    assert "sample.exclude_tags has never_a_tag, which is no tag of the snapshot" in said
+    assert "fo*" not in said
+
+
+def test_sample_without_evaluation_posts_says_what_the_next_gate_will(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = run(project, min_eval_positives=0)
+    assert set(tables["posts"]["split"]) == {"train"}
+    assert "candidates of test was chosen, which the next gate refuses: set sample.min_eval_positives" in (
+        capsys.readouterr().err
+    )

@@ -103,7 +103,7 @@ def _write_vocabulary(paths: Paths, rows: list[dict[str, object]]) -> None:
     vocabulary = [
         {
             "label_id": label, "tag_id": 100 + label, "name": name, "category": "general",
-            "snapshot_posts": 1_000 - label,
+            "snapshot_posts": 2_000 - label, "candidate_posts": 1_000 - label,
             "train_positives": positives("train", label), "validation_positives": positives("validation", label),
             "test_positives": positives("test", label),
         }

@@ -21,6 +21,7 @@ EDGE_CORRELATION, RECOLOURED_CORRELATION, RECOLOURED_DIFFERENCE = 0.92, 0.5, 30.
 
 _STRUCTURE = 16  # bits set at least; half are, unless frequencies tie at zero: blank pictures are told by nothing
 _COMPARED = 4_096  # pairs of thumbnails compared at once, 25 kB a pair
+_JOINED = 65_536  # pairs after which groups are joined, so that pictures of one group are compared no further
 
 
 def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
@@ -52,16 +53,24 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
 def links(
     hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], ranks: NDArray[np.int8], distance: int
 ) -> list[Pairs]:
-    """Returns the pairs of records that look alike, one of them at least being of an evaluation split (rank above 0).
+    """Returns pairs of records that look alike, one of them at least being of an evaluation split (rank above 0).
 
+    Not all pairs: of thousands that share one template enough to join them, else the pairs would fill the memory.
     hashes: [records, kinds, views]; thumbnails: [records, side, side, 4].
     """
     judged = np.flatnonzero(ranks > 0)
     found: list[Pairs] = []
+    heads, unjoined = np.arange(len(hashes)), 0
     for kind in range(len(likeness.KINDS)):
         for one, other, view in _near(hashes[:, kind], judged, distance):
-            apart = (one != other) & (ranks[other] <= ranks[one])
-            found += _confirmed(thumbnails, one[apart], other[apart], view[apart])
+            for start in range(0, len(one), _JOINED):
+                cut = slice(start, start + _JOINED)
+                apart = (heads[one[cut]] != heads[other[cut]]) & (ranks[other[cut]] <= ranks[one[cut]])
+                alike = list(_confirmed(thumbnails, one[cut][apart], other[cut][apart], view[cut][apart]))
+                found += alike
+                unjoined += sum(len(pair[0]) for pair in alike)
+                if unjoined >= _JOINED:
+                    heads, unjoined = _heads(len(hashes), found), 0
     return found
 
 

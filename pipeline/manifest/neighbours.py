@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BANDS, BAND_BITS = 4, 16
-_QUERIES = 2_048  # looked up at once; bounds memory to some hundred bytes for each candidate of theirs
+_QUERIES = 2_048  # looked up at once
+_CANDIDATES = 1 << 20  # of theirs that are looked at together, some hundred bytes each; more where one query has more
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -51,9 +52,18 @@ class _Band:
         for flip in flips:
             probed = (keys ^ flip).astype(np.int64)
             first, counts = self._starts[probed], self._starts[probed + 1] - self._starts[probed]
-            row = np.repeat(np.arange(len(queries)), counts)
-            within_bucket = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-            yield row, self._order[np.repeat(first, counts) + within_bucket]
+            for start, end in _runs(counts):
+                some = counts[start:end]
+                row = np.repeat(np.arange(start, end), some)
+                within_bucket = np.arange(len(row)) - np.repeat(np.cumsum(some) - some, some)
+                yield row, self._order[np.repeat(first[start:end], some) + within_bucket]
+
+
+def _runs(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yields runs of queries that together have _CANDIDATES, or are one query: a band of many may look the same."""
+    run = np.cumsum(counts) // _CANDIDATES
+    ends = [*(np.flatnonzero(np.diff(run)) + 1).tolist(), len(counts)]
+    yield from zip([0, *ends[:-1]], ends, strict=True)
 
 
 def _keys(hashes: NDArray[np.uint64], number: int) -> NDArray[np.uint16]:

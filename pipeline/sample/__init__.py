@@ -86,14 +86,14 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
             parquet.write(draft / f"{name}.parquet", table, schema)
     for line in (
         _summary(chosen, posts, records, sample),
-        *shortage.lines(params, chosen, listed, len(records.post_id)),
+        *shortage.lines(params, chosen, listed, relations, _of_splits(records, sample)),
         *_odd(tables["oddities"][0]),
     ):
         progress.say(f"sample: {line}")
 
 
 def _counts(posts: Posts, assigned: splits.Assigned, codes: int) -> NDArray[np.int64]:
-    """Returns [4, codes]: candidates with each tag, and those of them in train, validation and test."""
+    """Returns [5, codes]: posts with each tag, those of them that are candidates, and these in train to test."""
     kinds = len(SPLITS) + 1  # the last: not a candidate
     kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(np.int64)
     counts = np.zeros(kinds * codes, dtype=np.int64)
@@ -103,7 +103,7 @@ def _counts(posts: Posts, assigned: splits.Assigned, codes: int) -> NDArray[np.i
         of_post = np.repeat(kind[first : first + step] * codes, np.diff(starts))
         counts += np.bincount(of_post + posts.tags[starts[0] : starts[-1]], minlength=len(counts))
     by_kind = counts.reshape(kinds, codes)
-    return np.concatenate([by_kind[:-1].sum(axis=0, keepdims=True), by_kind[: len(JUDGED)]])
+    return np.stack([posts.carried[:codes], by_kind[:-1].sum(axis=0), *by_kind[: len(JUDGED)]])
 
 
 def _label_of(relations: Relations, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
@@ -155,12 +155,19 @@ def _dropped(posts: Posts, assigned: splits.Assigned) -> pl.DataFrame:
 
 
 def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, sample: Picked) -> str:
-    counts = np.bincount(records.split[sample.rows], minlength=len(SPLITS))
-    of_splits = ", ".join(f"{split} {count:,}" for split, count in zip(SPLITS, counts, strict=True) if count)
+    counts = zip(SPLITS, _of_splits(records, sample)[:, 1].tolist(), strict=True)
+    of_splits = ", ".join(f"{split} {count:,}" for split, count in counts if count)
     dropped = len(posts.post_id) - len(records.post_id)
     return (
         f"{chosen.vocabulary.height:,} tags, {len(sample.rows):,} of {len(records.post_id):,} candidate posts "
         f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left out, with reasons"
+    )
+
+
+def _of_splits(records: Records, sample: Picked) -> NDArray[np.int64]:
+    """Returns [splits, 2]: candidates of each split, and those of them that were chosen."""
+    return np.stack(
+        [np.bincount(split, minlength=len(SPLITS)) for split in (records.split, records.split[sample.rows])], axis=1
     )
 
 

@@ -56,6 +56,7 @@ class Posts:
     starts: NDArray[np.int64]
     tags: NDArray[np.int32]
     given: NDArray[np.bool_]  # not only implied
+    carried: NDArray[np.int64]  # by code: posts with the tag, after closure, those that are dropped among them
     evidence: Evidence
 
 
@@ -111,6 +112,7 @@ class Reader:
         closure = relations.closure()
         self.closure = _matrix(closure, self.codes)
         self.evidence = Evidence(closure, self.codes)
+        self._carried, self._lock = np.zeros(self.codes, dtype=np.int64), threading.Lock()
         self._local = threading.local()
 
     def read(self, path: Path) -> Posts:
@@ -127,7 +129,7 @@ class Reader:
                 parts = [job.result() for job in jobs]
         except (pa.ArrowInvalid, OSError) as error:
             raise parquet.damaged(path, error) from error
-        posts = _joined(parts, self.evidence)
+        posts = _joined(parts, self._carried, self.evidence)
         _refuse_disorder(path, posts.post_id)
         return posts
 
@@ -153,16 +155,20 @@ class Reader:
         columns = pl.DataFrame(pl.from_arrow(table.select(COLUMNS)))
         reason = self._judged(columns, means)
         artist_split = self._artists(starts, self.final[code], names)
-        starts, names = _of(reason == CANDIDATE, starts, names)
         if is_evidence:
-            self.evidence.add(starts, names, code, self.final[code])
+            self.evidence.add(*_of(reason == CANDIDATE, starts, names), code, self.final[code])
         tagged = self._closed(starts, self.final[code][names])
         tag, given = tagged.indices, tagged.data >= _GIVEN
+        with self._lock:
+            self._carried += np.bincount(tag, minlength=self.codes)
         row = np.repeat(np.arange(table.num_rows), np.diff(tagged.indptr))
         unknown = np.bincount(row[np.flatnonzero(tag >= self.known)], minlength=table.num_rows)
         count = (np.diff(tagged.indptr) - unknown).astype(np.int32)
-        reason[(reason == CANDIDATE) & (count < self.params.min_tags)] = REASONS.index(Dropped.TOO_FEW_TAGS.value)
-        reason[row[np.flatnonzero(self.excluded[tag])]] = REASONS.index(Dropped.EXCLUDED_TAG.value)
+        is_excluded = np.zeros(table.num_rows, dtype=bool)
+        is_excluded[row[np.flatnonzero(self.excluded[tag])]] = True
+        remains = reason == CANDIDATE
+        reason[remains & (count < self.params.min_tags)] = REASONS.index(Dropped.TOO_FEW_TAGS.value)
+        reason[remains & is_excluded] = REASONS.index(Dropped.EXCLUDED_TAG.value)
         count[reason != CANDIDATE] = 0
         kept = np.flatnonzero(self.wanted[tag] & (reason == CANDIDATE)[row])
         return _Part(
@@ -219,13 +225,15 @@ class Reader:
             return shared
         by_code = np.full(self.codes, NO_ARTIST, dtype=np.int8)
         by_code[: len(self.artist_split)] = self.artist_split
+        by_code[self.known :] = TORN  # a name that is not listed yet may turn out to be an artist, of any split
         split = by_code[final][names]
         named = np.flatnonzero(split != NO_ARTIST)
         row = _post_of(starts, named)
         least, most = np.full(posts, 127, dtype=np.int8), shared.copy()
         np.minimum.at(least, row, split[named])
         np.maximum.at(most, row, split[named])
-        return np.where(most == NO_ARTIST, NO_ARTIST, np.where(least == most, most, TORN)).astype(np.int8)
+        shared = np.where(most == NO_ARTIST, NO_ARTIST, np.where(least == most, most, TORN))
+        return np.where(least == TORN, TORN, shared).astype(np.int8)
 
     def _table(self, kind: type[np.generic]) -> NDArray[Any]:
         return np.zeros(self.codes, dtype=kind)
@@ -290,7 +298,7 @@ def _any_bits(starts: NDArray[np.int64], bits: NDArray[Any]) -> NDArray[np.uint8
     return every
 
 
-def _joined(parts: list[_Part], evidence: Evidence) -> Posts:
+def _joined(parts: list[_Part], carried: NDArray[np.int64], evidence: Evidence) -> Posts:
     def column(name: str, kind: type[np.generic]) -> NDArray[Any]:
         return np.concatenate([np.empty(0, kind), *(getattr(part, name) for part in parts)], dtype=kind)
 
@@ -304,6 +312,7 @@ def _joined(parts: list[_Part], evidence: Evidence) -> Posts:
         starts=np.concatenate([[0], np.cumsum(column("lengths", np.int64))]),
         tags=column("tags", np.int32),
         given=column("given", np.bool_),
+        carried=carried,
         evidence=evidence,
     )
 

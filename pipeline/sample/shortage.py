@@ -1,5 +1,6 @@
 """Says what cannot be had: which tags fail, by how much, and what would mend it."""
 
+import fnmatch
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,6 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import ImpossibleSample
 from pipeline.params import Sample
+from pipeline.paths import SPLITS
+from pipeline.sample.labels import Relations
+from pipeline.sample.records import JUDGED
 from pipeline.sample.vocabulary import Choice
 from pipeline.schemas import LeftOut
 
@@ -48,12 +52,18 @@ def refuse(params: Sample, vocabulary: pl.DataFrame, positives: NDArray[np.int64
     )
 
 
-def lines(params: Sample, chosen: Choice, listed: frozenset[str] | None, candidates: int) -> Iterable[str]:
-    """Yields a line for every wish that could not be granted in full."""
+def lines(
+    params: Sample, chosen: Choice, listed: frozenset[str] | None, relations: Relations, counts: NDArray[np.int64]
+) -> Iterable[str]:
+    """Yields a line for every wish that could not be granted in full.
+
+    counts: [splits, 2], candidates of each split, and those of them that were chosen.
+    """
     too_few = chosen.left_out.filter(pl.col("reason").is_in(TOO_FEW))
-    if too_few.height and (listed is not None or chosen.vocabulary.height < params.vocabulary_size):
+    asked = params.vocabulary_size if listed is None else min(params.vocabulary_size, len(listed))
+    if too_few.height and chosen.vocabulary.height < asked:
         yield (
-            f"{chosen.vocabulary.height:,} tags instead of {params.vocabulary_size:,}: {too_few.height:,} have too few "
+            f"{chosen.vocabulary.height:,} tags instead of {asked:,}: {too_few.height:,} have too few "
             f"posts, such as {_told(params, too_few)}. Lower sample.min_positives or sample.min_eval_positives"
         )
     if listed is not None:
@@ -63,6 +73,19 @@ def lines(params: Sample, chosen: Choice, listed: frozenset[str] | None, candida
         for (reason,), part in odd.group_by("reason", maintain_order=True):
             names = ", ".join(part["name"].head(NAMED))
             yield f"{part.height:,} names of sample.tags_file are left out ({reason}): {names}; see left_out.parquet"
+    known = frozenset(relations.tags["name"])
+    for parameter, name in (
+        *(("exclude_tags", name) for name in params.exclude_tags if known.isdisjoint(relations.resolve([name]))),
+        *(("exclude_patterns", one) for one in params.exclude_patterns if not fnmatch.filter(known, one)),
+    ):
+        yield f"sample.{parameter} has {name}, which is no tag of the snapshot: it leaves nothing out"
+    for split, (there, taken) in zip(SPLITS, counts.tolist(), strict=True):
+        if split in JUDGED and there and not taken:
+            yield (
+                f"none of {there:,} candidates of {split} was chosen, which the next gate refuses: set "
+                "sample.min_eval_positives to 1 or more, or sample.size so that others are taken too"
+            )
+    candidates = int(counts[:, 0].sum())
     if params.size is not None and params.size > candidates:
         yield (
             f"sample.size asks for {params.size:,} posts, {candidates:,} are candidates and all of them are taken. "

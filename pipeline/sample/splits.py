@@ -22,7 +22,7 @@ SALT = 0x9E3779B97F4A7C15
 """Fixed for ever, not a parameter: were it to change, last year's test pictures would train this year's model."""
 
 NO_ARTIST, TORN = -1, -2
-"""In place of a split: no artist is named; artists of several splits are."""
+"""In place of a split: no artist is named; artists of several splits are, or a name that tags.parquet does not list."""
 
 PSEUDO_ARTISTS = frozenset({
     "unknown_artist", "unknown_artist_signature", "anonymous_artist", "anonymous_artist_(artist)", "conditional_dnp",
@@ -50,7 +50,7 @@ def assign(
     """Assigns all posts of a snapshot, deleted ones included: they too link families, and may be the oldest.
 
     post_id: ascending; parent_id: -1 for none; created: microseconds since 1970; artist_split: the split of the post's
-    artists, or NO_ARTIST, or TORN: such a post has no home.
+    artists, or NO_ARTIST, or TORN: such a post has no home, so that none is given one it would have to leave.
     """
     home = of_number(post_id, params)
     home = np.where(artist_split == NO_ARTIST, home, artist_split).astype(np.int8)

@@ -21,7 +21,7 @@ FILE_DERIVED = frozenset({
 })  # fmt: skip
 """Tags the site derives from the file, which a picture fitted to one size no longer shows (contract section 6)."""
 
-COUNTS = ("snapshot_posts", "train_posts", "validation_posts", "test_posts")
+COUNTS = ("snapshot_posts", "candidate_posts", "train_posts", "validation_posts", "test_posts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def choose(
 ) -> Choice:
     """Returns the vocabulary by falling frequency among candidates, and every other wanted tag with its reason.
 
-    counts: [4, codes], candidates with each tag, then those of them in train, validation, test; listed: names of
+    counts: [5, codes], posts with each tag, then those of them that are candidates, then the candidates in train,
+    validation and test; listed: names of
     params.tags_file.
     """
     meant = None if listed is None else frozenset(relations.resolve(listed))
@@ -51,7 +52,7 @@ def choose(
     asked = pl.col("category").is_in(params.categories)
     if listed is not None and meant is not None:
         asked |= pl.col("name").is_in(sorted(listed | meant))
-    table = table.filter(asked).sort(["snapshot_posts", "name"], descending=[True, False])
+    table = table.filter(asked).sort(["candidate_posts", "name"], descending=[True, False])
     table = table.with_columns(reason=_reason(params, relations, names, table["name"], meant))
     rank = pl.col("reason").is_null().cum_sum()
     too_many = pl.col("reason").is_null() & (rank > params.vocabulary_size)
@@ -64,7 +65,7 @@ def choose(
         sorted((listed or frozenset()) - set(relations.tags["name"]) - set(relations.canonical)), left_out
     )
     return Choice(
-        vocabulary.select(pl.col("label_id").cast(pl.Int32), "tag_id", "name", "category", "snapshot_posts"),
+        vocabulary.select(pl.col("label_id").cast(pl.Int32), "tag_id", "name", "category", *COUNTS[:2]),
         pl.concat([left_out, unknown]).select("name", "category", *COUNTS, "reason"),
     )
 
