@@ -434,11 +434,20 @@ async def test_challenge_page_ends_the_run_at_once(paths: Paths, answer: Answer,
         assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize(("what", "content_type"), [("json", "application/json"), ("file", "image/jpeg")])
+@pytest.mark.parametrize(
+    ("code", "what", "content_type"),
+    [
+        (200, "json", "application/json"),
+        (200, "file", "image/jpeg"),
+        (403, "json", "text/plain"),
+        (403, "file", "application/octet-stream"),
+        (429, "export", "text/plain"),
+    ],
+)
 async def test_challenge_page_under_another_content_type_is_known_by_its_body(
-    paths: Paths, what: str, content_type: str
+    paths: Paths, code: int, what: str, content_type: str
 ) -> None:
-    disguised = status(200, text=PAGE.format("Just a moment...", ""), content_type=content_type)
+    disguised = status(code, text=PAGE.format("Just a moment...", ""), content_type=content_type)
     async with serving(disguised) as server, asking(server, paths) as client:
         with pytest.raises(ChallengePage):
             await get(client, what)

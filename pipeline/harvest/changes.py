@@ -5,9 +5,10 @@ Writes      .work/refresh/changes/<sha256>.parquet    schemas.POSTS: the posts t
                                                       over all deltas of it; in its metadata those that are gone
             .work/refresh/pages                       answers, kept until the delta is done
             .work/harvest/base/<checksum>.parquet     post_id and change_seq of an export, so that it is read once
-Guarantees  a harvest with a delta writes what a full harvest of that moment would, but for three things: `score` and
+Guarantees  a harvest with a delta writes what a full harvest of that moment would, but for four things: `score` and
             `fav_count` are as of a post's last change, for votes are no change; `is_withheld` tells of changed posts
-            what an export cannot; a tag that the tags table does not know is not on a changed post.
+            what an export cannot; a tag that the tags table does not know is not on a changed post; `created_at` of a
+            new post is to the millisecond, in exports to the microsecond.
 
 Assumed, and not documented by the site: posts whose addresses are hidden from anonymous visitors are listed and
 counted for them, and counts are as fresh as searches.
@@ -85,8 +86,9 @@ def _base_versions(pinned: Pin, paths: Paths) -> pl.DataFrame:
     """Returns post_id and change_seq of the export that the delta builds on."""
     checksum = pinned.exports["posts"].checksum
     note = _base_file(paths, checksum)
+    whole = note.with_suffix(".posts")
+    whole.unlink(missing_ok=True)  # of a run that was killed
     if not note.exists():
-        whole = note.with_suffix(".posts")
         tables.write_posts(base_export(pinned, paths), whole)
         note_base(checksum, whole, paths)
         whole.unlink()

@@ -102,7 +102,7 @@ async def judge(
     file before, so that a page with status 403 speaks of one file and not of this client.
     """
     host, status = response.url.authority, response.status
-    page = await response.content.read(PIECE) if "html" in response.content_type else b""
+    page = await _page(response)
     refuse_challenge(host, status, page, is_marked="cf-mitigated" in response.headers)
     if status == 403 and page:
         if kind is Kind.FILE and is_known:
@@ -125,6 +125,16 @@ async def judge(
         raise Unavailable(f"status {status}", wait=wait)
     else:
         raise await _refusal(response, kind)
+
+
+async def _page(response: aiohttp.ClientResponse) -> bytes:
+    """Returns the start of an answer that is a page; empty if it is none. Errors are looked at whatever they call it."""
+    if "html" in response.content_type:
+        return await response.content.read(PIECE)
+    if response.status >= 400 and "json" not in response.content_type:
+        body = await response.content.read(PIECE)
+        return body if looks_like_html(body) else b""
+    return b""
 
 
 def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = False) -> None:
