@@ -2,9 +2,11 @@
 
 Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row groups that may hold the answer
 Writes      nothing
-Guarantees  every line is what the tables say, or follows from the parameters; nothing is computed over all posts.
+Guarantees  every line is what the tables say, or follows from the parameters that they were made with; nothing is
+            computed over all posts.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from pipeline import parquet, policy
 from pipeline.errors import BadParameter
 from pipeline.params import Manifest, Params, Sample
 from pipeline.paths import Paths
-from pipeline.sample import splits
+from pipeline.sample import DECIDED_BY, splits
 from pipeline.sample.labels import CATEGORIES
 from pipeline.schemas import Dropped, LeftOut
 
@@ -52,6 +54,10 @@ NOT_CHOSEN = {
 
 def run(params: Params, paths: Paths, subject: str) -> None:
     """Prints what the tables say of a post (a number that is a post's id), of a tag of this name, or of both."""
+    decided = _as_decided(params, paths)
+    if decided != params:
+        print("params.yaml says otherwise by now: what follows is what data/sample was made with. Run dvc repro.")
+        params = decided
     post = _row(paths.snapshot / "posts.parquet", "post_id", int(subject)) if subject.isdecimal() else None
     lines = list(of_post(params, paths, post)) if post else []
     if post is None or _row(paths.snapshot / "tags.parquet", "name", subject):  # tags too may be named like a number
@@ -62,7 +68,8 @@ def run(params: Params, paths: Paths, subject: str) -> None:
 def of_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
     """Yields lines on a tag; raises BadParameter where the snapshot does not know the name."""
     aliases, implications = (_in_force(paths, table) for table in ("aliases", "implications"))
-    final = _end(dict(aliases.select("antecedent", "consequent").iter_rows()), name)
+    step = dict(aliases.select("antecedent", "consequent").iter_rows())
+    final = _end(step, name)
     tag = _row(paths.snapshot / "tags.parquet", "name", final)
     if final != name:
         yield f"{name} is an alias of {final}: posts that carry it count for {final}"
@@ -74,18 +81,20 @@ def of_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
         raise BadParameter(f"the snapshot has no {kind} {name}. Write it as the site does, such as white_background.")
     category = CATEGORIES[tag["category"]] if 0 <= tag["category"] < len(CATEGORIES) else "invalid"
     yield f"{final}: category {category}, tag id {tag['tag_id']}, on {tag['post_count']:,} posts as the site counts"
-    turned = pl.concat([implications, aliases]).select(
-        antecedent="consequent", consequent="antecedent", status="status"
+    resolved = implications.with_columns(
+        pl.Series(side, [_end(step, one) for one in implications[side]], pl.String)
+        for side in ("antecedent", "consequent")
     )
-    implied = policy.leading_to(frozenset({final}), turned, turned.clear()) - {final}
-    if implied:
+    turned = resolved.select(antecedent="consequent", consequent="antecedent", status="status")
+    if implied := policy.leading_to(frozenset({final}), turned, aliases.clear()) - {final}:
         yield f"implies {_listed(sorted(implied))}"
-    if implying := policy.leading_to(frozenset({final}), implications, aliases.clear()) - {final}:
+    if implying := policy.leading_to(frozenset({final}), resolved, aliases.clear()) - {final}:
         yield f"is implied by {_listed(sorted(implying))}"
     yield from _chosen_or_not(params.sample, paths, final)
-    if (implied | {final}) & policy.YOUNG:
+    refused = policy.Names.read(implications, aliases)
+    if final in refused.young:
         yield "policy rule 2: posts rated q or e that have it are never selected"
-    if (implied | {final}) & policy.OPT_OUT:
+    if final in refused.opt_out:
         yield "policy rule 3: posts that have it are never selected"
 
 
@@ -109,6 +118,17 @@ def of_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]
     yield f"labels: {_listed([names[label] for label in sampled['label_ids'] if label in given])}"
     if implied := [names[label] for label in sampled["label_ids"] if label not in given]:
         yield f"implied: {_listed(implied)}"
+
+
+def _as_decided(params: Params, paths: Paths) -> Params:
+    """Returns the parameters with those of the tables in data/sample in place of what params.yaml has by now."""
+    path = paths.sample / "vocabulary.parquet"
+    if not path.exists() or (noted := parquet.metadata(path).get(DECIDED_BY)) is None:
+        return params
+    tree = params.model_dump(mode="json")
+    for section, values in json.loads(noted).items():
+        tree[section].update(values)
+    return Params.model_validate(tree)
 
 
 def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:

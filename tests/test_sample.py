@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from conftest import Project, make_project
 
-from pipeline import harvest, policy, sample
+from pipeline import explain, harvest, policy, sample
 from pipeline.errors import BadParameter, ImpossibleSample
 from sandbox.board import SandboxBoard
 from sandbox.server import Site
@@ -243,3 +243,18 @@ def test_sample_without_evaluation_posts_says_what_the_next_gate_will(
     assert "candidates of test was chosen, which the next gate refuses: set sample.min_eval_positives" in (
         capsys.readouterr().err
     )
+
+
+def test_what_is_explained_is_told_by_the_parameters_that_decided_it(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rare = run(project)["left_out"].filter(pl.col("reason") == "too_few_positives")["name"][0]
+    capsys.readouterr()
+    explain.run(project.params, project.paths, rare)
+    told = capsys.readouterr().out
+    assert "training posts are fewer than sample.min_positives 40" in told
+    now = project.params.model_copy(update={"sample": project.params.sample.model_copy(update={"min_positives": 7})})
+    explain.run(now, project.paths, rare)
+    warning, _, rest = capsys.readouterr().out.partition("\n")
+    assert warning.startswith("params.yaml says otherwise by now")
+    assert rest == told

@@ -17,6 +17,7 @@ Guarantees  every vocabulary tag has at least min_positives training posts and m
             bytes.
 """
 
+import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,9 @@ from pipeline.sample.labels import Relations
 from pipeline.sample.reading import CANDIDATE, REASONS, Posts, Reader
 from pipeline.sample.records import JUDGED, Records
 from pipeline.schemas import Dropped
+
+DECIDED_BY = "decided_by"
+"""Key of the parameters in the metadata of vocabulary.parquet: what is told of it later holds for them."""
 
 FROM_SNAPSHOT = ("change_seq", "md5", "ext", "rating", "width", "height", "file_size", "created_at")
 """Columns of schemas.SAMPLED_POSTS that are the snapshot's."""
@@ -82,14 +86,22 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
             ),
             "oddities": (oddities.find(tags, aliases, relations, posts), schemas.ODDITIES),
         }
+        note = {DECIDED_BY: _decided_by(params, since, manifest)}
         for name, (table, schema) in tables.items():
-            parquet.write(draft / f"{name}.parquet", table, schema)
+            parquet.write(draft / f"{name}.parquet", table, schema, metadata=note if name == "vocabulary" else None)
     for line in (
         _summary(chosen, posts, records, sample),
         *shortage.lines(params, chosen, listed, relations, _of_splits(records, sample)),
         *_odd(tables["oddities"][0]),
     ):
         progress.say(f"sample: {line}")
+
+
+def _decided_by(params: Sample, since: str, manifest: Manifest) -> str:
+    """Returns the parameters that made the tables, as JSON by section of params.yaml."""
+    splitting = manifest.model_dump(mode="json", include={"split", "fresh_after", "group_by_artist"})
+    tree = {"harvest": {"since": since}, "sample": params.model_dump(mode="json"), "manifest": splitting}
+    return json.dumps(tree, sort_keys=True)
 
 
 def _counts(posts: Posts, assigned: splits.Assigned, codes: int) -> NDArray[np.int64]:

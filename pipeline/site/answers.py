@@ -128,7 +128,7 @@ async def judge(
 
 
 async def _page(response: aiohttp.ClientResponse) -> bytes:
-    """Returns the start of an answer that is a page; empty if it is none. Errors are looked at whatever they call it."""
+    """Returns the start of an answer that is a page; empty if it is none. Errors may be pages whatever their type."""
     if "html" in response.content_type:
         return await response.content.read(PIECE)
     if response.status >= 400 and "json" not in response.content_type:
