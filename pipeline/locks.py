@@ -2,8 +2,9 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pipeline.errors import Busy
 from pipeline.paths import Paths
@@ -14,18 +15,27 @@ def held(paths: Paths, stage: str) -> Iterator[None]:
     """Holds the stage's lock, which ends with the process, however that ends; raises Busy naming the holder."""
     path = paths.work(stage) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(
+        path,
+        lambda holder: (
+            f"{stage} is already running here ({holder}), perhaps left over from a killed dvc. "
+            "Wait until it ends, or stop it, then run the same command again."
+        ),
+    ):
+        yield
+
+
+@contextmanager
+def exclusive(path: Path, busy: Callable[[str], str], *, purpose: str | None = None) -> Iterator[None]:
+    """Holds the lock of a file; raises Busy with what `busy` says of its holder. purpose: what the holder does."""
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise Busy(
-                f"{stage} is already running here ({holder}), perhaps left over from a killed dvc. "
-                "Wait until it ends, or stop it, then run the same command again."
-            ) from error
+            raise Busy(busy(file.read().strip() or "another process")) from error
         file.truncate(0)
-        file.write(f"process {os.getpid()}")
+        file.write(f"process {os.getpid()}" + (f" ({purpose})" if purpose else ""))
         file.flush()
         yield
         file.truncate(0)

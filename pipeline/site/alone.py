@@ -4,15 +4,15 @@ And none talks to it before the time is over for which it asked to be left alone
 promises holds inside one process; this makes it hold for all of them together.
 """
 
-import fcntl
 import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
-from pipeline import atomic
+from pipeline import atomic, locks
 from pipeline.errors import Busy, SiteUnreachable
 from pipeline.site.breaker import come_back
 
@@ -24,7 +24,7 @@ def alone(hosts: Iterable[str], purpose: str) -> Iterator[None]:
     """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them."""
     with ExitStack() as stack:
         for host in sorted({host.lower().rstrip(".") for host in hosts}):
-            stack.enter_context(_held(_folder() / f"{host}.lock", host, purpose))
+            stack.enter_context(locks.exclusive(_folder() / f"{host}.lock", partial(_busy, host), purpose=purpose))
             _respect(host)
         yield
 
@@ -48,23 +48,11 @@ def _note(host: str) -> Path:
     return _folder() / f"{host.lower().rstrip('.')}.not-before"
 
 
-@contextmanager
-def _held(path: Path, host: str, purpose: str) -> Iterator[None]:
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise Busy(
-                f"{host} is already being asked by {holder}: one process at a time talks to a real site, so that its "
-                "rate holds. Wait until that ends, then run the same command again."
-            ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} ({purpose})")
-        file.flush()
-        yield
-        file.truncate(0)
+def _busy(host: str, holder: str) -> str:
+    return (
+        f"{host} is already being asked by {holder}: one process at a time talks to a real site, so that its "
+        "rate holds. Wait until that ends, then run the same command again."
+    )
 
 
 def _folder() -> Path:
