@@ -12,6 +12,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 import numpy as np
@@ -57,17 +58,29 @@ class Pictures:
 
 
 def hashing(pictures: Pictures) -> None:
-    """Pictures per second and core, for progressive JPEGs of quality 90 with a shorter side of 850 pixels."""
-    drawings = [as_sample(pictures.of(index), grain) for index in pictures.kind("original")[:30] for grain in (0, 12)]
-    print(f"hashing: {len(drawings)} JPEGs of {statistics.mean(map(len, drawings)) / 1e3:.0f} kB on average")
-    one = rate(lambda: [likeness.likeness(body) for body in drawings], len(drawings))
+    """Pictures per second and core, for JPEGs of quality 90 with a shorter side of 850 pixels, progressive or not."""
+    sources = [(pictures.of(index), grain) for index in pictures.kind("original")[:30] for grain in (0, 12)]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(likeness.likeness, drawings))
-        two = rate(lambda: list(pool.map(likeness.likeness, drawings, chunksize=5)), len(drawings))
-    print(f"  {one:,.0f} pictures/s in one process, {two:,.0f}/s in two")
+        for progressive in (True, False):
+            drawings = [as_sample(body, grain, progressive=progressive) for body, grain in sources]
+            one = rate(partial(each, drawings), len(drawings))
+            list(pool.map(likeness.likeness, drawings))
+            two = rate(partial(each, drawings, pool), len(drawings))
+            print(
+                f"hashing: {len(drawings)} {'progressive' if progressive else 'baseline'} JPEGs of "
+                f"{statistics.mean(map(len, drawings)) / 1e3:.0f} kB on average: {one:,.0f} pictures/s in one process, "
+                f"{two:,.0f}/s in two"
+            )
 
 
-def as_sample(body: bytes, grain: int) -> bytes:
+def each(drawings: list[bytes], pool: ProcessPoolExecutor | None = None) -> list[likeness.Likeness]:
+    """Looks at every drawing, here or in the pool."""
+    return list(
+        map(likeness.likeness, drawings) if pool is None else pool.map(likeness.likeness, drawings, chunksize=5)
+    )
+
+
+def as_sample(body: bytes, grain: int, *, progressive: bool = True) -> bytes:
     """Returns the picture as the site would serve its sample; `grain` adds noise, as paint has, for big files."""
     with Image.open(io.BytesIO(body)) as opened:
         picture = opened.convert("RGB")
@@ -75,7 +88,7 @@ def as_sample(body: bytes, grain: int) -> bytes:
     picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
     noise = np.random.default_rng(SEED).normal(0, grain, (picture.height, picture.width, 1))
     noisy = Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
-    noisy.save(out := io.BytesIO(), "JPEG", quality=90, progressive=True)
+    noisy.save(out := io.BytesIO(), "JPEG", quality=90, progressive=progressive)
     return out.getvalue()
 
 

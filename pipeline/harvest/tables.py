@@ -26,10 +26,10 @@ from isal import igzip
 from pipeline import atomic, parquet, progress, schemas
 from pipeline.errors import BadExport
 
-# Bytes of CSV parsed at once. No record may be longer: the contract's limits lead to some 400 kB, and old rows may
-# exceed them. pyarrow inflates up to 32 blocks ahead and cannot be told otherwise: with 16 MiB they alone are half a
-# gigabyte.
-BLOCK = 4 << 20
+# Bytes of CSV parsed at once; no record may be longer. The contract's limits lead to some 400 kB, and an export that
+# holds a longer one, as old rows may be, is read again in blocks of LONGEST. pyarrow inflates up to 32 blocks ahead and
+# cannot be told otherwise: small ones stay in the processor's caches, with 16 MiB they alone are half a gigabyte.
+BLOCK, LONGEST = 1 << 20, 4 << 20
 CHUNK = 25_000  # records converted and written at once, a row group; memory grows with it, and the file shrinks
 MOST_REJECTED = 100_000  # records; an export with more is not what this version reads, and they would fill the memory
 
@@ -41,6 +41,7 @@ ALWAYS_INFLATED = 256 << 20  # bytes
 _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
+_TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
 _QUOTE = ord('"')
 _COUNTED = 256 << 10  # bytes
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
@@ -180,11 +181,20 @@ def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
 
 
 def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema) -> Rejected:
+    try:
+        return _write_in_blocks(BLOCK, export, source, target, columns, schema)
+    except _LongRecordError:
+        return _write_in_blocks(LONGEST, export, source, target, columns, schema)
+
+
+def _write_in_blocks(
+    block: int, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
+) -> Rejected:
     """Three things go on at once: inflating and parsing, converting, writing; each at most two chunks ahead."""
     key = columns[0].name
     found = _Rejections(export)
     last, ordered = None, True
-    texts = _ahead(_text(export, source, columns, found))
+    texts = _ahead(_text(block, export, source, columns, found))
     with (
         atomic.writing(target) as temporary,
         writer(temporary, schema) as file,
@@ -342,8 +352,12 @@ def _judged(text: pl.DataFrame, columns: tuple[Column, ...], found: _Rejections,
     return typed.filter(pl.col("reason").is_null())
 
 
+class _LongRecordError(Exception):
+    """A record is longer than a block, and larger blocks may be tried."""
+
+
 def _text(
-    export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
+    block: int, export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
 ) -> Generator[pa.Table, None, None]:
     """Yields the wanted columns as text: NULL is null, "" is empty."""
     wanted = list(dict.fromkeys(column.source for column in columns))
@@ -357,12 +371,14 @@ def _text(
                     f"the export {export} has no column {', '.join(missing)} (it has {', '.join(names)[:500]}). "
                     "Nothing was written. The site changed its exports: this version of e6tag cannot read them."
                 )
-            for table in _tables(file, names, wanted, found):
+            for table in _tables(block, file, names, wanted, found):
                 row += len(table)
                 yield table
             if file.quotes % 2:
                 raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
     except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+        if block < LONGEST and _TOO_LONG in str(error):
+            raise _LongRecordError from error
         found.judge()
         raise BadExport(
             f"the export {export} cannot be read after record {row:,}: {_explained(error)}. Nothing was written. "
@@ -408,7 +424,9 @@ class _Inflating(igzip.IGzipFile):
         super().close()
 
 
-def _tables(file: _Inflating, names: list[str], wanted: list[str], found: _Rejections) -> Iterator[pa.Table]:
+def _tables(
+    block: int, file: _Inflating, names: list[str], wanted: list[str], found: _Rejections
+) -> Iterator[pa.Table]:
     """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
     if not file.peek(1):
         return
@@ -416,7 +434,7 @@ def _tables(file: _Inflating, names: list[str], wanted: list[str], found: _Rejec
     batches = pa_csv.open_csv(
         file,
         # Records are numbered only where one thread parses; the blocks are inflated in another.
-        read_options=pa_csv.ReadOptions(block_size=BLOCK, use_threads=False, column_names=names),
+        read_options=pa_csv.ReadOptions(block_size=block, use_threads=False, column_names=names),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=found.skip),
         convert_options=pa_csv.ConvertOptions(
             include_columns=wanted,
@@ -438,6 +456,6 @@ def _tables(file: _Inflating, names: list[str], wanted: list[str], found: _Rejec
 
 def _explained(error: Exception) -> str:
     what = " ".join(str(error).split())[:200]
-    if "straddling" in what:
-        return f"a record is longer than {BLOCK >> 20} MiB, or a quote is never closed"
+    if _TOO_LONG in what:
+        return f"a record is longer than {LONGEST >> 20} MiB, or a quote is never closed"
     return what
