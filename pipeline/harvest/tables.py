@@ -41,8 +41,7 @@ ALWAYS_INFLATED = 256 << 20  # bytes
 _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
-# What pyarrow says of a record that one block does not hold, and of a text where a number belongs.
-_TOO_LONG, _NO_NUMBER = "straddling", "conversion error"
+_TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
 _QUOTE = ord('"')
 _COUNTED = 256 << 10  # bytes
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
@@ -58,21 +57,18 @@ class Column:
 
     name: str
     source: str
-    value: pl.Expr  # over the column `source`, null where its text is not what it must be
+    value: pl.Expr  # over the text column `source`, null where the text is not what it must be
     required: bool = True  # a null is a reason to reject the record
     # The same for texts of which all are as they should be, else None; three times as fast where most of the time goes.
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
-    # What the parser may read it as, which saves the text; an export with a text that is no such number is read again.
-    number: pa.DataType | None = None
 
 
 def _name(name: str) -> pl.Expr:
     return _matching(name, r"^[^\x00-\x20]+$")  # the site's are stricter, but old rows break its rules
 
 
-def _integer(name: str, source: str, *, bits: int = 64, required: bool = True) -> Column:
-    kind, number = (pl.Int64(), pa.int64()) if bits == 64 else (pl.Int32(), pa.int32())
-    return Column(name, source, pl.col(source).cast(kind, strict=False), required, number=number)
+def _integer(name: str, kind: type[pl.DataType] = pl.Int64) -> pl.Expr:
+    return pl.col(name).cast(kind, strict=False)
 
 
 def _boolean(name: str) -> pl.Expr:
@@ -112,36 +108,36 @@ def _quick_names(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 POSTS = (
-    _integer("post_id", "id"),
-    _integer("change_seq", "change_seq"),
+    Column("post_id", "id", _integer("id")),
+    Column("change_seq", "change_seq", _integer("change_seq")),
     Column("created_at", "created_at", _time("created_at"), quick=_quick_time),
     Column("md5", "md5", _matching("md5", "^[0-9a-f]{32}$")),
     Column("ext", "file_ext", _matching("file_ext", "^[a-z0-9]{1,8}$")),
     Column("rating", "rating", _matching("rating", "^[sqe]$")),
-    _integer("width", "image_width", bits=32),
-    _integer("height", "image_height", bits=32),
-    _integer("file_size", "file_size"),
+    Column("width", "image_width", _integer("image_width", pl.Int32)),
+    Column("height", "image_height", _integer("image_height", pl.Int32)),
+    Column("file_size", "file_size", _integer("file_size")),
     Column("duration", "duration", pl.col("duration").cast(pl.Float64, strict=False), required=False),
-    _integer("parent_id", "parent_id", required=False),
+    Column("parent_id", "parent_id", _integer("parent_id"), required=False),
     Column("is_deleted", "is_deleted", _boolean("is_deleted")),
     Column("is_pending", "is_pending", _boolean("is_pending")),
     Column("is_flagged", "is_flagged", _boolean("is_flagged")),
     Column("is_withheld", "is_deleted", pl.lit(value=False)),
-    _integer("score", "score", bits=32),
-    _integer("fav_count", "fav_count", bits=32),
+    Column("score", "score", _integer("score", pl.Int32)),
+    Column("fav_count", "fav_count", _integer("fav_count", pl.Int32)),
     Column("tags", "tag_string", _names("tag_string"), quick=_quick_names),
     Column("locked_tags", "locked_tags", _names("locked_tags")),
 )
 
 TAGS = (
-    _integer("tag_id", "id"),
+    Column("tag_id", "id", _integer("id")),
     Column("name", "name", _name("name")),
-    Column("category", "category", pl.col("category").cast(pl.Int8, strict=False)),
-    _integer("post_count", "post_count"),
+    Column("category", "category", _integer("category", pl.Int8)),
+    Column("post_count", "post_count", _integer("post_count")),
 )
 
 RELATIONS = (
-    _integer("relation_id", "id"),
+    Column("relation_id", "id", _integer("id")),
     Column("antecedent", "antecedent_name", _name("antecedent_name")),
     Column("consequent", "consequent_name", _name("consequent_name")),
     Column("status", "status", pl.col("status")),
@@ -186,22 +182,19 @@ def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
 
 def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema) -> Rejected:
     try:
-        return _write_at_once(export, source, target, columns, schema, is_odd=False)
-    except _OddExportError:
-        return _write_at_once(export, source, target, columns, schema, is_odd=True)
+        return _write_in_blocks(BLOCK, export, source, target, columns, schema)
+    except _LongRecordError:
+        return _write_in_blocks(LONGEST, export, source, target, columns, schema)
 
 
-def _write_at_once(
-    export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema, *, is_odd: bool
+def _write_in_blocks(
+    block: int, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
 ) -> Rejected:
-    """Three things go on at once: inflating and parsing, converting, writing; each at most two chunks ahead.
-
-    is_odd: read what _OddExportError tells of, which takes a fourth longer. Else that is raised.
-    """
+    """Three things go on at once: inflating and parsing, converting, writing; each at most two chunks ahead."""
     key = columns[0].name
     found = _Rejections(export)
     last, ordered = None, True
-    texts = _ahead(_text(export, source, columns, found, is_odd=is_odd))
+    texts = _ahead(_text(block, export, source, columns, found))
     with (
         atomic.writing(target) as temporary,
         writer(temporary, schema) as file,
@@ -359,17 +352,15 @@ def _judged(text: pl.DataFrame, columns: tuple[Column, ...], found: _Rejections,
     return typed.filter(pl.col("reason").is_null())
 
 
-class _OddExportError(Exception):
-    """A record is longer than a block, or has a text where a number belongs: the parser cannot pass over it."""
+class _LongRecordError(Exception):
+    """A record is longer than a block, and larger blocks may be tried."""
 
 
 def _text(
-    export: str, source: Path, columns: tuple[Column, ...], found: _Rejections, *, is_odd: bool
+    block: int, export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
 ) -> Generator[pa.Table, None, None]:
-    """Yields the wanted columns as text: NULL is null, "" is empty. Unless the export is odd, numbers are numbers."""
-    wanted = {column.source: pa.string() for column in columns}
-    if not is_odd:
-        wanted |= {column.source: column.number for column in columns if column.number is not None}
+    """Yields the wanted columns as text: NULL is null, "" is empty."""
+    wanted = list(dict.fromkeys(column.source for column in columns))
     row = 0
     try:
         with _Inflating(export, source) as file:
@@ -380,14 +371,14 @@ def _text(
                     f"the export {export} has no column {', '.join(missing)} (it has {', '.join(names)[:500]}). "
                     "Nothing was written. The site changed its exports: this version of e6tag cannot read them."
                 )
-            for table in _tables(file, names, wanted, found, LONGEST if is_odd else BLOCK):
+            for table in _tables(block, file, names, wanted, found):
                 row += len(table)
                 yield table
             if file.quotes % 2:
                 raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
     except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
-        if not is_odd and (_TOO_LONG in str(error) or _NO_NUMBER in str(error)):
-            raise _OddExportError from error
+        if block < LONGEST and _TOO_LONG in str(error):
+            raise _LongRecordError from error
         found.judge()
         raise BadExport(
             f"the export {export} cannot be read after record {row:,}: {_explained(error)}. Nothing was written. "
@@ -434,12 +425,9 @@ class _Inflating(igzip.IGzipFile):
 
 
 def _tables(
-    file: _Inflating, names: list[str], wanted: dict[str, pa.DataType], found: _Rejections, block: int
+    block: int, file: _Inflating, names: list[str], wanted: list[str], found: _Rejections
 ) -> Iterator[pa.Table]:
-    """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order.
-
-    wanted: types by column; block: bytes.
-    """
+    """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
     if not file.peek(1):
         return
     file.is_read_ahead = True
@@ -449,8 +437,8 @@ def _tables(
         read_options=pa_csv.ReadOptions(block_size=block, use_threads=False, column_names=names),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=found.skip),
         convert_options=pa_csv.ConvertOptions(
-            include_columns=list(wanted),
-            column_types=wanted,
+            include_columns=wanted,
+            column_types=dict.fromkeys(wanted, pa.string()),
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
