@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from pipeline import parquet, policy
 from pipeline.errors import BadParameter
@@ -128,7 +129,10 @@ def _as_decided(params: Params, paths: Paths) -> Params:
     tree = params.model_dump(mode="json")
     for section, values in json.loads(noted).items():
         tree[section].update(values)
-    return Params.model_validate(tree)
+    try:
+        return Params.model_validate(tree)
+    except ValidationError:  # made by a version with other parameters
+        return params
 
 
 def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
@@ -164,7 +168,8 @@ def _why_dropped(params: Params, paths: Paths, post: dict[str, Any], dropped: di
     reason = Dropped(dropped["reason"])
     if reason is Dropped.SPANS_SPLITS:
         home = _home(params.manifest, post)
-        return f"{home[0].upper()}{home[1:]}, its family of post {dropped['group_id']} (or an artist) to another split"
+        family = f"its family of post {dropped['group_id']} (or an artist, or what may be one)"
+        return f"{home[0].upper()}{home[1:]}, {family} to another split"
     if reason in (Dropped.FORBIDDEN_YOUNG, Dropped.OPTED_OUT, Dropped.EXCLUDED_TAG):
         return f"It has {_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
     told = {

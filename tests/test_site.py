@@ -453,6 +453,24 @@ async def test_challenge_page_under_another_content_type_is_known_by_its_body(
             await get(client, what)
 
 
+@pytest.mark.parametrize("ends", ["breaks off", "stalls"])
+async def test_error_whose_body_never_comes_is_still_what_its_head_says(paths: Paths, ends: str) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=429, headers={"Retry-After": "600", "Content-Length": "100"})
+        response.content_type = "text/plain"
+        await response.prepare(request)
+        if ends == "stalls":
+            await asyncio.sleep(30)
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with serving(cut) as server, asking(server, paths, retries=0) as client:
+        with pytest.raises(Unavailable) as raised:
+            await get(client, "file")
+        assert raised.value.wait == 600
+
+
 async def test_missing_picture_behind_an_edge_that_adds_its_script_is_just_missing(paths: Paths) -> None:
     script = "<p>News: the drawing challenge</p><script src='/cdn-cgi/challenge-platform/scripts/jsd/main.js'></script>"
     async with serving(page(404, "Not found", script)) as server, asking(server, paths) as client:

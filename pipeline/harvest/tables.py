@@ -6,6 +6,7 @@ as a row of schemas.SNAPSHOT_REJECTED.
 
 import csv
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -44,6 +45,7 @@ _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowe
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
 _QUOTE = ord('"')
 _COUNTED = 256 << 10  # bytes
+_LEAVING = 0.05  # seconds; from being told the end to having left Python
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
 
 Rejected = list[dict[str, Any]]
@@ -184,7 +186,8 @@ def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...],
     try:
         return _write_in_blocks(BLOCK, export, source, target, columns, schema)
     except _LongRecordError:
-        return _write_in_blocks(LONGEST, export, source, target, columns, schema)
+        pass  # and not from here: the error holds what the first attempt had in memory
+    return _write_in_blocks(LONGEST, export, source, target, columns, schema)
 
 
 def _write_in_blocks(
@@ -401,7 +404,8 @@ class _Inflating(igzip.IGzipFile):
         """As of any file; raises BadExport where the export inflates without end."""
         piece: bytes = b"" if self._is_over else super().read(size)
         if not piece:
-            self._told_end.set()
+            self._told_end.set()  # last of all: who waits for it may end Python
+            return piece
         self._inflated += len(piece)
         # Half the time of bytes.count, and in slices that stay in the processor's caches.
         text = np.frombuffer(piece, np.uint8)
@@ -418,9 +422,11 @@ class _Inflating(igzip.IGzipFile):
 
     def close(self) -> None:
         """Tells a reader that is ahead the end and waits until it heard: one that reads on while Python ends aborts."""
+        is_cut_short = self.is_read_ahead and not self._told_end.is_set()
         self._is_over = True
-        if self.is_read_ahead:
+        if is_cut_short:
             self._told_end.wait(_LONGEST_READ)
+            time.sleep(_LEAVING)
         super().close()
 
 

@@ -91,7 +91,7 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
             parquet.write(draft / f"{name}.parquet", table, schema, metadata=note if name == "vocabulary" else None)
     for line in (
         _summary(chosen, posts, records, sample),
-        *shortage.lines(params, chosen, listed, relations, _of_splits(records, sample)),
+        *shortage.lines(params, chosen, listed, relations, reader.policed, _of_splits(records, sample)),
         *_odd(tables["oddities"][0]),
     ):
         progress.say(f"sample: {line}")

@@ -24,7 +24,7 @@ from pipeline.errors import CorruptFile
 from pipeline.params import Sample
 from pipeline.sample.evidence import Evidence
 from pipeline.sample.labels import Implied, Relations
-from pipeline.sample.splits import NO_ARTIST, TORN
+from pipeline.sample.splits import NO_ARTIST, PSEUDO_ARTISTS, TORN
 from pipeline.schemas import Dropped
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ class Reader:
         self.known = relations.tags.height  # codes from here on are not in tags.parquet
         # Names that only the policy knows get codes too; the code after them all stands for every other name.
         self.code = dict(relations.code)
-        for name in sorted(names.young | names.opt_out | policy.ANIMATED_TAGS):
+        self.policed = names.young | names.opt_out | policy.ANIMATED_TAGS
+        for name in sorted(self.policed | PSEUDO_ARTISTS):
             self.code.setdefault(name, len(self.code))
         self.codes = len(self.code) + 1
         self.by_name = pl.DataFrame({"name": list(self.code), "code": np.arange(len(self.code))})
@@ -226,6 +227,8 @@ class Reader:
         by_code = np.full(self.codes, NO_ARTIST, dtype=np.int8)
         by_code[: len(self.artist_split)] = self.artist_split
         by_code[self.known :] = TORN  # a name that is not listed yet may turn out to be an artist, of any split
+        nobody = np.array([code for name in PSEUDO_ARTISTS if (code := self.code[name]) >= self.known], dtype=np.int64)
+        by_code[nobody] = NO_ARTIST
         split = by_code[final][names]
         named = np.flatnonzero(split != NO_ARTIST)
         row = _post_of(starts, named)

@@ -53,14 +53,20 @@ def refuse(params: Sample, vocabulary: pl.DataFrame, positives: NDArray[np.int64
 
 
 def lines(
-    params: Sample, chosen: Choice, listed: frozenset[str] | None, relations: Relations, counts: NDArray[np.int64]
+    params: Sample,
+    chosen: Choice,
+    listed: frozenset[str] | None,
+    relations: Relations,
+    policed: frozenset[str],
+    counts: NDArray[np.int64],
 ) -> Iterable[str]:
     """Yields a line for every wish that could not be granted in full.
 
-    counts: [splits, 2], candidates of each split, and those of them that were chosen.
+    policed: names that the policy knows, whether the snapshot lists them or not; counts: [splits, 2], candidates of
+    each split, and those of them that were chosen.
     """
     too_few = chosen.left_out.filter(pl.col("reason").is_in(TOO_FEW))
-    asked = params.vocabulary_size if listed is None else min(params.vocabulary_size, len(listed))
+    asked = params.vocabulary_size if listed is None else len(listed)
     if too_few.height and chosen.vocabulary.height < asked:
         yield (
             f"{chosen.vocabulary.height:,} tags instead of {asked:,}: {too_few.height:,} have too few "
@@ -73,9 +79,9 @@ def lines(
         for (reason,), part in odd.group_by("reason", maintain_order=True):
             names = ", ".join(part["name"].head(NAMED))
             yield f"{part.height:,} names of sample.tags_file are left out ({reason}): {names}; see left_out.parquet"
-    known = frozenset(relations.tags["name"])
+    known, coded = frozenset(relations.tags["name"]), relations.code.keys() | policed
     for parameter, name in (
-        *(("exclude_tags", name) for name in params.exclude_tags if known.isdisjoint(relations.resolve([name]))),
+        *(("exclude_tags", name) for name in params.exclude_tags if coded.isdisjoint(relations.resolve([name]))),
         *(("exclude_patterns", one) for one in params.exclude_patterns if not fnmatch.filter(known, one)),
     ):
         yield f"sample.{parameter} has {name}, which is no tag of the snapshot: it leaves nothing out"

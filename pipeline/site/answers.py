@@ -4,9 +4,11 @@ Errors of single requests are told apart here, once: `Refused` is final for that
 worth another try, `ChallengePage` ends the run.
 """
 
+import asyncio
 import json
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +34,7 @@ _CHALLENGE = (b"<title>just a moment", b"<title>attention required", b"cf_chl_op
 
 # What an ordinary page may speak of too, such as a 404 with the news of the site on it: told only where no page belongs
 # (200) or where an edge shuts out (403, 429, 503).
+_LOOK = 5.0  # seconds that the body of an error is waited for
 _LIKELY = (b"challenge", b"just a moment", b"captcha")
 _LIKELY_STATUSES = frozenset({200, 206, 403, 429, 503})
 
@@ -131,10 +134,13 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
     """Returns the start of an answer that is a page; empty if it is none. Errors may be pages whatever their type."""
     if "html" in response.content_type:
         return await response.content.read(PIECE)
+    body = b""
     if response.status >= 400 and "json" not in response.content_type:
-        body = await response.content.read(PIECE)
-        return body if looks_like_html(body) else b""
-    return b""
+        # The status has been said: a body that does not come takes nothing from it.
+        with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
+            async with asyncio.timeout(_LOOK):
+                body = await response.content.read(PIECE)
+    return body if looks_like_html(body) else b""
 
 
 def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = False) -> None:
