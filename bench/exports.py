@@ -94,11 +94,11 @@ def _export(folder: Path, size: int) -> Path:
 
 def _compare(folder: Path, sizes: list[int], rounds: int) -> dict[str, list[dict[str, float]]]:
     """Returns what each round measured, by contender: name:posts."""
+    import pipeline  # noqa: F401 - sets how pyarrow keeps its memory, for the processes below as for any of the stages
+
     looped = min(LOOPED, sizes[0])
     parts = [f"bare:{looped}", f"loop:{looped}", *(f"ours:{size}" for size in sizes), f"unknown:{sizes[-1]}"]
     measured: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
-    import pipeline  # noqa: F401 - sets how pyarrow keeps its memory, for the processes below as for any of the stages
-
     for number in range(rounds):
         for part in parts:
             os.sync()  # what one contender wrote is not flushed on the next one's time

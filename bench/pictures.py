@@ -5,8 +5,8 @@
 Every contender fetches the same JPEGs of about 100 kB from one server, on this machine's cores, which the server
 shares: `sandbox`, which finds each post, judges who may see it and logs the request, as a site does; `bytes`, one
 process that does nothing but send what it holds in memory; or `distant`, the same, answering DISTANCE seconds late, as
-a server in another country does. A round runs every contender once, in turn; the figures are
-medians over the rounds. Timed is the call itself, imports aside, to the moment everything is written:
+a server in another country does. A round runs every contender once, in turn; the figures are medians over the rounds.
+Timed is the call itself, imports aside, to the moment everything is written:
 
     ours        pipeline.download.run on a prepared project: md5 checked, packs sealed, ledger and outcomes written
     samples     the same for a variant without a published hash: every picture is decoded

@@ -59,9 +59,8 @@ def write(path: Path, pictures: Iterable[Picture]) -> None:
         ) as writer,
     ):
         for some in _together(pictures):
-            columns = {name: [getattr(picture, name) for picture in some] for name in schemas.PACK.names}
-            table = parquet.cast(parquet.columns(columns, schemas.PACK), schemas.PACK)
-            writer.write_table(table, row_group_size=1)
+            rows = [{name: getattr(picture, name) for name in schemas.PACK.names} for picture in some]
+            writer.write_table(parquet.cast(rows, schemas.PACK), row_group_size=1)
 
 
 def _together(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

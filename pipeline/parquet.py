@@ -1,6 +1,6 @@
 """Parquet in and out: cast to a schema of `schemas.py`, ordered, whole or not there, same bytes for same rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +35,19 @@ def write(
 def cast(rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
     """Returns the rows as a table of exactly this schema; raises an error where a value does not fit."""
     if not isinstance(rows, pa.Table | pl.DataFrame):
-        rows = _typed(list(rows), schema)
+        rows = frame(list(rows), schema)
     if isinstance(rows, pl.DataFrame):
         rows = rows.select(schema.names).to_arrow()
     return rows.select(schema.names).cast(schema)
 
 
-def columns(values: Mapping[str, list[Any]], schema: pa.Schema) -> pl.DataFrame:
-    """Returns columns of Python values as a frame of the schema's types; raises TypeError where one does not fit.
+def frame(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pl.DataFrame:
+    """Returns rows as a frame of the schema's types, also where there are none; raises TypeError on a value of another.
 
-    For pyarrow, which imports pandas as soon as it sees a list: a second of CPU in every stage.
+    Not by pyarrow, which imports pandas as soon as it sees a list: a second of CPU in every stage.
     """
-    return pl.DataFrame([pl.Series(name, values[name], kind) for name, kind in pl.Schema(schema).items()])
-
-
-def _typed(rows: list[Mapping[str, Any]], schema: pa.Schema) -> pl.DataFrame:
-    return columns({name: [row.get(name) for row in rows] for name in schema.names}, schema)
+    types = pl.Schema(schema).items()
+    return pl.DataFrame([pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in types])
 
 
 def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:

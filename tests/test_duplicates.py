@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.manifest import duplicates, leakage, likeness
+from pipeline.manifest import duplicates, leakage, likeness, neighbours
 from pipeline.manifest.neighbours import within
 from sandbox.board import SandboxBoard
 from sandbox.origins import index_of, origin_of
@@ -121,6 +121,17 @@ def test_group_is_told_by_its_links_and_only_its_first_split_stays(originals: li
     assert found.select("post_id", "reason", "detail").rows() == [
         (number, "near_duplicate", "of post 0") for number in (1, 2, 3)
     ]
+
+
+def test_pictures_of_one_template_are_told_alike_however_few_pairs_are_held(
+    originals: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [(split, body) for body in originals[:3] for split in ["train", "test", "validation"] * 4]
+    whole = duplicates.find(table(rows), 6)
+    assert whole.filter(reason="near_duplicate").height == 24
+    monkeypatch.setattr(neighbours, "_CANDIDATES", 5)
+    monkeypatch.setattr(duplicates, "_JOINED", 3)
+    assert duplicates.find(table(rows), 6).equals(whole)
 
 
 def test_blank_pictures_are_not_taken_for_one_another() -> None:

@@ -226,7 +226,8 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
 def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(tmp_path: Path) -> None:
     """Tags and posts are exported at different moments; once listed, the artist's own id would tell the split."""
     paths = Paths(tmp_path)
-    write(paths, [{"tags": [*"ab", *(["new_artist"] if number % 2 else [])]} for number in range(40)], [], [])
+    signed = [["new_artist"], ["unknown_artist"]]  # the other name is not listed either, but known to be nobody's
+    write(paths, [{"tags": [*"ab", *signed[number % 2]]} for number in range(40)], [], [])
     params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, size=40)
     for together in (True, False):
         sample.run(params, paths, since="2014-01-01", manifest=Manifest(group_by_artist=together))

@@ -102,7 +102,7 @@ def _earlier(pinned: Pin, paths: Paths) -> Changes:
             return _read(pinned_file(pinned, paths))
         except BadInput:
             progress.say("the changes of the pinned delta are not here: all since the export are asked for again")
-    return Changes(pages.frame([], schemas.POSTS), [], [])
+    return Changes(parquet.frame([], schemas.POSTS), [], [])
 
 
 async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list[Kept]:
@@ -147,7 +147,7 @@ async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Change
     held = ids.filter(~ids.is_in(changes.gone))
     difference = await counting.compare(client, held)
     gone = {*changes.gone, *difference.gone} - {row["post_id"] for row in difference.found}
-    found = pages.frame(difference.found, schemas.POSTS)
+    found = parquet.frame(difference.found, schemas.POSTS)
     posts = pl.concat([changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]).sort("post_id")
     in_base = base["post_id"].filter(base["post_id"].is_in(sorted(gone)))
     return Changes(posts, in_base.to_list(), changes.rejected)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from pipeline import atomic, parquet, schemas
 from pipeline.errors import BadAnswer
@@ -125,7 +124,7 @@ def newest(pages: Iterable[Kept], kind: Kind, key: str, version: str | None = No
 
     The others come back as rows of schemas.SNAPSHOT_REJECTED. Without a version the page asked for last wins.
     """
-    table = pl.concat([frame([], kind.schema), *(parquet.read(page.path) for page in pages)])
+    table = pl.concat([parquet.frame([], kind.schema), *(parquet.read(page.path) for page in pages)])
     order = [key] if version is None else [key, version]
     kept = table.sort(order, maintain_order=True).unique(subset=key, keep="last", maintain_order=True)
     if kept.height == table.height:
@@ -133,8 +132,3 @@ def newest(pages: Iterable[Kept], kind: Kind, key: str, version: str | None = No
     repeated: list[Any] = table.filter(pl.col(key).is_duplicated())[key].unique().sort().to_list()
     reason = "id given more than once"
     return kept, [{"export": kind.export, "row": 0, "reason": reason, "value": str(value)} for value in repeated]
-
-
-def frame(rows: list[Row], schema: pa.Schema) -> pl.DataFrame:
-    """Returns rows as a table with the types of a schema, also where there are none."""
-    return pl.DataFrame(pl.from_arrow(parquet.cast(rows, schema)))

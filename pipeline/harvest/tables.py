@@ -11,7 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -183,10 +183,9 @@ def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
 
 
 def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema) -> Rejected:
-    try:
+    with suppress(_LongRecordError):
         return _write_in_blocks(BLOCK, export, source, target, columns, schema)
-    except _LongRecordError:
-        pass  # and not from here: the error holds what the first attempt had in memory
+    # Not while the error is handled: it holds what the first attempt had in memory.
     return _write_in_blocks(LONGEST, export, source, target, columns, schema)
 
 

@@ -89,9 +89,10 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
         note = {DECIDED_BY: _decided_by(params, since, manifest)}
         for name, (table, schema) in tables.items():
             parquet.write(draft / f"{name}.parquet", table, schema, metadata=note if name == "vocabulary" else None)
+    counts = _of_splits(records, sample)
     for line in (
-        _summary(chosen, posts, records, sample),
-        *shortage.lines(params, chosen, listed, relations, reader.policed, _of_splits(records, sample)),
+        _summary(chosen, posts, records, counts),
+        *shortage.lines(params, chosen, listed, relations, reader.policed, counts),
         *_odd(tables["oddities"][0]),
     ):
         progress.say(f"sample: {line}")
@@ -166,12 +167,12 @@ def _dropped(posts: Posts, assigned: splits.Assigned) -> pl.DataFrame:
     return pl.DataFrame({"post_id": posts.post_id[rows], "reason": reason, "group_id": group})
 
 
-def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, sample: Picked) -> str:
-    counts = zip(SPLITS, _of_splits(records, sample)[:, 1].tolist(), strict=True)
-    of_splits = ", ".join(f"{split} {count:,}" for split, count in counts if count)
+def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, counts: NDArray[np.int64]) -> str:
+    taken = zip(SPLITS, counts[:, 1].tolist(), strict=True)
+    of_splits = ", ".join(f"{split} {count:,}" for split, count in taken if count)
     dropped = len(posts.post_id) - len(records.post_id)
     return (
-        f"{chosen.vocabulary.height:,} tags, {len(sample.rows):,} of {len(records.post_id):,} candidate posts "
+        f"{chosen.vocabulary.height:,} tags, {counts[:, 1].sum():,} of {counts[:, 0].sum():,} candidate posts "
         f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left out, with reasons"
     )
 

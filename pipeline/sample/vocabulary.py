@@ -42,8 +42,7 @@ def choose(
     """Returns the vocabulary by falling frequency among candidates, and every other wanted tag with its reason.
 
     counts: [5, codes], posts with each tag, then those of them that are candidates, then the candidates in train,
-    validation and test; listed: names of
-    params.tags_file.
+    validation and test; listed: names of params.tags_file.
     """
     meant = None if listed is None else frozenset(relations.resolve(listed))
     table = relations.tags.with_columns(
@@ -65,7 +64,9 @@ def choose(
         sorted((listed or frozenset()) - set(relations.tags["name"]) - set(relations.canonical)), left_out
     )
     return Choice(
-        vocabulary.select(pl.col("label_id").cast(pl.Int32), "tag_id", "name", "category", *COUNTS[:2]),
+        vocabulary.select(
+            pl.col("label_id").cast(pl.Int32), "tag_id", "name", "category", "snapshot_posts", "candidate_posts"
+        ),
         pl.concat([left_out, unknown]).select("name", "category", *COUNTS, "reason"),
     )
 

@@ -28,13 +28,13 @@ API_KEY = "E6TAG_API_KEY"
 """Environment variable of the API key that goes with site.login. It is never a parameter, so it is never committed."""
 
 PIECE = 1 << 16  # bytes read at a time; of a page or a message no more is looked at
+_LOOK = 5.0  # seconds that the body of an error is waited for
 
 # What only challenge pages hold, whatever their status.
 _CHALLENGE = (b"<title>just a moment", b"<title>attention required", b"cf_chl_opt", b"cf-chl-")
 
 # What an ordinary page may speak of too, such as a 404 with the news of the site on it: told only where no page belongs
 # (200) or where an edge shuts out (403, 429, 503).
-_LOOK = 5.0  # seconds that the body of an error is waited for
 _LIKELY = (b"challenge", b"just a moment", b"captcha")
 _LIKELY_STATUSES = frozenset({200, 206, 403, 429, 503})
 
