@@ -44,6 +44,7 @@ _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
 _QUOTE = ord('"')
+_MD5 = 32  # hexadecimal digits
 _COUNTED = 256 << 10  # bytes
 _LEAVING = 0.05  # seconds; from being told the end to having left Python
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
@@ -100,6 +101,19 @@ def _quick_time(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
         return None
 
 
+def _quick_md5(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    if texts.null_count or not pc.all(pc.equal(pc.binary_length(texts), _MD5)).as_py():
+        return None
+    for chunk in filter(len, texts.chunks):
+        _, ends, characters = chunk.buffers()
+        start = np.frombuffer(ends, np.int32)[chunk.offset]
+        digits = np.frombuffer(characters, np.uint8)[start : start + _MD5 * len(chunk)]
+        # Unsigned, so that what lies below wraps around to far above.
+        if not ((digits - ord("0") < 10) | (digits - ord("a") < 6)).all():
+            return None
+    return texts
+
+
 def _quick_names(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
     if texts.null_count:
         return None
@@ -113,7 +127,7 @@ POSTS = (
     Column("post_id", "id", _integer("id")),
     Column("change_seq", "change_seq", _integer("change_seq")),
     Column("created_at", "created_at", _time("created_at"), quick=_quick_time),
-    Column("md5", "md5", _matching("md5", "^[0-9a-f]{32}$")),
+    Column("md5", "md5", _matching("md5", "^[0-9a-f]{32}$"), quick=_quick_md5),
     Column("ext", "file_ext", _matching("file_ext", "^[a-z0-9]{1,8}$")),
     Column("rating", "rating", _matching("rating", "^[sqe]$")),
     Column("width", "image_width", _integer("image_width", pl.Int32)),
@@ -220,6 +234,7 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Returns a writer of a table of the snapshot: small, and quick where names repeat."""
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
     texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "md5"]
+    whole = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)]
     return pq.ParquetWriter(
         path,
         schema,
@@ -229,6 +244,9 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
             *(f"{name}.list.element" for name in lists),
         ],  # what differs in each row has no use of it
         dictionary_pagesize_limit=_DICTIONARY,
+        column_encoding=dict.fromkeys(
+            whole, "DELTA_BINARY_PACKED"
+        ),  # a fifteenth off the file, and quicker to compress
         write_statistics=[name for name in schema.names if name not in lists],  # of names: no use, and slow
     )
 
@@ -331,7 +349,8 @@ def _spotless(text: pa.Table, columns: tuple[Column, ...]) -> pa.Table | None:
         return None
     others = [one for one in columns if one.name not in quick]
     sources = list(dict.fromkeys(one.source for one in others))
-    table = pl.DataFrame(text.select(sources)).select(one.value.alias(one.name) for one in others)
+    # In one piece each: Polars takes over a column at half the cost of its seventeen pieces.
+    table = pl.DataFrame(text.select(sources).combine_chunks()).select(one.value.alias(one.name) for one in others)
     if any(table[one.name].null_count() for one in others if one.required):
         return None
     whole = table.to_arrow()
@@ -397,6 +416,7 @@ class _Inflating(igzip.IGzipFile):
         self.is_read_ahead = False  # by pyarrow, in a thread of its own
         self._is_over, self._told_end = False, threading.Event()
         self.quotes = 0  # PostgreSQL writes them in pairs: an odd number is a field that does not end where it should
+        self._is_quote = np.empty(_COUNTED, bool)  # one for all: new memory costs more than the counting
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
@@ -406,11 +426,11 @@ class _Inflating(igzip.IGzipFile):
             self._told_end.set()  # last of all: who waits for it may end Python
             return piece
         self._inflated += len(piece)
-        # Half the time of bytes.count, and in slices that stay in the processor's caches.
+        # A sixth of the time of bytes.count, in slices that stay in the processor's caches.
         text = np.frombuffer(piece, np.uint8)
-        self.quotes += sum(
-            int(np.count_nonzero(text[at : at + _COUNTED] == _QUOTE)) for at in range(0, len(text), _COUNTED)
-        )
+        for at in range(0, len(text), _COUNTED):
+            some = text[at : at + _COUNTED]
+            self.quotes += int(np.count_nonzero(np.equal(some, _QUOTE, out=self._is_quote[: len(some)])))
         if self._inflated > self._most:
             raise BadExport(
                 f"the export {self._export} inflates to more than {MOST_INFLATED} times its size (stopped at "
