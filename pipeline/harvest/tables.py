@@ -31,7 +31,7 @@ from pipeline.errors import BadExport
 # holds a longer one, as old rows may be, is read again in blocks of LONGEST. pyarrow inflates up to 32 blocks ahead and
 # cannot be told otherwise: small ones stay in the processor's caches, with 16 MiB they alone are half a gigabyte.
 BLOCK, LONGEST = 1 << 20, 4 << 20
-CHUNK = 25_000  # records converted and written at once, a row group; memory grows with it, and the file shrinks
+CHUNK = 12_500  # records converted and written at once, a row group; memory grows with it, and the file shrinks
 MOST_REJECTED = 100_000  # records; an export with more is not what this version reads, and they would fill the memory
 
 # Text inflates 3 to 5 times, the most that deflate can do is 1,032 times. Small exports may repeat themselves.
