@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Which of its allocators pyarrow uses; it looks when it is loaded, and so this must be set here, before. Its own choice,
+# Which of its allocators pyarrow uses; it looks when it is loaded, so this must be set here, before. Its own choice,
 # mimalloc, gives memory back within a hundredth of a second and gets it anew, zeroed, for the next block: a tenth of
 # the time that reading the exports takes. On Linux all its builds have this one too.
 if sys.platform == "linux":

@@ -145,7 +145,7 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
 
 def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = False) -> None:
     """Raises ChallengePage where a page asks for a human. `page`: its first bytes; empty: it is none."""
-    if is_marked or _asks_for_a_human(status, page):
+    if is_marked or (page and _asks_for_a_human(status, page)):
         raise ChallengePage(
             f"challenge page from {host} ({status}): the site asks for a human. Everything fetched is "
             "kept. Wait an hour, then run the same command again."

@@ -363,12 +363,13 @@ def _once() -> aiohttp.ClientMiddlewareType:
 
 async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
     """Returns the decoded body, or None where it is larger; no more than one piece beyond the limit is held."""
-    body = bytearray()
-    async for piece in response.content.iter_chunked(PIECE):
-        body += piece
-        if len(body) > max_bytes:
+    pieces, size = [], 0
+    async for piece in response.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > max_bytes:
             return None
-    return bytes(body)
+    return b"".join(pieces)
 
 
 def _host(url: str) -> str:
