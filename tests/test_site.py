@@ -183,6 +183,23 @@ async def test_one_limit_holds_over_api_exports_and_files(paths: Paths) -> None:
         assert server.times[-1] - server.times[0] >= 11 / 20 * 0.95
 
 
+async def test_requests_under_way_stay_within_concurrency_and_rate_however_many_ask(paths: Paths) -> None:
+    under_way = most = 0
+
+    async def late(request: web.Request) -> web.Response:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.8 if len(server.times) <= 2 else 0.01)  # meanwhile the turns of the others would pass by
+        under_way -= 1
+        return await picture(request)
+
+    async with serving(late) as server, asking(server, paths, concurrency=2, requests_per_second=5) as client:
+        await asyncio.gather(*(get(client, "file") for _ in range(12)))
+        assert most == 2
+        assert most_in_a_second(server.times) <= 5
+
+
 async def test_real_site_is_asked_at_most_twice_a_second_whatever_was_set(paths: Paths) -> None:
     async with serving(anything, "127.0.0.2") as server:
         async with asking(server, paths, requests_per_second=50, **REMOTE) as client:

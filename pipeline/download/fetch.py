@@ -33,6 +33,8 @@ as not one was ever found there; the others left out are judged by limits of our
 
 INSPECTORS = 2  # threads that look at pictures and put them away; hashing, decoding and writing release the GIL
 
+ASIDE = 4  # pictures that came and are looked at while as many requests as the client allows are under way
+
 
 class Fetcher:
     """One run of the stage. Pictures wait below .work until their pack is complete.
@@ -98,7 +100,7 @@ class Fetcher:
                     size = await self._fetch_one(client, pack, one, inspectors)
                     meter.advance(note=f"{len(self._refused):,} refused", bytes=size)
 
-            workers = min(client.concurrency, len(missing))
+            workers = min(client.concurrency + ASIDE, len(missing))
             await gather([asyncio.create_task(work()) for _ in range(workers)])
 
     async def _fetch_one(self, client: Client, pack: str, one: Wanted, inspectors: ThreadPoolExecutor) -> int:

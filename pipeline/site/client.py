@@ -83,6 +83,7 @@ class Client:
         self._has_given_files = False
         self._silent_until = 0.0  # monotonic seconds, before which the site asked not to be asked
         self._limiter = Limiter(requests_per_second) if requests_per_second else None
+        self._under_way = asyncio.Semaphore(concurrency)  # taken before the turn: whose turn it is leaves at once
 
     @classmethod
     @asynccontextmanager
@@ -151,30 +152,31 @@ class Client:
         read slower than Patience.slowest ends as Unavailable, so do nothing inside that takes minutes without reading.
         """
         kind = self._kind(url)
-        await self._turn()
-        seen = _Seen()
-        try:
-            async with self._answer(url, kind, query, dict(headers or {}), seen) as response:
-                yield response
-            self.breaker.succeeded()
-            self._has_given_files |= kind is Kind.FILE
-        except LongWait as error:
-            if self.is_remote:
-                keep_away(urlsplit(url).hostname or "", error.wait)
-            raise
-        except Unavailable as error:
-            if error.wait is not None:  # holds back all requests, not only this one
-                self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
-            self.breaker.failed(_host(url), error.detail, wait=error.wait)
-            raise
-        except Refused as error:
-            if error.reason in (Refusal.FORBIDDEN, Refusal.REDIRECTED):
-                # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
-                # requests that are under way by then reach it.
-                self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
-            raise
-        finally:
-            self._figures.asked(kind, seen.outcome, seen.size)
+        async with self._under_way:
+            await self._turn()
+            seen = _Seen()
+            try:
+                async with self._answer(url, kind, query, dict(headers or {}), seen) as response:
+                    yield response
+                self.breaker.succeeded()
+                self._has_given_files |= kind is Kind.FILE
+            except LongWait as error:
+                if self.is_remote:
+                    keep_away(urlsplit(url).hostname or "", error.wait)
+                raise
+            except Unavailable as error:
+                if error.wait is not None:  # holds back all requests, not only this one
+                    self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
+                self.breaker.failed(_host(url), error.detail, wait=error.wait)
+                raise
+            except Refused as error:
+                if error.reason in (Refusal.FORBIDDEN, Refusal.REDIRECTED):
+                    # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
+                    # requests that are under way by then reach it.
+                    self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
+                raise
+            finally:
+                self._figures.asked(kind, seen.outcome, seen.size)
 
     @asynccontextmanager
     async def _answer(
