@@ -365,13 +365,12 @@ def _once() -> aiohttp.ClientMiddlewareType:
 
 async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
     """Returns the decoded body, or None where it is larger; no more than one piece beyond the limit is held."""
-    pieces, size = [], 0
+    body = bytearray()  # not a list of pieces: a hostile server sends millions of them
     async for piece in response.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > max_bytes:
+        body += piece
+        if len(body) > max_bytes:
             return None
-    return b"".join(pieces)
+    return bytes(body)
 
 
 def _host(url: str) -> str:
