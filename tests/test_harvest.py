@@ -330,6 +330,22 @@ def test_records_that_cannot_be_read_are_listed_with_row_and_reason(tmp_path: Pa
     assert reasons == {"category is missing or not valid", "name is missing or not valid", "2 columns instead of 4"}
 
 
+def test_number_that_is_none_rejects_its_record_and_changes_no_other(tmp_path: Path) -> None:
+    good = posts_csv("fox  hat ", "", "fox", " tail")
+    header, *records = good.splitlines()
+    odd = records[0].replace("640,480", "640.5,480").replace("1,1", "5,5", 1)
+    for name, lines in {"good": [header, *records], "odd": [header, *records, odd]}.items():
+        rejected = tables.write_posts(
+            write_csv(tmp_path / f"{name}.csv.gz", "\n".join(lines) + "\n"), tmp_path / f"{name}.parquet"
+        )
+    assert [(row["row"], row["reason"], row["value"]) for row in rejected] == [
+        (5, "image_width is missing or not valid", "id 5: '640.5'")
+    ]
+    written = pl.read_parquet(tmp_path / "good.parquet")
+    assert written["tags"].to_list() == [["fox", "hat"], [], ["fox"], ["tail"]]
+    assert pl.read_parquet(tmp_path / "odd.parquet").equals(written)
+
+
 def test_ids_out_of_order_are_sorted_and_doubles_listed(tmp_path: Path) -> None:
     text = "id,name,category,post_count\n3,hat,0,1\n1,fox,5,3\n3,cap,0,2\n"
     rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")

@@ -5,14 +5,16 @@ as a row of schemas.SNAPSHOT_REJECTED.
 """
 
 import csv
+import re
 import threading
 import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,9 +45,9 @@ _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
+_NOT_OF_KIND = "CSV conversion error"  # and of a text that is not of its column's kind
 _QUOTE = ord('"')
 _MD5 = 32  # hexadecimal digits
-_COUNTED = 256 << 10  # bytes
 _LEAVING = 0.05  # seconds; from being told the end to having left Python
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
 
@@ -60,40 +62,43 @@ class Column:
 
     name: str
     source: str
-    value: pl.Expr  # over the text column `source`, null where the text is not what it must be
-    required: bool = True  # a null is a reason to reject the record
-    # The same for texts of which all are as they should be, else None; three times as fast where most of the time goes.
+    kind: pa.DataType = pa.string()  # noqa: RUF009 - what the parser makes of the texts, if it can of all
+    value: pl.Expr | None = None  # over `source` of that kind, null where it is not what it must be; None: as it is
+    # The same of values that are all as they should be, else None; without Polars, which wakes its threads for each.
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
+    required: bool = True  # a null is a reason to reject the record
 
 
-def _name(name: str) -> pl.Expr:
-    return _matching(name, r"^[^\x00-\x20]+$")  # the site's are stricter, but old rows break its rules
+def _column(name: str, source: str, *, matching: str, quick: Callable[..., pa.ChunkedArray | None]) -> Column:
+    """Returns a column of texts that match a pattern as a whole."""
+    value = pl.when(pl.col(source).str.contains(f"^(?:{matching})$")).then(pl.col(source))
+    return Column(name, source, value=value, quick=quick)
 
 
-def _integer(name: str, kind: type[pl.DataType] = pl.Int64) -> pl.Expr:
-    return pl.col(name).cast(kind, strict=False)
+def _name(name: str, source: str) -> Column:
+    # The site's rules are stricter, but old rows break them.
+    return _column(name, source, matching=r"[^\x00-\x20]+", quick=_quick_name)
 
 
-def _boolean(name: str) -> pl.Expr:
-    return pl.when(pl.col(name) == "t").then(statement=True).when(pl.col(name) == "f").then(statement=False)
+def _one_of_few(name: str, source: str, matching: str) -> Column:
+    return _column(name, source, matching=matching, quick=partial(_quick_one_of_few, re.compile(matching)))
 
 
-def _time(name: str) -> pl.Expr:
-    # Trailing zeros of the fraction are trimmed, all of them in some rows; without a zone they are UTC.
-    return pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False)
-
-
-def _matching(name: str, pattern: str) -> pl.Expr:
-    return pl.when(pl.col(name).str.contains(pattern)).then(pl.col(name))
-
-
-def _names(name: str) -> pl.Expr:
+def _names(name: str, source: str) -> Column:
     # NULL and "" both mean none, and old rows hold double spaces.
-    return pl.col(name).fill_null("").str.extract_all("[^ ]+")
+    names = pl.col(source).fill_null("").str.extract_all("[^ ]+")
+    return Column(name, source, value=names, quick=_quick_names, required=False)
+
+
+def _time(name: str, source: str) -> Column:
+    # Trailing zeros of the fraction are trimmed, all of them in some rows; without a zone they are UTC.
+    time = pl.col(source).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False)
+    return Column(name, source, value=time, quick=_quick_time)
 
 
 def _quick_time(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if texts.null_count or pc.min(pc.binary_length(texts)).as_py() < len("2026-01-02 03:04:05"):
+    shortest = len("2026-01-02 03:04:05")
+    if any((np.diff(_ends(chunk)) < shortest).any() for chunk in texts.chunks):
         return None
     try:
         return pc.cast(texts, pa.timestamp("us"))
@@ -102,62 +107,113 @@ def _quick_time(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _quick_md5(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if texts.null_count or not pc.all(pc.equal(pc.binary_length(texts), _MD5)).as_py():
-        return None
-    for chunk in filter(len, texts.chunks):
-        _, ends, characters = chunk.buffers()
-        start = np.frombuffer(ends, np.int32)[chunk.offset]
-        digits = np.frombuffer(characters, np.uint8)[start : start + _MD5 * len(chunk)]
+    for chunk in texts.chunks:
+        digits = _characters(chunk)
         # Unsigned, so that what lies below wraps around to far above.
-        if not ((digits - ord("0") < 10) | (digits - ord("a") < 6)).all():
+        are_digits = (digits - ord("0") < 10) | (digits - ord("a") < 6)
+        if not (are_digits.all() and (np.diff(_ends(chunk)) == _MD5).all()):
             return None
     return texts
 
 
-def _quick_names(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    if texts.null_count:
-        return None
-    lists = pc.split_pattern(texts, " ")
-    # A space too many leaves a name of no bytes; so does a post without tags.
-    shortest = (pc.min(pc.binary_length(chunk.values)).as_py() for chunk in lists.chunks if len(chunk))
-    return None if any(length == 0 for length in shortest) else lists
+def _quick_name(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    is_good = ((_characters(chunk) > ord(" ")).all() and np.diff(_ends(chunk)).all() for chunk in texts.chunks)
+    return texts if all(is_good) else None
+
+
+def _quick_one_of_few(pattern: re.Pattern[str], texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    return texts if all(map(pattern.fullmatch, texts.unique().to_pylist())) else None
+
+
+def _quick_names(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    split = pc.split_pattern(texts, " ")
+    return pa.chunked_array([_without_nothing(chunk) for chunk in split.chunks], split.type)
+
+
+def _without_nothing(lists: pa.ListArray) -> pa.ListArray:
+    """Returns lists without the empty names that a space too many leaves, and so does a post without tags."""
+    is_name = np.diff(_ends(lists.values)) > 0
+    if is_name.all() and not lists.null_count:
+        return lists
+    before = np.concatenate([[0], np.cumsum(is_name)]).astype(np.int32)
+    names = lists.values.filter(pl.Series(is_name).to_arrow())
+    return pa.ListArray.from_arrays(pl.Series(before[_ends(lists)]).to_arrow(), names)
+
+
+def _ends(array: pa.Array) -> np.ndarray:
+    """Returns where each text or list of an array ends, and before them all where the first one starts."""
+    if len(array) == 0:
+        return np.zeros(1, np.int32)
+    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+
+
+def _characters(texts: pa.Array) -> np.ndarray:
+    """Returns the bytes of all texts of an array, one after the other."""
+    ends = _ends(texts)
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)[ends[0] : ends[-1]]
 
 
 POSTS = (
-    Column("post_id", "id", _integer("id")),
-    Column("change_seq", "change_seq", _integer("change_seq")),
-    Column("created_at", "created_at", _time("created_at"), quick=_quick_time),
-    Column("md5", "md5", _matching("md5", "^[0-9a-f]{32}$"), quick=_quick_md5),
-    Column("ext", "file_ext", _matching("file_ext", "^[a-z0-9]{1,8}$")),
-    Column("rating", "rating", _matching("rating", "^[sqe]$")),
-    Column("width", "image_width", _integer("image_width", pl.Int32)),
-    Column("height", "image_height", _integer("image_height", pl.Int32)),
-    Column("file_size", "file_size", _integer("file_size")),
-    Column("duration", "duration", pl.col("duration").cast(pl.Float64, strict=False), required=False),
-    Column("parent_id", "parent_id", _integer("parent_id"), required=False),
-    Column("is_deleted", "is_deleted", _boolean("is_deleted")),
-    Column("is_pending", "is_pending", _boolean("is_pending")),
-    Column("is_flagged", "is_flagged", _boolean("is_flagged")),
-    Column("is_withheld", "is_deleted", pl.lit(value=False)),
-    Column("score", "score", _integer("score", pl.Int32)),
-    Column("fav_count", "fav_count", _integer("fav_count", pl.Int32)),
-    Column("tags", "tag_string", _names("tag_string"), quick=_quick_names),
-    Column("locked_tags", "locked_tags", _names("locked_tags")),
+    Column("post_id", "id", pa.int64()),
+    Column("change_seq", "change_seq", pa.int64()),
+    _time("created_at", "created_at"),
+    _column("md5", "md5", matching=f"[0-9a-f]{{{_MD5}}}", quick=_quick_md5),
+    _one_of_few("ext", "file_ext", "[a-z0-9]{1,8}"),
+    _one_of_few("rating", "rating", "[sqe]"),
+    Column("width", "image_width", pa.int32()),
+    Column("height", "image_height", pa.int32()),
+    Column("file_size", "file_size", pa.int64()),
+    Column("duration", "duration", pa.float64(), required=False),
+    Column("parent_id", "parent_id", pa.int64(), required=False),
+    Column("is_deleted", "is_deleted", pa.bool_()),
+    Column("is_pending", "is_pending", pa.bool_()),
+    Column("is_flagged", "is_flagged", pa.bool_()),
+    Column(
+        "is_withheld", "is_deleted", pa.bool_(), value=pl.lit(value=False), quick=lambda flag: pc.and_not(flag, flag)
+    ),
+    Column("score", "score", pa.int32()),
+    Column("fav_count", "fav_count", pa.int32()),
+    _names("tags", "tag_string"),
+    _names("locked_tags", "locked_tags"),
 )
 
 TAGS = (
-    Column("tag_id", "id", _integer("id")),
-    Column("name", "name", _name("name")),
-    Column("category", "category", _integer("category", pl.Int8)),
-    Column("post_count", "post_count", _integer("post_count")),
+    Column("tag_id", "id", pa.int64()),
+    _name("name", "name"),
+    Column("category", "category", pa.int8()),
+    Column("post_count", "post_count", pa.int64()),
 )
 
 RELATIONS = (
-    Column("relation_id", "id", _integer("id")),
-    Column("antecedent", "antecedent_name", _name("antecedent_name")),
-    Column("consequent", "consequent_name", _name("consequent_name")),
-    Column("status", "status", pl.col("status")),
+    Column("relation_id", "id", pa.int64()),
+    _name("antecedent", "antecedent_name"),
+    _name("consequent", "consequent_name"),
+    Column("status", "status"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How an export is read: as most can be, unless it was found that this one cannot."""
+
+    block: int = BLOCK
+    is_by_text: bool = False  # a number or a flag is not one: all are read as texts, for each to be judged
+
+    def other(self, error: str) -> "_Way | None":
+        """Returns the way to take after an error of the parser; None where there is no better one."""
+        if _TOO_LONG in error and self.block < LONGEST:
+            return replace(self, block=LONGEST)
+        if _NOT_OF_KIND in error and not self.is_by_text:
+            return replace(self, is_by_text=True)
+        return None
+
+
+class _OtherWayError(Exception):
+    """The export is to be read again, in another way."""
+
+    def __init__(self, way: _Way) -> None:
+        super().__init__()
+        self.way = way
 
 
 def write_posts(source: Path, target: Path) -> Rejected:
@@ -197,25 +253,30 @@ def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
 
 
 def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema) -> Rejected:
-    with suppress(_LongRecordError):
-        return _write_in_blocks(BLOCK, export, source, target, columns, schema)
-    # Not while the error is handled: it holds what the first attempt had in memory.
-    return _write_in_blocks(LONGEST, export, source, target, columns, schema)
+    way = _Way()
+    while True:
+        try:
+            return _write_so(way, export, source, target, columns, schema)
+        except _OtherWayError as other:
+            way = other.way  # and taken out there: in here the error still holds what the first attempt had in memory
 
 
-def _write_in_blocks(
-    block: int, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
+def _write_so(
+    way: _Way, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
 ) -> Rejected:
-    """Three things go on at once: inflating and parsing, converting, writing; each at most two chunks ahead."""
+    """Three things go on at once: inflating, parsing and converting, writing; each a few chunks ahead of the next.
+
+    Two cores are busy with that. With one more thread they wait for each other, and a quarter of the rate is lost.
+    """
     key = columns[0].name
     found = _Rejections(export)
     last, ordered = None, True
-    texts = _ahead(_text(block, export, source, columns, found))
+    parsed = _parsed(way, export, source, columns, found)
     with (
         atomic.writing(target) as temporary,
         writer(temporary, schema) as file,
         progress.meter(export, unit="records") as meter,
-        closing(_ahead(_typed(texts, columns, found, schema))) as tables,
+        closing(_ahead(_typed(way, parsed, columns, found, schema))) as tables,
     ):
         for table in tables:
             ids = pl.Series(table[key]).to_numpy()  # not pyarrow's own, which imports pandas: a second of CPU
@@ -239,14 +300,11 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         path,
         schema,
         compression="zstd",
-        use_dictionary=[
-            *texts,
-            *(f"{name}.list.element" for name in lists),
-        ],  # what differs in each row has no use of it
+        # What differs in each row has no use of it.
+        use_dictionary=[*texts, *(f"{name}.list.element" for name in lists)],
         dictionary_pagesize_limit=_DICTIONARY,
-        column_encoding=dict.fromkeys(
-            whole, "DELTA_BINARY_PACKED"
-        ),  # a fifteenth off the file, and quicker to compress
+        # A fifteenth off the file, and quicker to compress.
+        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
         write_statistics=[name for name in schema.names if name not in lists],  # of names: no use, and slow
     )
 
@@ -261,7 +319,7 @@ def _ahead(things: Generator[_T, None, None]) -> Generator[_T, None, None]:
 
 
 class _Rejections:
-    """The records of one export that could not be read. The parser and the converter add to it, each in its thread."""
+    """The records of one export that could not be read. The parser adds to it, and who converts what it parsed."""
 
     def __init__(self, export: str) -> None:
         self.export = export
@@ -299,7 +357,7 @@ class _Rejections:
         return {"export": self.export, "row": row, "reason": reason, "value": value[:200]}
 
     def rows(self) -> Rejected:
-        """Returns all in the order of the export, whichever thread was first."""
+        """Returns all in the order of the export."""
         skipped = np.sort(np.array([row["row"] for row in self._skipped], np.int64))
         before = skipped - np.arange(1, len(skipped) + 1)  # records parsed before each one that was skipped
         moved = [{**row, "row": row["row"] + int(np.searchsorted(before, row["row"]))} for row in self._wrong]
@@ -330,76 +388,90 @@ def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -
 
 
 def _typed(
-    texts: Generator[pa.Table, None, None], columns: tuple[Column, ...], found: _Rejections, schema: pa.Schema
+    way: _Way,
+    parsed: Generator[pa.Table, None, None],
+    columns: tuple[Column, ...],
+    found: _Rejections,
+    schema: pa.Schema,
 ) -> Generator[pa.Table, None, None]:
     """Yields the good records as tables of the schema, noting the others."""
     row = 0
-    for text in texts:
-        table = _spotless(text, columns)
-        if table is None:
-            table = _judged(pl.DataFrame(text), columns, found, row)
-        row += len(text)
-        yield parquet.cast(table, schema)
+    with closing(parsed):
+        for records in parsed:
+            table = None if way.is_by_text else _spotless(records, columns)
+            if table is None:
+                table = _judged(way, pl.DataFrame(records), columns, found, row)
+            row += len(records)
+            yield parquet.cast(table, schema)
 
 
-def _spotless(text: pa.Table, columns: tuple[Column, ...]) -> pa.Table | None:
+def _spotless(records: pa.Table, columns: tuple[Column, ...]) -> pa.Table | None:
     """Returns the records with their values, if all of them are good."""
-    quick = {one.name: one.quick(text[one.source]) for one in columns if one.quick is not None}
-    if any(values is None for values in quick.values()):
-        return None
-    others = [one for one in columns if one.name not in quick]
-    sources = list(dict.fromkeys(one.source for one in others))
-    # In one piece each: Polars takes over a column at half the cost of its seventeen pieces.
-    table = pl.DataFrame(text.select(sources).combine_chunks()).select(one.value.alias(one.name) for one in others)
-    if any(table[one.name].null_count() for one in others if one.required):
-        return None
-    whole = table.to_arrow()
-    for name, values in quick.items():
-        whole = whole.append_column(name, values)
-    return whole
+    taken = []
+    for one in columns:
+        values = records[one.source]
+        if one.required and values.null_count:
+            return None
+        if one.quick is not None:
+            values = one.quick(values)
+        if values is None:
+            return None
+        taken.append(values)
+    return pa.Table.from_arrays(taken, [one.name for one in columns])
 
 
-def _judged(text: pl.DataFrame, columns: tuple[Column, ...], found: _Rejections, before: int) -> pl.DataFrame:
+def _judged(
+    way: _Way, records: pl.DataFrame, columns: tuple[Column, ...], found: _Rejections, before: int
+) -> pl.DataFrame:
     """Returns the good records with their values, noting the others. before: records that were parsed before these."""
-    reason = pl.coalesce(
-        pl.when(pl.col(one.name).is_null()).then(pl.lit(f"{one.source} is missing or not valid"))
-        for one in columns
-        if one.required
+    texts = {one.source: one.kind for one in columns if way.is_by_text and one.kind != pa.string()}
+    read = records.with_columns(_from_text(source, kind) for source, kind in texts.items())
+    typed = read.select(
+        (pl.col(one.source) if one.value is None else one.value).alias(one.name) for one in columns
+    ).with_columns(
+        reason=pl.coalesce(
+            pl.when(pl.col(one.name).is_null()).then(pl.lit(f"{one.source} is missing or not valid"))
+            for one in columns
+            if one.required
+        )
     )
-    typed = text.select(one.value.alias(one.name) for one in columns).with_columns(reason=reason)
     for at, why in typed.select(pl.int_range(pl.len()), "reason").filter(pl.col("reason").is_not_null()).rows():
-        record = text.row(at, named=True)
+        record = records.row(at, named=True)
         found.wrong(before + at + 1, why, f"id {record['id']}: {record[why.split(' ', 1)[0]]!r}")
     return typed.filter(pl.col("reason").is_null())
 
 
-class _LongRecordError(Exception):
-    """A record is longer than a block, and larger blocks may be tried."""
+def _from_text(source: str, kind: pa.DataType) -> pl.Expr:
+    """Returns what the parser would make of a text, null where it could not."""
+    if pa.types.is_boolean(kind):
+        text = pl.col(source)
+        return pl.when(text == "t").then(statement=True).when(text == "f").then(statement=False).alias(source)
+    return pl.col(source).cast(pl.Schema(pa.schema([(source, kind)]))[source], strict=False)
 
 
-def _text(
-    block: int, export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
+def _parsed(
+    way: _Way, export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
 ) -> Generator[pa.Table, None, None]:
-    """Yields the wanted columns as text: NULL is null, "" is empty."""
-    wanted = list(dict.fromkeys(column.source for column in columns))
+    """Yields the wanted columns, of the kind that the way has them: NULL is null, "" of a text is empty."""
+    kinds = {one.source: pa.string() if way.is_by_text else one.kind for one in columns}
     row = 0
     try:
         with _Inflating(export, source) as file:
             header = file.readline(_LONGEST_HEADER)  # type: ignore[no-untyped-call]
             names = next(csv.reader([header.decode("utf-8-sig")]), [])
-            if missing := [name for name in wanted if name not in names]:
+            if missing := [name for name in kinds if name not in names]:
                 raise BadExport(
                     f"the export {export} has no column {', '.join(missing)} (it has {', '.join(names)[:500]}). "
                     "Nothing was written. The site changed its exports: this version of e6tag cannot read them."
                 )
-            for table in _tables(block, file, names, wanted, found):
+            for table in _tables(way.block, file, names, kinds, found):
                 row += len(table)
                 yield table
-            if file.quotes % 2:
+            if file.is_in_quotes:
                 raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
     except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
-        if block < LONGEST and _TOO_LONG in str(error):
-            raise _LongRecordError from error
+        if (other := way.other(str(error))) is not None:
+            raise _OtherWayError(other) from error
         found.judge()
         raise BadExport(
             f"the export {export} cannot be read after record {row:,}: {_explained(error)}. Nothing was written. "
@@ -415,8 +487,8 @@ class _Inflating(igzip.IGzipFile):
         self._export, self._inflated = export, 0
         self.is_read_ahead = False  # by pyarrow, in a thread of its own
         self._is_over, self._told_end = False, threading.Event()
-        self.quotes = 0  # PostgreSQL writes them in pairs: an odd number is a field that does not end where it should
-        self._is_quote = np.empty(_COUNTED, bool)  # one for all: new memory costs more than the counting
+        self.is_in_quotes = False  # PostgreSQL writes quotes in pairs: else a field does not end where it should
+        self._are_quotes = np.empty(0, bool)  # one for all: new memory costs more than the counting
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
@@ -426,11 +498,7 @@ class _Inflating(igzip.IGzipFile):
             self._told_end.set()  # last of all: who waits for it may end Python
             return piece
         self._inflated += len(piece)
-        # A sixth of the time of bytes.count, in slices that stay in the processor's caches.
-        text = np.frombuffer(piece, np.uint8)
-        for at in range(0, len(text), _COUNTED):
-            some = text[at : at + _COUNTED]
-            self.quotes += int(np.count_nonzero(np.equal(some, _QUOTE, out=self._is_quote[: len(some)])))
+        self.is_in_quotes ^= self._holds_odd_quotes(piece)
         if self._inflated > self._most:
             raise BadExport(
                 f"the export {self._export} inflates to more than {MOST_INFLATED} times its size (stopped at "
@@ -438,6 +506,13 @@ class _Inflating(igzip.IGzipFile):
                 "when the site has made a new one."
             )
         return piece
+
+    def _holds_odd_quotes(self, piece: bytes) -> bool:
+        # A fifth of the time of bytes.count. The sum may overflow its byte: only its last bit is asked for.
+        if len(self._are_quotes) < len(piece):
+            self._are_quotes = np.empty(len(piece), bool)
+        are_quotes = np.equal(np.frombuffer(piece, np.uint8), _QUOTE, out=self._are_quotes[: len(piece)])
+        return bool(np.add.reduce(are_quotes.view(np.uint8), dtype=np.uint8) & 1)
 
     def close(self) -> None:
         """Tells a reader that is ahead the end and waits until it heard: one that reads on while Python ends aborts."""
@@ -450,7 +525,7 @@ class _Inflating(igzip.IGzipFile):
 
 
 def _tables(
-    block: int, file: _Inflating, names: list[str], wanted: list[str], found: _Rejections
+    block: int, file: _Inflating, names: list[str], kinds: dict[str, pa.DataType], found: _Rejections
 ) -> Iterator[pa.Table]:
     """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
     if not file.peek(1):
@@ -462,9 +537,11 @@ def _tables(
         read_options=pa_csv.ReadOptions(block_size=block, use_threads=False, column_names=names),
         parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=found.skip),
         convert_options=pa_csv.ConvertOptions(
-            include_columns=wanted,
-            column_types=dict.fromkeys(wanted, pa.string()),
+            include_columns=list(kinds),
+            column_types=kinds,
             null_values=[""],
+            true_values=["t"],
+            false_values=["f"],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         ),
