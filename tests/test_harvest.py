@@ -330,7 +330,9 @@ def test_records_that_cannot_be_read_are_listed_with_row_and_reason(tmp_path: Pa
     assert reasons == {"category is missing or not valid", "name is missing or not valid", "2 columns instead of 4"}
 
 
-def test_number_that_is_none_rejects_its_record_and_changes_no_other(tmp_path: Path) -> None:
+def test_record_with_an_odd_number_is_rejected_and_changes_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = posts_csv("fox  hat ", "", "fox", " tail")
     header, *records = good.splitlines()
     odd = records[0].replace("640,480", "640.5,480").replace("1,1", "5,5", 1)
@@ -341,6 +343,7 @@ def test_number_that_is_none_rejects_its_record_and_changes_no_other(tmp_path: P
     assert [(row["row"], row["reason"], row["value"]) for row in rejected] == [
         (5, "image_width is missing or not valid", "id 5: '640.5'")
     ]
+    assert "the export posts is read once more" in capsys.readouterr().err
     written = pl.read_parquet(tmp_path / "good.parquet")
     assert written["tags"].to_list() == [["fox", "hat"], [], ["fox"], ["tail"]]
     assert pl.read_parquet(tmp_path / "odd.parquet").equals(written)
@@ -407,11 +410,14 @@ def test_tag_whose_name_cannot_be_is_a_rejected_row(tmp_path: Path, name: bytes,
     assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["hat"]
 
 
-def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "tags.csv.gz"
     path.write_bytes(gzip.compress(TAGS.encode() + b"1,fox,5,3\n2,h\xe4t,0,1\n"))
     with pytest.raises(BadExport, match=r"the export tags cannot be read .* Row #2: .* invalid UTF8 data\. Nothing"):
         tables.write_tags(path, tmp_path / "tags.parquet")
+    assert "read once more" not in capsys.readouterr().err
 
 
 def test_long_field_is_read(tmp_path: Path) -> None:
@@ -446,6 +452,26 @@ def test_row_numbers_are_right_over_many_blocks_and_after_skipped_records(tmp_pa
         (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004, "id 10: None"),
     ]  # fmt: skip
     assert pl.read_parquet(tmp_path / "tags.parquet").height == 250_001
+
+
+def test_row_numbers_are_right_where_all_is_read_once_more_by_text_and_in_larger_blocks(tmp_path: Path) -> None:
+    text = (
+        many_tags(range(1, 30_001)) + "7\n8,odd,none,1\n" + many_tags(range(30_001, 60_001)).removeprefix(TAGS)
+        + f"8,{'x' * 2_000_000},0\n9\n10,odd,0,\n60001,last,0,1\n12\n"
+    )  # fmt: skip
+    rejected = tables.write_tags(write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet")
+    assert [(row["row"], row["value"][:11]) for row in rejected] == [
+        (30_001, "7"), (30_002, "id 8: 'none"), (60_003, "8," + "x" * 9), (60_004, "9"), (60_005, "id 10: None"),
+        (60_007, "12"),
+    ]  # fmt: skip
+    assert pl.read_parquet(tmp_path / "tags.parquet")["tag_id"].to_list() == list(range(1, 60_002))
+
+
+def test_posts_that_are_all_too_short_after_the_first_chunk_are_listed(tmp_path: Path) -> None:
+    good = posts_csv(*["fox"] * (tables.CHUNK + 5_000)).rstrip("\n").splitlines()
+    text = "\n".join([*good, *(f"{number},short" for number in range(20_000))]) + "\n"
+    rejected = tables.write_posts(write_csv(tmp_path / "posts.csv.gz", text), tmp_path / "posts.parquet")
+    assert (len(rejected), pl.read_parquet(tmp_path / "posts.parquet").height) == (20_000, len(good) - 1)
 
 
 def test_shuffled_export_of_many_row_groups_is_put_in_order(tmp_path: Path) -> None:

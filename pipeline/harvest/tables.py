@@ -45,11 +45,12 @@ _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
-_NOT_OF_KIND = "CSV conversion error"  # and of a text that is not of its column's kind
+_NOT_OF_KIND = re.compile("CSV conversion error to (?!string)")  # and of a value that does not fit its column's kind
 _QUOTE = ord('"')
 _MD5 = 32  # hexadecimal digits
 _LEAVING = 0.05  # seconds; from being told the end to having left Python
 _LONGEST_READ = 2.0  # seconds; after an error only, of a block that is being inflated
+_NEXT_READ = 0.3  # seconds; after an error only, until who reads on has begun to
 
 Rejected = list[dict[str, Any]]
 _T = TypeVar("_T")
@@ -62,9 +63,11 @@ class Column:
 
     name: str
     source: str
-    kind: pa.DataType = pa.string()  # noqa: RUF009 - what the parser makes of the texts, if it can of all
+    # How the parser reads the column; as texts, where one value of the export does not fit its kind. It takes blanks
+    # around a number and hexadecimal ones, which PostgreSQL never prints. Columns of one source have one kind.
+    kind: pa.DataType = pa.string()  # noqa: RUF009
     value: pl.Expr | None = None  # over `source` of that kind, null where it is not what it must be; None: as it is
-    # The same of values that are all as they should be, else None; without Polars, which wakes its threads for each.
+    # The same of values that are all as they should be, else None; no expression, for which Polars wakes its threads.
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
     required: bool = True  # a null is a reason to reject the record
 
@@ -136,6 +139,7 @@ def _without_nothing(lists: pa.ListArray) -> pa.ListArray:
     if is_name.all() and not lists.null_count:
         return lists
     before = np.concatenate([[0], np.cumsum(is_name)]).astype(np.int32)
+    # By pl.Series, not by pa.array, which imports pandas: a second of CPU.
     names = lists.values.filter(pl.Series(is_name).to_arrow())
     return pa.ListArray.from_arrays(pl.Series(before[_ends(lists)]).to_arrow(), names)
 
@@ -194,25 +198,27 @@ RELATIONS = (
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How an export is read: as most can be, unless it was found that this one cannot."""
+    """How an export is read: as most can be, until it is seen that this one cannot."""
 
     block: int = BLOCK
-    is_by_text: bool = False  # a number or a flag is not one: all are read as texts, for each to be judged
+    is_by_text: bool = False  # all columns are parsed as texts, since a value does not fit its column's kind
 
-    def other(self, error: str) -> "_Way | None":
+    def other(self, error: Exception) -> "_OtherWayError | None":
         """Returns the way to take after an error of the parser; None where there is no better one."""
-        if _TOO_LONG in error and self.block < LONGEST:
-            return replace(self, block=LONGEST)
-        if _NOT_OF_KIND in error and not self.is_by_text:
-            return replace(self, is_by_text=True)
+        if _TOO_LONG in str(error) and self.block < LONGEST:
+            return _OtherWayError(replace(self, block=LONGEST), f"a record is longer than {self.block >> 20} MiB")
+        if _NOT_OF_KIND.search(str(error)) and not self.is_by_text:
+            return _OtherWayError(
+                replace(self, is_by_text=True), f"{_explained(error)}. Each value is judged by itself"
+            )
         return None
 
 
 class _OtherWayError(Exception):
     """The export is to be read again, in another way."""
 
-    def __init__(self, way: _Way) -> None:
-        super().__init__()
+    def __init__(self, way: _Way, why: str) -> None:
+        super().__init__(why)
         self.way = way
 
 
@@ -258,15 +264,16 @@ def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...],
         try:
             return _write_so(way, export, source, target, columns, schema)
         except _OtherWayError as other:
-            way = other.way  # and taken out there: in here the error still holds what the first attempt had in memory
+            progress.say(f"the export {export} is read once more: {other}.")
+            way = other.way  # by the next turn of the loop: in here the error holds what this one had in memory
 
 
 def _write_so(
     way: _Way, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
 ) -> Rejected:
-    """Three things go on at once: inflating, parsing and converting, writing; each a few chunks ahead of the next.
+    """Three things go on at once: inflating, parsing and converting, writing; each some chunks ahead of the next.
 
-    Two cores are busy with that. With one more thread they wait for each other, and a quarter of the rate is lost.
+    Two cores are busy with that. With a thread more, for parsing alone, they wait for each other and are slower.
     """
     key = columns[0].name
     found = _Rejections(export)
@@ -442,7 +449,7 @@ def _judged(
 
 
 def _from_text(source: str, kind: pa.DataType) -> pl.Expr:
-    """Returns what the parser would make of a text, null where it could not."""
+    """Returns a column of texts as values of a kind, null where a text is none."""
     if pa.types.is_boolean(kind):
         text = pl.col(source)
         return pl.when(text == "t").then(statement=True).when(text == "f").then(statement=False).alias(source)
@@ -470,8 +477,8 @@ def _parsed(
             if file.is_in_quotes:
                 raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
     except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
-        if (other := way.other(str(error))) is not None:
-            raise _OtherWayError(other) from error
+        if (other := way.other(error)) is not None:
+            raise other from error
         found.judge()
         raise BadExport(
             f"the export {export} cannot be read after record {row:,}: {_explained(error)}. Nothing was written. "
@@ -486,13 +493,20 @@ class _Inflating(igzip.IGzipFile):
         super().__init__(source, "rb")  # type: ignore[no-untyped-call]
         self._export, self._inflated = export, 0
         self.is_read_ahead = False  # by pyarrow, in a thread of its own
-        self._is_over, self._told_end = False, threading.Event()
+        self._is_over, self._told_end, self._is_idle = False, threading.Event(), threading.Event()
         self.is_in_quotes = False  # PostgreSQL writes quotes in pairs: else a field does not end where it should
         self._are_quotes = np.empty(0, bool)  # one for all: new memory costs more than the counting
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
         """As of any file; raises BadExport where the export inflates without end."""
+        self._is_idle.clear()
+        try:
+            return self._read(size)
+        finally:
+            self._is_idle.set()
+
+    def _read(self, size: int | None) -> bytes:
         piece: bytes = b"" if self._is_over else super().read(size)
         if not piece:
             self._told_end.set()  # last of all: who waits for it may end Python
@@ -519,7 +533,8 @@ class _Inflating(igzip.IGzipFile):
         is_cut_short = self.is_read_ahead and not self._told_end.is_set()
         self._is_over = True
         if is_cut_short:
-            self._told_end.wait(_LONGEST_READ)
+            self._is_idle.wait(_LONGEST_READ)
+            self._told_end.wait(_NEXT_READ)  # in vain where it is as far ahead as it goes, and reads no more
             time.sleep(_LEAVING)
         super().close()
 
