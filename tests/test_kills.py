@@ -179,7 +179,7 @@ def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     fetching = 0  # kills that landed before all exports were here
     sizes = {one.checksum: one.file_size for one in pin.load(ground.whole.paths.pin).exports.values()}
     while killer.kills < kills:
-        project = bare(ground.whole, folder / f"harvest-{killer.kills}")
+        project = bare(ground.whole, folder / f"harvest-{killer.runs}")
         exports, furthest = project.paths.work("harvest") / "exports", Counter[str]()
 
         def look(exports: Path = exports, furthest: Counter[str] = furthest) -> None:
@@ -207,7 +207,7 @@ def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     """No page that is on the disk is asked for again, and the snapshot is the undisturbed one."""
     killer, since = Killer("harvest", random.Random(seed), span=2.0), len(ground.today.requests)
     while killer.kills < kills:
-        project = bare(ground.searched, folder / f"search-{killer.kills}")
+        project = bare(ground.searched, folder / f"search-{killer.runs}")
         killer.strike(project, min(kills, killer.kills + ROUND))
         assert hashes(project.paths.snapshot) == hashes(ground.searched.paths.snapshot)
     asked = Counter(f"{one.path}?{one.query}" for one in list(ground.today.requests)[since:] if one.host == "site")
