@@ -12,9 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from aiohttp import web
 from conftest import Project, served
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import harvest, pin, refresh
 from pipeline.errors import BadExport, BadInput, ExportChanged, SiteUnreachable
@@ -491,6 +494,17 @@ def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BadExport, match="export tags"):
         tables.write_tags(path, tmp_path / "tags.parquet")
     assert not (tmp_path / "tags.parquet").exists()
+
+
+@given(st.lists(st.lists(st.none() | st.text("aé♀ ", max_size=12))))
+def test_names_are_what_lies_between_spaces(chunks: list[list[str | None]]) -> None:
+    split = next(column.quick for column in tables.POSTS if column.name == "tags")
+    assert split is not None
+    names = split(pa.chunked_array([pa.array(["not this", *texts])[1:] for texts in chunks], pa.string()))
+    assert names is not None
+    names.validate(full=True)
+    texts = [text or "" for chunk in chunks for text in chunk]
+    assert names.to_pylist() == [[name for name in text.split(" ") if name] for text in texts]
 
 
 @pytest.mark.parametrize(
