@@ -16,6 +16,7 @@ import statistics
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import cast
@@ -26,11 +27,17 @@ from aiolimiter import AsyncLimiter
 from pipeline.site.limiter import Limiter
 
 Acquire = Callable[[], Awaitable[None]]
+
+
+async def _leave(limiter: Limiter) -> None:
+    (await limiter.turn()).left()
+
+
 LIMITERS: dict[str, Callable[[float], Acquire]] = {
     "aiolimiter, bucket of 1": lambda rate: AsyncLimiter(1, 1 / rate).acquire,
     "aiolimiter, bucket of 1, grid 1 % wider": lambda rate: AsyncLimiter(1, 1.01 / rate).acquire,
     "aiolimiter, bucket of a second": lambda rate: AsyncLimiter(max(rate, 1), max(rate, 1) / rate).acquire,
-    "ours": lambda rate: Limiter(rate).turn,
+    "ours": lambda rate: partial(_leave, Limiter(rate)),
 }
 SO_TIMESTAMPNS = 35  # Linux: a note with the time of arrival comes with what is received
 WORKERS = 32  # requests that may be under way, the default of site.concurrency

@@ -2,12 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import TypeVar
 
 _T = TypeVar("_T")
 PLAIN_INTERVAL = 10.0  # seconds between plain lines
+_BAR_INTERVAL = 1.0  # seconds after which rate and time left are worked out anew where nothing was finished meanwhile
 
 
 class Meter:
@@ -52,26 +54,16 @@ class Meter:
         return f"{units / 1e6:,.1f} MB" if self.unit == "bytes" else f"{units:,{form}}"
 
     def _show(self) -> None:
-        """Shows the state, where it is time to."""
-
-
-class _PlainMeter(Meter):
-    def __init__(self, label: str, unit: str, total: int | None) -> None:
-        super().__init__(label, unit, total)
-        self._next = time.monotonic() + PLAIN_INTERVAL
-
-    def _show(self) -> None:
-        if (now := time.monotonic()) >= self._next:
-            self._next = now + PLAIN_INTERVAL
-            say(self.line())
+        """Shows the state at once, where that is wanted."""
 
 
 @contextmanager
 def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]:
     """Shows a meter while the block runs and its last state as a plain line afterwards."""
     if not sys.stderr.isatty():
-        plain = _PlainMeter(label, unit, total)
-        yield plain
+        plain = Meter(label, unit, total)
+        with _every(PLAIN_INTERVAL, lambda: say(plain.line())):
+            yield plain
         say(plain.line())
         return
     from rich.console import Console
@@ -90,8 +82,27 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
                 bar.update(task, completed=self.done, total=self.total, state=self.state())
 
         shown = _BarMeter(label, unit, total)
-        yield shown
+        with _every(_BAR_INTERVAL, lambda: shown.advance(0)):
+            yield shown
     say(shown.line())
+
+
+@contextmanager
+def _every(seconds: float, show: Callable[[], None]) -> Iterator[None]:
+    """Calls `show` so often while the block runs, also where it waits: silence looks like a hung process."""
+    is_over = Event()
+
+    def tick() -> None:
+        while not is_over.wait(seconds):
+            show()
+
+    thread = Thread(target=tick, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _roughly(seconds: float) -> str:

@@ -6,11 +6,12 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -49,13 +50,16 @@ class Server:
     """A site of one address, and what arrived there."""
 
     url: str
+    started: float = field(default_factory=time.monotonic)
     times: list[float] = field(default_factory=list)
     requests: list[web.Request] = field(default_factory=list)
 
 
 @asynccontextmanager
-async def serving(answer: Answer, host: str = "127.0.0.1") -> AsyncIterator[Server]:
-    """Serves one answer for every request."""
+async def serving(
+    answer: Answer, host: str = "127.0.0.1", *, listener: socket.socket | None = None, opens_after: float = 0.0
+) -> AsyncIterator[Server]:
+    """Serves one answer for every request. opens_after: seconds until the first connection is accepted."""
     times: list[float] = []
     requests: list[web.Request] = []
 
@@ -68,11 +72,19 @@ async def serving(answer: Answer, host: str = "127.0.0.1") -> AsyncIterator[Serv
     app.router.add_route("*", "/{path:.*}", noted)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, host, 0)
-    await site.start()
+    listener = listener or socket.create_server((host, 0))
+
+    async def accept() -> None:
+        await asyncio.sleep(opens_after)
+        await web.SockSite(runner, listener).start()
+
+    accepting = asyncio.create_task(accept())
+    if not opens_after:
+        await accepting
     try:
-        yield Server(f"http://{host}:{runner.addresses[0][1]}", times, requests)
+        yield Server(f"http://{host}:{listener.getsockname()[1]}", times=times, requests=requests)
     finally:
+        await accepting
         await runner.cleanup()
 
 
@@ -140,7 +152,7 @@ async def test_no_second_holds_more_departures_than_the_rate_even_when_the_proce
 
     async def work() -> None:
         while len(left) < 170:
-            await limiter.turn()
+            (await limiter.turn()).left()
             left.append(time.monotonic())
             if len(left) in (40, 41, 90):
                 time.sleep(0.1)  # noqa: ASYNC251  # the stall
@@ -169,12 +181,27 @@ async def test_rate_that_arrives_is_the_limit_and_not_more(paths: Paths) -> None
 
 async def test_long_idle_is_not_made_up_for_by_a_burst() -> None:
     limiter = Limiter(50)
-    await limiter.turn()
+    (await limiter.turn()).left()
     await asyncio.sleep(0.5)
     started = time.monotonic()
     for _ in range(6):
-        await limiter.turn()
+        (await limiter.turn()).left()
     assert time.monotonic() - started >= 5 / 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops a SYN that finds the queue full")
+async def test_connections_that_take_their_time_bring_no_requests_closer_together(paths: Paths) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # nobody accepts them yet: what comes after them is let in a second later
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        async with serving(anything, listener=listener, opens_after=0.6) as server:
+            async with asking(server, paths, requests_per_second=2) as client:
+                await asyncio.gather(*(get(client, "file") for _ in range(5)))
+            assert server.times[0] - server.started >= 0.9  # else no connection was slow
+            assert most_in_a_second(server.times) <= 2
 
 
 async def test_one_limit_holds_over_api_exports_and_files(paths: Paths) -> None:
@@ -288,6 +315,45 @@ async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(p
         assert raised.value.reason == Refusal.NOT_A_PICTURE
 
 
+async def test_pages_instead_of_three_pictures_in_a_row_are_about_this_client(paths: Paths) -> None:
+    """An edge that shuts this client out in the middle of a run."""
+    given = iter([picture, page(403), page(403), picture, page(403), page(403), page(403)])
+
+    async def answer(request: web.Request) -> web.Response:
+        return await next(given)(request)  # type: ignore[return-value]
+
+    async with serving(answer) as server, asking(server, paths) as client:
+        for is_page in (False, True, True, False, True, True):
+            with pytest.raises(Refused, match="403 with a page") if is_page else nullcontext():
+                await get(client, "file")
+        with pytest.raises(ChallengePage, match=r"refuses this client with a page of its own .* again in an hour"):
+            await get(client, "file")
+
+
+async def test_short_wait_that_a_real_site_asked_for_is_not_forgotten_with_the_run(
+    paths: Paths, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first = iter([True])
+
+    async def answer(request: web.Request) -> web.Response:
+        if next(first, False):
+            return web.Response(status=429, headers={"Retry-After": "3"})
+        return await picture(request)
+
+    async with serving(answer, "127.0.0.2") as server:
+        async with asking(server, paths, **REMOTE) as client:
+            with pytest.raises(Unavailable):  # and here the run is stopped
+                await get(client, "file")
+        async with asking(server, paths, **REMOTE) as client:
+            await get(client, "file")
+        assert server.times[1] - server.times[0] >= 2.9
+    said = capfd.readouterr().err.splitlines()
+    assert said[0].endswith("asks to wait 3 s: nothing is asked until then")
+    assert re.fullmatch(
+        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): nothing is asked for another 3 s", said[1]
+    )
+
+
 async def test_servers_of_this_machine_may_be_asked_by_many(paths: Paths) -> None:
     async with serving(anything) as server, asking(server, paths) as one, asking(server, paths) as two:
         assert await get(one, "json") == await get(two, "json")
@@ -321,6 +387,7 @@ async def test_retry_after_holds_back_every_request(paths: Paths, code: int) -> 
         pytest.param("120", 120, id="seconds"),
         pytest.param("Wed, 21 Oct 2015 07:28:00 GMT", 0, id="date in the past"),
         pytest.param("-5", 0, id="less than nothing"),
+        pytest.param("1e300", 366 * 86_400, id="more than a year"),
         pytest.param("inf", None, id="for ever"),
         pytest.param("nan", None, id="not a number"),
         pytest.param("soon", None, id="a word"),
@@ -359,6 +426,32 @@ async def test_long_retry_after_ends_the_run_and_says_when_to_come_back(paths: P
 )
 def test_time_to_come_back_is_said_in_words_and_by_the_clock(seconds: float, said: str) -> None:
     assert f"Run the same command again {said}" in come_back(seconds)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(
+            status(
+                422,
+                text='{"success":false,"message":"The search timed out","code":null}',
+                content_type="application/json",
+            ),
+            id="422 timed out",
+        ),
+        pytest.param(status(501), id="501"),
+    ],
+)
+async def test_question_that_was_too_much_this_time_is_asked_again_and_ends_as_come_back_later(
+    paths: Paths, answer: Answer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with serving(answer) as server, asking(server, paths, retries=2) as client:
+        with pytest.raises(SiteUnreachable, match=r"does not answer after 3 tries: .* again in a minute\.") as raised:
+            await get(client, "json")
+        assert raised.value.exit_status == 75
+        assert len(server.requests) == 3
+    said = capfd.readouterr().err.splitlines()
+    assert [line.rpartition(", ")[2] for line in said] == ["asked again (try 2 of 3)", "asked again (try 3 of 3)"]
 
 
 async def test_waits_between_tries_grow_and_are_counted(paths: Paths) -> None:
@@ -466,6 +559,28 @@ async def test_challenge_page_under_another_content_type_is_known_by_its_body(
 ) -> None:
     disguised = status(code, text=PAGE.format("Just a moment...", ""), content_type=content_type)
     async with serving(disguised) as server, asking(server, paths) as client:
+        with pytest.raises(ChallengePage):
+            await get(client, what)
+
+
+@pytest.mark.parametrize(
+    ("code", "what"), [(200, "json"), (200, "file"), (403, "json"), (429, "file"), (503, "export")]
+)
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
+async def test_challenge_page_that_comes_in_pieces_is_known_by_a_later_one(
+    paths: Paths, code: int, what: str, content_type: str
+) -> None:
+    async def slowly(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=code)
+        response.content_type = content_type if code != 200 else "text/html"
+        await response.prepare(request)
+        before, mark, after = PAGE.format("Just a moment...", "").partition("<title>")
+        for piece in (before, mark + after):
+            await response.write(piece.encode())
+            await asyncio.sleep(0.1)
+        return response
+
+    async with serving(slowly) as server, asking(server, paths) as client:
         with pytest.raises(ChallengePage):
             await get(client, what)
 
@@ -769,6 +884,17 @@ def test_what_an_earlier_run_fetched_says_nothing_about_the_rate() -> None:
     time.sleep(0.1)
     meter.advance(1_000_000)
     assert re.fullmatch(r"1,001\.0 MB of 2,000\.0 MB, \d{1,2}\.\d MB/s, \d+ (s|min) left", meter.state()), meter.state()
+
+
+def test_line_comes_every_ten_seconds_though_nothing_is_finished(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PLAIN_INTERVAL", 0.1)
+    with progress.meter("download", unit="pictures", total=30):
+        time.sleep(0.45)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) >= 3, lines  # four and the last one, on a machine that has the time
+    assert set(lines) == {"download: 0 of 30 pictures, 0.0/s"}
 
 
 def test_bar_on_a_terminal_shows_the_same() -> None:

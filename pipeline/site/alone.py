@@ -1,6 +1,6 @@
 """One process at a time talks to a real site, over all stages and projects of this user on this machine.
 
-And none talks to it before the time is over for which it asked to be left alone. The rate that rule 6 of the policy
+And none asks it before the time is over for which it asked to be left alone. The rate that rule 6 of the policy
 promises holds inside one process; this makes it hold for all of them together.
 """
 
@@ -12,36 +12,46 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from pipeline import atomic, locks
+from pipeline import atomic, locks, progress
 from pipeline.errors import Busy, SiteUnreachable
 from pipeline.site.breaker import come_back
 
-_LONGEST = 7 * 86_400.0  # seconds; a note that asks for more was written by a clock that was wrong
+_LONGEST = 7 * 86_400.0  # seconds for which a note holds; one that says more was written by a clock that was wrong
 
 
 @contextmanager
-def alone(hosts: Iterable[str], purpose: str) -> Iterator[None]:
-    """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them."""
+def alone(hosts: Iterable[str], purpose: str, *, longest_wait: float = 0.0) -> Iterator[float]:
+    """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them.
+
+    Yields the seconds for which they must still be left alone; raises SiteUnreachable where that is longer than
+    `longest_wait`.
+    """
+    silence = 0.0
     with ExitStack() as stack:
         for host in sorted({host.lower().rstrip(".") for host in hosts}):
             stack.enter_context(locks.exclusive(_folder() / f"{host}.lock", partial(_busy, host), purpose=purpose))
-            _respect(host)
-        yield
+            silence = max(silence, _left(host, longest_wait))
+        yield silence
 
 
 def keep_away(host: str, seconds: float) -> None:
     """Notes that this host asked to be left alone for so long, for every process that starts before that is over."""
-    atomic.write_text(_note(host), str(time.time() + seconds))
+    atomic.write_text(_note(host), str(time.time() + min(seconds, _LONGEST)))
 
 
-def _respect(host: str) -> None:
+def _left(host: str, longest_wait: float) -> float:
+    """Returns the seconds that are left of the time for which this host asked; raises where they are too many."""
     try:
         left = float(_note(host).read_text()) - time.time()
     except (FileNotFoundError, ValueError):
-        return
-    if 0 < left < _LONGEST:
+        return 0.0
+    if not 0 < left <= _LONGEST:
+        _note(host).unlink(missing_ok=True)
+        return 0.0
+    if left > longest_wait:
         raise SiteUnreachable(f"{host} asked to be left alone (Retry-After), and nothing was asked. {come_back(left)}")
-    _note(host).unlink(missing_ok=True)
+    progress.say(f"{host} asked an earlier run to wait (Retry-After): nothing is asked for another {left:,.0f} s")
+    return left
 
 
 def _note(host: str) -> Path:

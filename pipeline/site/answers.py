@@ -21,8 +21,12 @@ from pipeline.errors import BadAnswer, BadParameter, ChallengePage, SiteUnreacha
 from pipeline.schemas import Refusal
 from pipeline.site.breaker import come_back
 
-TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504, *range(520, 528)})
+TEMPORARY = frozenset({408, 425, 429, 500, 501, 502, 503, 504, *range(520, 528)})
 """Statuses after which the same question may be answered (contract section 5)."""
+
+_TIMED_OUT = "timed out"  # in the message of a 422: the search took too long this time (contract section 2.3)
+
+_LONGEST_ASKED = 366 * 86_400.0  # seconds; nobody who asks for more means a number
 
 API_KEY = "E6TAG_API_KEY"
 """Environment variable of the API key that goes with site.login. It is never a parameter, so it is never committed."""
@@ -127,20 +131,30 @@ async def judge(
             )
         raise Unavailable(f"status {status}", wait=wait)
     else:
-        raise await _refusal(response, kind)
+        refused = await _refusal(response, kind)
+        if status == 422 and _TIMED_OUT in refused.message.lower():
+            raise Unavailable(refused.detail)
+        raise refused
 
 
 async def _page(response: aiohttp.ClientResponse) -> bytes:
     """Returns the start of an answer that is a page; empty if it is none. Errors may be pages whatever their type."""
-    if "html" in response.content_type:
-        return await response.content.read(PIECE)
-    body = b""
+    is_html = "html" in response.content_type
+    body = bytearray()
     if response.status >= 400 and "json" not in response.content_type:
         # The status has been said: a body that does not come takes nothing from it.
         with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
             async with asyncio.timeout(_LOOK):
-                body = await response.content.read(PIECE)
-    return body if looks_like_html(body) else b""
+                await _read_start(response, body)
+    elif is_html:
+        await _read_start(response, body)
+    return bytes(body) if is_html or looks_like_html(body) else b""
+
+
+async def _read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    """Appends the first PIECE of an answer, however it is cut on its way: the mark may be in the last of the cuts."""
+    while len(body) < PIECE and (piece := await response.content.read(PIECE - len(body))):
+        body += piece
 
 
 def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = False) -> None:
@@ -152,7 +166,7 @@ def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = F
         )
 
 
-def looks_like_html(body: bytes) -> bool:
+def looks_like_html(body: bytes | bytearray) -> bool:
     """Returns whether a body is a page, whatever its content type says."""
     return body[:512].lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
@@ -166,7 +180,10 @@ def parsed(url: str, body: bytes) -> Any:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Returns the seconds that a Retry-After header asks for: a number or an HTTP date. None where it says neither."""
+    """Returns the seconds that a Retry-After header asks for: a number or an HTTP date. None where it says neither.
+
+    At most a year.
+    """
     if value is None:
         return None
     try:
@@ -178,7 +195,7 @@ def retry_after(value: str | None) -> float | None:
             return None
         # A date of an unknown zone ("-0000") comes without one; HTTP knows no other than UTC.
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return min(max(0.0, seconds), _LONGEST_ASKED) if math.isfinite(seconds) else None
 
 
 def _asks_for_a_human(status: int, page: bytes) -> bool:

@@ -43,7 +43,7 @@ def come_back(seconds: float) -> str:
     """Says when to try again: in words, and by the clock where it is more than a minute."""
     if seconds <= 60:
         return "Run the same command again in a minute."
-    moment = datetime.now(UTC) + timedelta(seconds=min(seconds, 366 * 86_400))
+    moment = datetime.now(UTC) + timedelta(seconds=seconds)
     clock = f"{moment:%H:%M} UTC" if seconds < 43_200 else f"{moment:%Y-%m-%d %H:%M} UTC"
     return f"Run the same command again in {_rough(seconds)}, after {clock}."
 

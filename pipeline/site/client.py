@@ -5,31 +5,35 @@ that leaves this machine passed the limiter and is counted, none is made behind 
 """
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-from pipeline import policy
+from pipeline import policy, progress
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable
 from pipeline.schemas import Refusal
 from pipeline.site import answers
 from pipeline.site.alone import keep_away
 from pipeline.site.answers import PIECE, Answer, Declined, Kind, LongWait, Refused, Unavailable
-from pipeline.site.breaker import Breaker
-from pipeline.site.limiter import Limiter
+from pipeline.site.breaker import Breaker, come_back
+from pipeline.site.limiter import Limiter, Turn
 from pipeline.site.politeness import Figures, Wait
 
 __all__ = ["Address", "Answer", "Client", "Declined", "Patience", "Refused", "Unavailable", "gather"]
 
 MAX_JSON = 64 << 20  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
 LONGEST_BACKOFF = 120.0  # seconds
+
+PAGES = 3  # files in a row that come as a page with status 403: it is this client that is shut out, not these files
 
 _T = TypeVar("_T")
 
@@ -76,12 +80,14 @@ class Client:
         concurrency: int,
         retries: int,
         is_remote: bool,
+        silence: float = 0.0,
     ) -> None:
         self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
         self.breaker = Breaker(least=patience.failing, pause=patience.pause)
         self._session, self._authorization, self._figures, self._patience = session, authorization, figures, patience
         self._has_given_files = False
-        self._silent_until = 0.0  # monotonic seconds, before which the site asked not to be asked
+        self._pages = 0  # files in a row that came as a page with status 403
+        self._silent_until = time.monotonic() + silence  # before which the site asked not to be asked
         self._limiter = Limiter(requests_per_second) if requests_per_second else None
         self._under_way = asyncio.Semaphore(concurrency)  # taken before the turn: whose turn it is leaves at once
 
@@ -94,19 +100,40 @@ class Client:
         agent: str,
         concurrency: int,
         is_remote: bool,
+        requests_per_second: float | None,
         patience: Patience | None = None,
         **options: Any,
     ) -> AsyncIterator["Client"]:
-        """Yields a client with a session of its own. `agent` is the User-Agent of every request."""
+        """Yields a client with a session of its own.
+
+        agent: the User-Agent of every request. silence: seconds for which the site asked an earlier run to wait.
+        """
         patience = patience or (Patience() if is_remote else OURS)
         # No total here: it would count the whole body of an export. `asking` has one of its own.
         timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_read=patience.silence)
         connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
         # No cookies: what one host sets, such as a session after a login, must not reach another.
         async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, headers={"User-Agent": agent}, cookie_jar=aiohttp.DummyCookieJar()
+            connector=connector,
+            timeout=timeout,
+            headers={"User-Agent": agent},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trace_configs=[_departures()] if requests_per_second else None,
         ) as session:
-            yield cls(session, address, concurrency=concurrency, is_remote=is_remote, patience=patience, **options)
+            yield cls(
+                session,
+                address,
+                concurrency=concurrency,
+                is_remote=is_remote,
+                requests_per_second=requests_per_second,
+                patience=patience,
+                **options,
+            )
+
+    @property
+    def pause(self) -> float:
+        """Seconds after which another run makes sense where this one gave up."""
+        return self._patience.pause
 
     async def json(self, path: str, query: dict[str, str] | None = None) -> Any:
         """Returns the JSON answer of the site host.
@@ -153,34 +180,55 @@ class Client:
         """
         kind = self._kind(url)
         async with self._under_way:
-            await self._turn()
+            turn = await self._turn()
             seen = _Seen()
             try:
-                async with self._answer(url, kind, query, dict(headers or {}), seen) as response:
+                async with self._answer(url, kind, query, dict(headers or {}), seen, turn) as response:
                     yield response
                 self.breaker.succeeded()
-                self._has_given_files |= kind is Kind.FILE
+                if kind is Kind.FILE:
+                    self._has_given_files, self._pages = True, 0
             except LongWait as error:
                 if self.is_remote:
                     keep_away(urlsplit(url).hostname or "", error.wait)
                 raise
             except Unavailable as error:
-                if error.wait is not None:  # holds back all requests, not only this one
-                    self._silent_until = max(self._silent_until, time.monotonic() + error.wait)
+                if error.wait is not None:
+                    self._be_silent(url, error.wait)
                 self.breaker.failed(_host(url), error.detail, wait=error.wait)
                 raise
             except Refused as error:
+                self._pages += error.reason is Refusal.NOT_A_PICTURE and error.status == 403
                 if error.reason in (Refusal.FORBIDDEN, Refusal.REDIRECTED):
                     # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
                     # requests that are under way by then reach it.
                     self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
                 raise
             finally:
+                if turn is not None:
+                    turn.left()  # where it never left: the line must not wait for it
                 self._figures.asked(kind, seen.outcome, seen.size)
+
+    def _be_silent(self, url: str, seconds: float) -> None:
+        """Holds back all requests, not only this one, and those of a run that follows if this one is stopped."""
+        until = time.monotonic() + seconds
+        if until < self._silent_until + 1:  # many requests under way hear the same
+            self._silent_until = max(self._silent_until, until)
+            return
+        self._silent_until = until
+        progress.say(f"{_host(url)} asks to wait {seconds:,.0f} s: nothing is asked until then")
+        if self.is_remote:
+            keep_away(urlsplit(url).hostname or "", seconds)
 
     @asynccontextmanager
     async def _answer(
-        self, url: str, kind: Kind, query: dict[str, str] | None, headers: dict[str, str], seen: "_Seen"
+        self,
+        url: str,
+        kind: Kind,
+        query: dict[str, str] | None,
+        headers: dict[str, str],
+        seen: "_Seen",
+        turn: Turn | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request and its answer, judged; notes in `seen` how it went."""
         if authorization := self._authorization if url.startswith(self.address.base_url + "/") else None:
@@ -200,6 +248,7 @@ class Client:
                     allow_redirects=False,
                     auto_decompress=kind is not Kind.EXPORT,  # its checksum is that of the stored bytes
                     middlewares=(_once(),),
+                    trace_request_ctx=turn,
                 ) as response,
             ):
                 seen.head(response)
@@ -209,7 +258,7 @@ class Client:
                         kind,
                         longest_wait=self._patience.longest_wait,
                         logged_in=authorization is not None,
-                        is_known=self._has_given_files,
+                        is_known=self._has_given_files and self._pages < PAGES - 1,
                     )
                     yield response
         except aiohttp.ClientPayloadError as error:
@@ -246,19 +295,20 @@ class Client:
         finally:
             watch.cancel()
 
-    async def _turn(self) -> None:
-        """Waits until this request may leave: the site's own wish first, then the limiter."""
+    async def _turn(self) -> Turn | None:
+        """Waits until this request may leave: the site's own wish first, then the limiter; null where there is none."""
         while True:
             if (wait := self._silent_until - time.monotonic()) > 0:
                 with self._figures.waiting(Wait.RETRY_AFTER):
                     await asyncio.sleep(wait)
             elif self._limiter is None:
-                return
+                return None
             else:
                 with self._figures.waiting(Wait.RATE_LIMIT):
-                    await self._limiter.turn()
-                if time.monotonic() >= self._silent_until:  # else it was asked for meanwhile
-                    return
+                    turn = await self._limiter.turn()
+                if time.monotonic() >= self._silent_until:
+                    return turn
+                turn.left()  # unused: it was asked for silence meanwhile
 
     def _kind(self, url: str) -> Kind:
         """Returns what is asked for; raises BadAnswer for an address that is not of this site.
@@ -278,7 +328,10 @@ class Client:
         return Kind.FILE if urlsplit(url).path.startswith("/data/") else Kind.API
 
     async def retried(self, ask: Callable[[], Awaitable[_T]], on_failure: Callable[[str], None] | None = None) -> _T:
-        """Asks until an answer comes or the retries are used up; then raises the last Unavailable."""
+        """Asks until an answer comes or the retries are used up; then raises the last Unavailable.
+
+        on_failure: told of each failure after which it is asked again.
+        """
 
         def report(state: RetryCallState) -> None:
             if on_failure is not None and state.outcome is not None:
@@ -307,12 +360,17 @@ class Client:
             ) from error
 
     async def _insistently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
+        tries = itertools.count(2)
+
+        def say(failure: str) -> None:
+            progress.say(f"{url}: {failure}, asked again (try {next(tries)} of {self.retries + 1})")
+
         try:
-            return await self.retried(ask)
+            return await self.retried(ask, say)
         except Unavailable as error:
             raise SiteUnreachable(
                 f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is "
-                "lost. Check site.name, site.base_url and the network, then run the same command again."
+                "lost. Check site.name, site.base_url and the network. " + come_back(max(self.pause, error.wait or 0.0))
             ) from error
 
     def _backoff(self, state: RetryCallState) -> float:
@@ -344,6 +402,19 @@ class _Seen:
     def broke(self, error: BaseException) -> None:
         """No whole answer came."""
         self.outcome = type(error).__name__
+
+
+def _departures() -> aiohttp.TraceConfig:
+    """Returns what ends the turn of a request when its head is sent: not before there is a connection."""
+
+    async def left(
+        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        context.trace_request_ctx.left()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(left)
+    return trace
 
 
 def _once() -> aiohttp.ClientMiddlewareType:

@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import Callable
 
 # Slots lie this much further apart than 1 / rate. What arrives is what counts, and on its way one request may be held
 # up and the next not: the first of any rate + 1 may be 12 ms late before they all arrive within one second. Costs 1.2 %
@@ -32,16 +33,41 @@ class Limiter:
         self._left: deque[float] = deque(maxlen=math.ceil(rate))  # when the last requests left, oldest first
         self._line = asyncio.Lock()  # first come, first served
 
-    async def turn(self) -> None:
-        """Returns when the next request may leave: it must leave at once."""
-        async with self._line:
+    async def turn(self) -> "Turn":
+        """Returns when the next request may leave. Nobody else's turn comes before `Turn.left` is called."""
+        await self._line.acquire()
+        try:
             now = time.monotonic()
             slot = self._next if now - self._next <= _CATCH_UP else now
             # In a loop, because a sleep may end up to one tick of the clock too early.
             while (wait := max(slot, self._window_ends()) - time.monotonic()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait)
-            self._next = slot + self._interval
-            self._left.append(time.monotonic())
+        except BaseException:
+            self._line.release()
+            raise
+        self._next = slot + self._interval
+        return Turn(self._departed)
+
+    def _departed(self) -> None:
+        self._left.append(time.monotonic())
+        self._line.release()
 
     def _window_ends(self) -> float:
         return self._left[0] + _WINDOW if len(self._left) == self._left.maxlen else 0.0
+
+
+class Turn:
+    """The right of one request to leave now.
+
+    What counts is when it leaves, not when it might: a new connection takes hundreds of milliseconds (name, TCP, TLS),
+    in which the next ones would come closer than the rate allows. So the line waits for `left`.
+    """
+
+    def __init__(self, departed: Callable[[], None]) -> None:
+        self._departed: Callable[[], None] | None = departed
+
+    def left(self) -> None:
+        """The request is on its way, or will never be. Calls after the first do nothing."""
+        if self._departed is not None:
+            departed, self._departed = self._departed, None
+            departed()

@@ -37,8 +37,11 @@ async def open_site(
     authorization = _authorization(site)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_address(site))
+        silence = 0.0
         if is_remote:
-            stack.enter_context(alone(_hosts(address), f"{stage} of {paths.root.absolute()}"))
+            longest = (patience or Patience()).longest_wait
+            purpose = f"{stage} of {paths.root.absolute()}"
+            silence = stack.enter_context(alone(_hosts(address), purpose, longest_wait=longest))
         figures = politeness.Figures(agent(site), rate)
         await stack.enter_async_context(politeness.kept(paths, stage, figures))
         yield await stack.enter_async_context(
@@ -52,6 +55,7 @@ async def open_site(
                 is_remote=is_remote,
                 figures=figures,
                 patience=patience,
+                silence=silence,
             )
         )
 
