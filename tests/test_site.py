@@ -315,15 +315,15 @@ async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(p
         assert raised.value.reason == Refusal.NOT_A_PICTURE
 
 
-async def test_pages_instead_of_three_pictures_in_a_row_are_about_this_client(paths: Paths) -> None:
+async def test_pages_instead_of_five_pictures_in_a_row_are_about_this_client(paths: Paths) -> None:
     """An edge that shuts this client out in the middle of a run."""
-    given = iter([picture, page(403), page(403), picture, page(403), page(403), page(403)])
+    given = iter([picture, *[page(403)] * 4, picture, *[page(403)] * 5])
 
     async def answer(request: web.Request) -> web.Response:
         return await next(given)(request)  # type: ignore[return-value]
 
     async with serving(answer) as server, asking(server, paths) as client:
-        for is_page in (False, True, True, False, True, True):
+        for is_page in 2 * [False, True, True, True, True]:
             with pytest.raises(Refused, match="403 with a page") if is_page else nullcontext():
                 await get(client, "file")
         with pytest.raises(ChallengePage, match=r"refuses this client with a page of its own .* again in an hour"):

@@ -33,7 +33,7 @@ __all__ = ["Address", "Answer", "Client", "Declined", "Patience", "Refused", "Un
 MAX_JSON = 64 << 20  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
 LONGEST_BACKOFF = 120.0  # seconds
 
-PAGES = 3  # files in a row that come as a page with status 403: it is this client that is shut out, not these files
+PAGES = 5  # files in a row that come as a page with status 403: it is this client that is shut out, not these files
 
 _T = TypeVar("_T")
 
