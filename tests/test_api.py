@@ -1,6 +1,7 @@
 """Harvest from the search API: any shape of answer, resumable at every page, the same tables as from exports."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pipeline import harvest, pin, refresh
 from pipeline.errors import BadAnswer, ExportChanged
 from pipeline.harvest import api, pages, records
 from sandbox.board import SandboxBoard
+from sandbox.faults.aiming import honest_body
 from sandbox.records import Post
 from sandbox.server import LOGIN, Site
 from sandbox.service import SERVICE, json_response
@@ -222,6 +224,17 @@ def test_empty_page_and_not_a_short_one_is_the_end(tmp_path: Path, board: Sandbo
     assert len(cursors) == 7, "six pages of 100 and an empty one"
 
 
+def test_search_whose_records_cannot_be_read_is_not_pinned(tmp_path: Path, board: SandboxBoard) -> None:
+    async def unrated(request: web.Request) -> web.StreamResponse | None:
+        posts = json.loads(await honest_body(request))["posts"]
+        return json_response({"posts": [{**one, "rating": "?"} for one in posts]})
+
+    words = r"finds posts for 'solo -id:1', but no record of its answer can be read, first id \d+: '\?' \(rating: "
+    with served(board, fault=unrated) as at, pytest.raises(BadAnswer, match=words) as raised:
+        search(tmp_path, at, "solo -id:1")
+    assert "Correct harvest.query" not in str(raised.value)
+
+
 def test_record_without_what_is_needed_is_listed_and_the_rest_kept(tmp_path: Path, board: SandboxBoard) -> None:
     broken = board.posts[10].id
 
@@ -249,6 +262,38 @@ def test_post_given_twice_is_taken_as_it_changed_last(tmp_path: Path, board: San
     assert snapshot["posts"].height == len(board.posts)
     assert snapshot["posts"].filter(post_id=moved.id)["rating"].to_list() == ["e"]
     assert snapshot["rejected"].select("reason", "value").rows() == [("id given more than once", str(moved.id))]
+
+
+@pytest.mark.parametrize(
+    ("where", "change", "stays"),
+    [
+        pytest.param("before", 1, False, id="a newer change, on an earlier page"),
+        pytest.param("before", None, True, id="a change of unknown number, on an earlier page"),
+        pytest.param("after", 0, False, id="the same change, on a later page"),
+        pytest.param("after", -1, True, id="an older change, on a later page"),
+        pytest.param("after", None, False, id="a change of unknown number, on a later page"),
+    ],
+)
+def test_post_whose_newer_version_cannot_be_read_is_left_out(
+    tmp_path: Path, board: SandboxBoard, where: str, change: int | None, stays: bool
+) -> None:
+    """A page of 100 ends with the post and the next one begins with it; one of the two records cannot be read."""
+    moved = board.posts[400]
+    record = Shapes(board, "http://127.0.0.1").legacy(moved, Viewer())
+    spoilt = {"id": moved.id, "change_seq": None if change is None else moved.change_seq + change}
+    last, first = (spoilt, record) if where == "before" else (record, spoilt)
+
+    def shape(_: web.Request, found: list[Any]) -> Any:
+        page = [last if one["id"] == moved.id else one for one in found[:100]]
+        return {"posts": [first, *page] if page and page[0]["id"] == board.posts[399].id else page}
+
+    with served(board, fault=posts_as(shape)) as at:
+        project = search(tmp_path, at)
+        snapshot = run(project)
+    assert run(project)["rejected"].equals(snapshot["rejected"]), "from the kept pages"
+    posts = [post.id for post in board.posts if stays or post.id != moved.id]
+    assert snapshot["posts"]["post_id"].to_list() == posts
+    assert [value.split(":")[0] for value in snapshot["rejected"]["value"]] == [f"id {moved.id}"]
 
 
 def test_cursor_that_repeats_ends_the_run_with_one_line(tmp_path: Path, board: SandboxBoard) -> None:

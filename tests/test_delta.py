@@ -1,6 +1,7 @@
 """Refresh by delta: a day's changes for tens of requests, and the same snapshot as a full harvest of that moment."""
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import polars as pl
@@ -18,14 +20,14 @@ import pytest
 from aiohttp import web
 from conftest import Project, copied, damage, make_project, served
 
-from pipeline import harvest, parquet, pin, refresh
-from pipeline.errors import BadInput, CorruptFile, ExportChanged
+from pipeline import harvest, parquet, pin, refresh, schemas
+from pipeline.errors import BadAnswer, BadInput, CorruptFile, ExportChanged
 from pipeline.harvest import changes, counting
 from sandbox.board import SandboxBoard
+from sandbox.faults.aiming import honest_body
 from sandbox.records import Board, Post, Relation, Tag
 from sandbox.server import Site
-from sandbox.service import json_response
-from sandbox.shapes import Shapes, Viewer
+from sandbox.service import Fault, json_response
 from sandbox.tomorrow import Fate, fate_of
 
 ROOT = Path(__file__).parents[1]
@@ -357,24 +359,218 @@ async def slowly(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def test_unreadable_records_of_the_feed_are_listed(days: Days, project: Project) -> None:
-    async def spoilt(request: web.Request) -> web.StreamResponse | None:
-        if "change:>" not in request.query.get("tags", "") or "change:>900016" in request.query["tags"]:
-            return None
-        start = int(request.query["tags"].split()[0].removeprefix("change:>"))
-        posts = sorted((post for post in days.day2.posts if post.change_seq > start), key=lambda post: post.change_seq)
-        shapes = Shapes(days.day2, "http://127.0.0.1")
-        shaped = [shapes.legacy(post, Viewer(logged_in=True)) for post in posts[:320]]
-        for one in shaped:
-            if one["id"] == days.day2.posts[-1].id:
-                del one["rating"]
-        return json_response({"posts": shaped})
+def altered(alter: Callable[[list[Any]], None]) -> Fault:
+    """A fault: lists of posts are as `alter` leaves the honest ones."""
 
-    days.serve(days.day2, fault=spoilt)
+    async def answer(request: web.Request) -> web.StreamResponse | None:
+        if request.path != "/posts.json" or "only" in request.query:
+            return None
+        tree = json.loads(await honest_body(request))
+        alter(tree["posts"])
+        return json_response(tree)
+
+    return answer
+
+
+def unrated(*ids: int) -> Fault:
+    """A fault: the records of these posts cannot be read, whatever asks for them."""
+
+    def alter(posts: list[Any]) -> None:
+        for one in posts:
+            if one["id"] in ids:
+                del one["rating"]
+
+    return altered(alter)
+
+
+def rejected(found: dict[str, pl.DataFrame]) -> list[tuple[str, int, str, str]]:
+    return found["rejected"].select("export", "row", "reason", "value").rows()
+
+
+def with_fate(days: Days, fate: Fate) -> Post:
+    """A post of day 1 that meets this fate by day 2, as it is on day 2."""
+    index = next(index for index in range(POSTS) if fate_of(index) is fate)
+    return next(post for post in days.day2.posts if post.id == days.day1.posts[index].id)
+
+
+@pytest.mark.parametrize("fate", [Fate.TAKEN_DOWN, None], ids=["taken down", "new"])
+def test_post_whose_change_cannot_be_read_leaves_the_table(
+    days: Days, project: Project, fate: Fate | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_delta(project)
-    rejected = run_harvest(project)["rejected"]
-    assert rejected["reason"].to_list() == ["rating is missing"]
-    assert rejected["value"].to_list() == [f"id {days.day2.posts[-1].id}"]
+    sound = pin.load(project.paths.pin).delta
+    project = copied(days.harvested, project.paths.root.with_name("spoilt"))
+    post = with_fate(days, fate) if fate else days.day2.posts[-1]
+    days.serve(days.day2, fault=unrated(post.id))
+    capsys.readouterr()
+    run_delta(project)
+    said = capsys.readouterr().err
+    found, full = run_harvest(project), snapshot(days.full)
+    assert rejected(found) == [("posts", 0, "rating is missing", f"id {post.id}")]
+    expected = full["posts"].filter(pl.col("post_id") != post.id)
+    assert found["posts"].drop("is_withheld").equals(expected.drop("is_withheld"))
+    delta = pin.load(project.paths.pin).delta
+    assert sound is not None
+    assert delta is not None
+    assert (delta.changed, delta.gone) == (sound.changed, sound.gone), "the post counts as changed, and is not gone"
+    line = f"1 record of changed posts cannot be read, first id {post.id} (rating is missing). The snapshot leaves "
+    assert said.count(line) == capsys.readouterr().err.count(line) == 1
+    assert "data/snapshot/rejected.parquet" in said
+
+
+def test_post_that_cannot_be_read_stays_out_until_a_later_change_can(days: Days, project: Project) -> None:
+    post = with_fate(days, Fate.RETAGGED)
+
+    def changed(change_seq: int, tag: str) -> Given:
+        # What the export has, then what a delta has, goes too, and is not taken for gone.
+        late = replace(post, change_seq=change_seq, tags=(tag,))
+        return given(days.day2, [late if one.id == post.id else one for one in days.day2.posts])
+
+    def tags() -> list[list[str]]:
+        posts = run_harvest(project)["posts"]
+        assert posts.height == len(days.day2.posts) - (posts.filter(post_id=post.id).height == 0)
+        return posts.filter(post_id=post.id)["tags"].to_list()
+
+    days.serve(changed(910_000_000, "fox"))
+    run_delta(project)
+    assert tags() == [["fox"]]
+    days.serve(changed(920_000_000, "wolf"), fault=unrated(post.id))
+    run_delta(project)
+    assert tags() == []
+    before = project.paths.pin.read_bytes()
+    site = days.serve(changed(920_000_000, "wolf"), fault=unrated(post.id))
+    assert not run_delta(project)
+    assert project.paths.pin.read_bytes() == before
+    assert len(site.requests) <= 5, "it is held, so that no count differs"
+    days.serve(changed(930_000_000, "solo"))
+    run_delta(project)
+    assert tags() == [["solo"]]
+    assert run_harvest(project)["rejected"].is_empty()
+
+
+def test_post_that_cannot_be_read_and_then_is_expunged_is_gone(days: Days, project: Project) -> None:
+    post = with_fate(days, Fate.RETAGGED)
+    days.serve(days.day2, fault=unrated(post.id))
+    run_delta(project)
+    was = pin.load(project.paths.pin).delta
+    days.serve(given(days.day2, [one for one in days.day2.posts if one.id != post.id]))
+    run_delta(project)
+    found, delta = run_harvest(project), pin.load(project.paths.pin).delta
+    assert (found["posts"].filter(post_id=post.id).height, found["rejected"].height) == (0, 0)
+    assert was is not None
+    assert delta is not None
+    assert (delta.changed, delta.gone) == (was.changed - 1, was.gone + 1)
+
+
+MIXED = (10, 400, 700)
+"""Posts on the first, second and third page of a feed in which all posts changed."""
+
+
+@pytest.mark.parametrize(
+    ("page", "change", "stays"),
+    [
+        pytest.param(0, 11, True, id="an older change"),
+        pytest.param(0, None, True, id="a change of unknown number, on an earlier page"),
+        pytest.param(1, None, False, id="a change of unknown number, on the same page"),
+        pytest.param(2, None, False, id="a change of unknown number, on a later page"),
+        pytest.param(2, 701, False, id="a newer change"),
+    ],
+)
+def test_post_is_as_the_latest_word_of_one_feed_says(
+    days: Days, project: Project, page: int, change: int | None, stays: bool
+) -> None:
+    """The record of post 400 can be read, and one feed tells of the post once more in one that cannot."""
+    many = given(days.day2, [replace(post, change_seq=900_000_000 + 16 * n) for n, post in enumerate(days.day2.posts)])
+    post = many.posts[400]
+
+    def twice(posts: list[Any]) -> None:
+        if many.posts[MIXED[page]].id in {one["id"] for one in posts}:
+            posts.insert(0, {"id": post.id, "change_seq": None if change is None else many.posts[change].change_seq})
+
+    days.serve(many, fault=altered(twice))
+    run_delta(project)
+    found = run_harvest(project)
+    assert found["posts"]["post_id"].to_list() == [one.id for one in many.posts if stays or one.id != post.id]
+    assert [value.split(":")[0] for *_, value in rejected(found)] == [f"id {post.id}"] * (not stays)
+
+
+def test_record_without_an_id_stops_the_delta_and_is_asked_for_again(days: Days, project: Project) -> None:
+    def nameless(posts: list[Any]) -> None:
+        for one in posts[:1]:
+            one["id"] = "?"
+
+    before = project.paths.pin.read_bytes()
+    days.serve(days.day2, fault=altered(nameless))
+    with pytest.raises(
+        BadAnswer,
+        match=r"with change:>\d+ gave a record without an id that can be read \(number 1: id: .*\): nobody can know "
+        r"which post changed\. Nothing was pinned\. Run e6tag refresh, without --delta, for a full one",
+    ):
+        run_delta(project)
+    assert project.paths.pin.read_bytes() == before
+    days.serve(days.day2)
+    run_delta(project)
+    assert_same(run_harvest(project), snapshot(days.full))
+
+
+def test_post_found_by_counting_that_cannot_be_read_is_listed_and_counted_as_held(days: Days, project: Project) -> None:
+    quiet = replace(days.day1.posts[400], id=days.day1.posts[400].id + 1, md5="1" * 32, change_seq=1)
+    board = given(days.day2, sorted([*noon(days).posts, quiet], key=lambda post: post.id))
+    days.serve(board, fault=unrated(quiet.id))
+    run_delta(project)
+    found = run_harvest(project)
+    assert rejected(found) == [("posts", 0, "rating is missing", f"id {quiet.id}")]
+    assert found["posts"]["post_id"].to_list() == [post.id for post in board.posts if post.id != quiet.id]
+    site = days.serve(board, fault=unrated(quiet.id))
+    assert not run_delta(project)
+    assert len(site.requests) <= 5
+
+
+def test_changes_that_do_not_tell_which_posts_are_out_are_fetched_again(days: Days, project: Project) -> None:
+    run_delta(project)
+    folder, pinned = project.paths.work("refresh") / "changes", pin.load(project.paths.pin)
+    assert pinned.delta is not None
+    old = folder / "old.parquet"
+    row = {"export": "posts", "row": 0, "reason": "rating is missing", "value": "id 7"}
+    note = {**parquet.metadata(folder / f"{pinned.delta.checksum}.parquet"), "rejected": json.dumps([row])}
+    parquet.write(old, parquet.read(folder / f"{pinned.delta.checksum}.parquet"), schemas.POSTS, metadata=note)
+    checksum = hashlib.sha256(old.read_bytes()).hexdigest()
+    old.rename(folder / f"{checksum}.parquet")
+    pin.save(project.paths.pin, replace(pinned, delta=replace(pinned.delta, checksum=checksum)))
+    with pytest.raises(BadInput, match=r"does not tell which posts could not be read: .* Run e6tag refresh --delta"):
+        run_harvest(project)
+    run_delta(project)
+    assert pin.load(project.paths.pin) == pinned
+    assert_same(run_harvest(project), snapshot(days.full))
+
+
+def damage_base(project: Project) -> Path:
+    """Damages the export that a delta builds on, where nothing of it is noted; returns its path."""
+    shutil.rmtree(project.paths.work("harvest") / "base")
+    path = changes.base_export(pin.load(project.paths.pin), project.paths)
+    damage(path)
+    return path
+
+
+def test_damaged_base_is_fetched_again_while_the_site_has_it(
+    days: Days, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = damage_base(project)
+    days.serve(days.day1)
+    assert not run_delta(project)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name.removesuffix(".csv.gz")
+    assert "the export posts was damaged on this disk" in capsys.readouterr().err
+    days.serve(days.day2)
+    run_delta(project)
+    assert_same(run_harvest(project), snapshot(days.full))
+
+
+def test_damaged_base_that_the_site_no_longer_has_names_the_full_refresh(days: Days, project: Project) -> None:
+    damage_base(project)
+    with pytest.raises(ExportChanged, match=r"the site serves posts of .*, which is gone\. Run e6tag refresh, review"):
+        run_delta(project)
+    refresh.run(project.params, project.paths)
+    assert_same(run_harvest(project), snapshot(days.full))
 
 
 def test_search_pin_has_nothing_to_build_a_delta_on(days: Days, tmp_path: Path) -> None:

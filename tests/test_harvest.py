@@ -15,17 +15,20 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from aiohttp import web
-from conftest import Project, served
+from conftest import Project, damage, served
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import harvest, pin, refresh
-from pipeline.errors import BadExport, BadInput, ExportChanged, SiteUnreachable
+from pipeline.errors import BadExport, BadInput, ChallengePage, ExportChanged, SiteUnreachable
 from pipeline.harvest import tables
 from pipeline.params import Site as SiteParams
 from sandbox import faults
 from sandbox.board import SandboxBoard
+from sandbox.exports import build_exports
 from sandbox.faults.inflating import inflating_gzip
+from sandbox.service import SERVICE, json_response
+from sandbox.shapes import export_row
 
 ROOT = Path(__file__).parents[1]
 
@@ -229,6 +232,36 @@ def test_page_instead_of_an_export_leaves_the_part_as_it_was(misbehaving, conten
     assert sent[-1] == len(content) - len(content) // 2  # only the rest was asked for after the page
 
 
+def test_challenge_instead_of_an_export_is_known_whatever_type_it_is_said_to_be(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    text = "<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
+    fault = Once(web.Response(text=text, content_type="application/octet-stream"))
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    asked = len(project.site.requests)
+    with pytest.raises(ChallengePage, match="asks for a human"):
+        run(project)
+    assert len([one for one in project.site.requests[asked:] if one.path.endswith("posts.csv.gz")]) == 1
+    run(project)
+    assert whole.read_bytes() == content
+
+
+async def rangeless(request: web.Request) -> web.Response | None:
+    """A cache that knows of no range of the posts export, whatever is asked for."""
+    is_part = request.path.endswith("posts.csv.gz") and "Range" in request.headers
+    return web.Response(status=416, headers={"Content-Range": "bytes */100"}) if is_part else None
+
+
+def test_part_whose_rest_the_site_refuses_is_dropped_and_the_whole_fetched(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(rangeless)
+    whole, content = begin(project)
+    asked = len(project.site.requests)
+    run(project)
+    assert whole.read_bytes() == content
+    sent = [one.status for one in project.site.requests[asked:] if one.path.endswith("posts.csv.gz")]
+    assert sent == [416, 200]
+
+
 def test_part_of_another_file_is_not_appended(misbehaving) -> None:  # type: ignore[no-untyped-def]
     headers = {"Content-Range": "bytes 100-199/200", "ETag": '"another"'}
     fault = Once(web.Response(status=206, body=b"x" * 100, headers=headers, content_type="application/gzip"))
@@ -252,6 +285,66 @@ def test_export_swapped_while_it_is_fetched_is_told(misbehaving, board: SandboxB
     with pytest.raises(ExportChanged, match=r"the site serves posts of .* Run e6tag refresh"):
         run(project)
     assert not project.paths.snapshot.exists()
+
+
+@pytest.mark.parametrize("export", pin.EXPORTS)
+def test_damaged_export_is_fetched_again_once_it_cannot_be_read(
+    project: Project, export: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    path = project.paths.work("harvest") / "exports" / f"{pin.load(project.paths.pin).exports[export].checksum}.csv.gz"
+    damage(path)
+    capsys.readouterr()
+    asked = len(project.site.requests)
+    run(project)
+    assert {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()} == before
+    fetched = [one.path for one in project.site.requests[asked:]]
+    assert fetched == ["/db_exports.json", f"/data/db_export/{export}.csv.gz"]
+    line = f"the export {export} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched."
+    assert capsys.readouterr().err.count(line) == 1
+
+
+def test_damaged_export_that_the_site_no_longer_has_names_the_refresh(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    fault = Tomorrow()
+    project = misbehaving(fault)
+    run(project)
+    damage(
+        project.paths.work("harvest") / "exports" / f"{pin.load(project.paths.pin).exports['posts'].checksum}.csv.gz"
+    )
+    fault.has_come = True
+    with pytest.raises(ExportChanged, match=r"the site serves posts of .*, which is gone\. Run e6tag refresh"):
+        run(project)
+    assert refresh.run(project.params, project.paths)
+    run(project)
+
+
+class Tomorrow:
+    """The exports of the next day, when told to."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._exports = build_exports(SandboxBoard(posts=600, day=2))
+
+    async def __call__(self, request: web.Request) -> web.Response | None:
+        """The new index and the new files."""
+        name = Path(request.path).name.removesuffix(".csv.gz")
+        if not self.has_come or not (request.path == "/db_exports.json" or name in self._exports):
+            return None
+        if name in self._exports:
+            return web.Response(body=self._exports[name].body, content_type="application/gzip")
+        rows = [export_row(export, request.app[SERVICE].static_url) for export in self._exports.values()]
+        return json_response(rows)
+
+
+def test_sound_export_that_cannot_be_read_is_not_fetched_again(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.MissingColumn("md5"))
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    asked = len(project.site.requests)
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    assert len(project.site.requests) == asked
 
 
 def test_only_exports_with_news_are_fetched_after_a_refresh(project: Project, board: SandboxBoard) -> None:
@@ -494,6 +587,16 @@ def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(BadExport, match="export tags"):
         tables.write_tags(path, tmp_path / "tags.parquet")
     assert not (tmp_path / "tags.parquet").exists()
+
+
+@pytest.mark.parametrize("at", [0, 12, 40, -20, -5], ids=["magic", "block", "symbol", "end", "check"])
+def test_gzip_with_a_damaged_byte_is_one_clear_line(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "tags.csv.gz"
+    content = bytearray(gzip.compress(many_tags(range(3_000)).encode()))
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(BadExport, match=r"the export tags cannot be read after record [\d,]+: .*Nothing was written"):
+        tables.write_tags(path, tmp_path / "tags.parquet")
 
 
 @given(st.lists(st.lists(st.none() | st.text("aé♀ ", max_size=12))))

@@ -8,15 +8,16 @@ Writes      data/snapshot/posts.parquet                    schemas.POSTS
             data/snapshot/{aliases,implications}.parquet   schemas.RELATIONS
             data/snapshot/rejected.parquet                 schemas.SNAPSHOT_REJECTED
             data/snapshot/unknown_tags.parquet             schemas.UNKNOWN_TAGS
-Guarantees  the bytes read are the bytes pinned (SHA-256); same pin, same bytes out. A run killed while fetching goes on
-            where it was; an export that was fetched is not asked for again while the pin stands.
+Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same bytes out. A run killed while fetching goes
+            on where it was; an export that was fetched is not asked for again while the pin stands, unless it cannot be
+            read and turns out to be damaged.
 """
 
 import asyncio
 from pathlib import Path
 
 from pipeline import atomic, parquet, pin, schemas
-from pipeline.errors import ExportChanged
+from pipeline.errors import BadExport, ExportChanged
 from pipeline.harvest import api, changes, exports, tables
 from pipeline.params import Harvest, Site
 from pipeline.paths import Paths
@@ -34,6 +35,19 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
         return
     changed = changes.pinned_file(pinned, paths) if pinned.delta is not None else None
     fetched = asyncio.run(exports.fetch(pinned, site, paths))
+    try:
+        _write(pinned, fetched, changed, paths)
+    except BadExport:
+        if not exports.drop_damaged(fetched, pinned):
+            raise
+    else:
+        return
+    # Not within the clause, where the error holds what the first try had in memory.
+    _write(pinned, asyncio.run(exports.fetch(pinned, site, paths)), changed, paths)
+
+
+def _write(pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths) -> None:
+    """Writes the snapshot of the exports, and of the pinned changes where there are any."""
     with atomic.writing_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
         changes.note_base(pinned.exports["posts"].checksum, draft / "posts.parquet", paths)

@@ -55,6 +55,13 @@ class Fetched:
 async def newest(client: Client, query: str) -> Search:
     """Asks what a search pins: two requests."""
     found = await _few(client, {"tags": query, "page": f"b{NEWEST}"})
+    if found.unread and not found.rows:
+        first = found.unread[0].rejected
+        raise BadAnswer(
+            f"the site finds posts for {query!r}, but no record of its answer can be read, first {first['value']} "
+            f"({first['reason']}). Check site.base_url; if it is right, the site changed and this version of e6tag "
+            "cannot read it."
+        )
     if not found.rows:
         raise BadAnswer(f"the site finds no post for {query!r}. Correct harvest.query in params.yaml.")
     latest = await _few(client, {"tags": "order:change status:any"})

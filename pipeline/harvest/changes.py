@@ -2,13 +2,16 @@
 
 Reads       /posts.json as a feed of changes (contract section 2.6); /posts/count.json, which finds expunged posts
 Writes      .work/refresh/changes/<sha256>.parquet    schemas.POSTS: the posts that changed or came since the export,
-                                                      over all deltas of it; in its metadata those that are gone
+                                                      over all deltas of it; in its metadata those that are gone,
+                                                      and those of which the latest record cannot be read
             .work/refresh/pages                       answers, kept until the delta is done
             .work/harvest/base/<checksum>.parquet     post_id and change_seq of an export, so that it is read once
 Guarantees  a harvest with a delta writes what a full harvest of that moment would, but for four things: `score` and
             `fav_count` are as of a post's last change, for votes are no change; `is_withheld` tells of changed posts
             what an export cannot; a tag that the tags table does not know is not on a changed post; `created_at` of a
-            new post is to the millisecond, in exports to the microsecond.
+            new post is to the millisecond, in exports to the microsecond. A post whose latest record cannot be read is
+            left out, as by a full harvest, whatever was known of it before: that it was deleted or retagged may be what
+            the record says.
 
 Assumed, and not documented by the site: posts whose addresses are hidden from anonymous visitors are listed and
 counted for them, and counts are as fresh as searches.
@@ -17,19 +20,20 @@ counted for them, and counts are as fresh as searches.
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import atomic, parquet, pin, progress, schemas
-from pipeline.errors import BadAnswer, BadInput, CorruptFile
-from pipeline.harvest import counting, pages, records, tables
+from pipeline import atomic, locks, parquet, pin, progress, schemas
+from pipeline.errors import BadAnswer, BadExport, BadInput, CorruptFile
+from pipeline.harvest import counting, exports, pages, records, tables
 from pipeline.harvest.asking import FULL_REFRESH, ask
 from pipeline.harvest.pages import LIMIT, Kept, Pages
-from pipeline.harvest.records import POSTS, Row
+from pipeline.harvest.records import POSTS, Unread
 from pipeline.paths import Paths
 from pipeline.pin import Delta, Pin
 from pipeline.progress import Meter
@@ -48,7 +52,13 @@ class Changes:
 
     posts: pl.DataFrame  # schemas.POSTS, ordered by post_id
     gone: list[int]  # ids of the export that the site no longer has, ascending
-    rejected: list[Row]  # schemas.SNAPSHOT_REJECTED
+    unread: dict[int, Unread]  # by id, ascending: what the site has, and whose latest record cannot be read
+
+    @property
+    def change(self) -> int:
+        """Returns the largest change_seq that a next delta can go on from, 0 where there is none."""
+        # Not of what cannot be read: where a record is spoilt its number may be, and no later change would be heard of.
+        return int(self.posts["change_seq"].max() or 0)  # type: ignore[arg-type]
 
 
 # --- e6tag refresh --delta
@@ -56,10 +66,10 @@ class Changes:
 
 async def fetch(client: Client, pinned: Pin, paths: Paths, *, login: str | None) -> Delta | None:
     """Asks what changed since the pin and writes it down; None where nothing did since the export."""
-    base = _base_versions(pinned, paths)
+    base = await _base_versions(client, pinned, paths)
     before = _earlier(pinned, paths)
     base_change = int(base["change_seq"].max() or 0)  # type: ignore[arg-type]
-    start = max(base_change, int(before.posts["change_seq"].max() or 0))  # type: ignore[arg-type]
+    start = max(base_change, before.change)
     kept = Pages(paths.work("refresh") / "pages", pinned.site, pin.as_tree(pinned), login)
     kept.prepare()
     with progress.meter("changes", unit="posts") as meter:
@@ -67,6 +77,7 @@ async def fetch(client: Client, pinned: Pin, paths: Paths, *, login: str | None)
     after = _joined(before, feed, base)
     after = await _count(client, after, base)
     delta = _write(after, base_change, pinned, paths)
+    _say_unread(after)
     shutil.rmtree(kept.folder)
     return delta
 
@@ -82,14 +93,22 @@ def base_export(pinned: Pin, paths: Paths) -> Path:
     return export
 
 
-def _base_versions(pinned: Pin, paths: Paths) -> pl.DataFrame:
+async def _base_versions(client: Client, pinned: Pin, paths: Paths) -> pl.DataFrame:
     """Returns post_id and change_seq of the export that the delta builds on."""
     checksum = pinned.exports["posts"].checksum
     note = _base_file(paths, checksum)
     whole = note.with_suffix(".posts")
     whole.unlink(missing_ok=True)  # of a run that was killed
     if not note.exists():
-        tables.write_posts(base_export(pinned, paths), whole)
+        export = base_export(pinned, paths)
+        try:
+            tables.write_posts(export, whole)
+        except BadExport:
+            with locks.held(paths, "harvest"):  # whose file it is
+                if not exports.drop_damaged({"posts": export}, pinned):
+                    raise
+                await exports.fetch_one(client, "posts", pinned.exports["posts"], export)
+            tables.write_posts(export, whole)
         note_base(checksum, whole, paths)
         whole.unlink()
     return parquet.read(note)
@@ -101,8 +120,10 @@ def _earlier(pinned: Pin, paths: Paths) -> Changes:
         try:
             return _read(pinned_file(pinned, paths))
         except BadInput:
-            progress.say("the changes of the pinned delta are not here: all since the export are asked for again")
-    return Changes(parquet.frame([], schemas.POSTS), [], [])
+            progress.say(
+                "the changes of the pinned delta are not here as they were: all since the export are asked for"
+            )
+    return Changes(parquet.frame([], schemas.POSTS), [], {})
 
 
 async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list[Kept]:
@@ -122,52 +143,99 @@ async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list
                     f"/posts.json with change:>{change} gave no later change: it would repeat for ever. "
                     "Nothing was pinned. Run e6tag refresh --delta again, or e6tag refresh for a full one."
                 )
+            _refuse_nameless(answer.unread, f"change:>{change}")  # before it is kept: the next run asks again
             page = kept.keep(name, answer, POSTS)
         found.append(page)
         change = page.change
         meter.advance(page.records, note=f"change {change}")
 
 
+def _refuse_nameless(unread: Iterable[Unread], asked: str) -> None:
+    """Raises BadAnswer for a record that does not even tell which post it is of: any of those here may be outdated."""
+    for one in unread:
+        if one.key is None:
+            raise BadAnswer(
+                f"/posts.json with {asked} gave a record without an id that can be read (number "
+                f"{one.rejected['row']:,}: {one.rejected['reason']}): nobody can know which post changed. Nothing was "
+                f"pinned. {FULL_REFRESH}"
+            )
+
+
 def _joined(before: Changes, feed: list[Kept], base: pl.DataFrame) -> Changes:
     """Joins the earlier changes with the feed: the highest change_seq wins, what is as in the export is left out."""
-    fresh, _ = pages.newest(feed, POSTS, "post_id", "change_seq")  # a feed gives a post twice that changed meanwhile
+    told = pages.read_all(feed, POSTS)  # a feed gives a post twice that changed meanwhile
+    unread = _unread(before, pages.unread_of(feed), told, base)
     # Of one version the row that was first here stays: votes came since, and a pin must not change for them.
-    versions = pl.concat([before.posts, fresh]).unique(
+    versions = pl.concat([before.posts, told.drop(pages.AT)]).unique(
         subset=["post_id", "change_seq"], keep="first", maintain_order=True
     )
     posts = versions.sort("post_id", "change_seq").unique(subset="post_id", keep="last", maintain_order=True)
     posts = posts.join(base, on=["post_id", "change_seq"], how="anti", maintain_order="left")
-    rejected = {(row["reason"], row["value"]): {**row, "row": 0} for row in [*before.rejected, *pages.rejected(feed)]}
-    return Changes(posts, before.gone, [rejected[key] for key in sorted(rejected)])
+    posts = posts.filter(~pl.col("post_id").is_in(list(unread)))
+    back = {*told["post_id"], *unread}
+    return Changes(posts, [post_id for post_id in before.gone if post_id not in back], unread)
+
+
+def _unread(
+    before: Changes, feed: list[tuple[int, Unread]], told: pl.DataFrame, base: pl.DataFrame
+) -> dict[int, Unread]:
+    """Returns the records that could not be read, here or by an earlier delta, and that nothing later makes up for."""
+    unread = [*((-1, one) for one in before.unread.values()), *feed]
+    ids = [one.key for _, one in unread]
+    known = [
+        table.filter(pl.col("post_id").is_in(ids)).select(*_VERSIONS.names, pl.lit(place, pl.Int64).alias(pages.AT))
+        for place, table in ((-2, base), (-1, before.posts))
+    ]
+    return _in_order(pages.standing(unread, pl.concat([*known, told.select(*_VERSIONS.names, pages.AT)])))
+
+
+def _in_order(unread: dict[int, Unread]) -> dict[int, Unread]:
+    """Returns them by id, ascending, less the places in the answers: the same file for the same words."""
+    return {key: replace(one, rejected={**one.rejected, "row": 0}) for key, one in sorted(unread.items())}
 
 
 async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Changes:
     """Finds by counting which posts are gone, and takes those that the feed did not tell of."""
-    ids = pl.concat([base["post_id"], changes.posts["post_id"]]).unique().sort()
+    unread_ids = pl.Series(list(changes.unread), dtype=pl.Int64)
+    ids = pl.concat([base["post_id"], changes.posts["post_id"], unread_ids]).unique().sort()
     held = ids.filter(~ids.is_in(changes.gone))
     difference = await counting.compare(client, held)
-    gone = {*changes.gone, *difference.gone} - {row["post_id"] for row in difference.found}
+    _refuse_nameless(difference.unread, "ids that the feed did not tell of")
+    strangers = {one.key: one for one in difference.unread if one.key is not None}
+    gone = {*changes.gone, *difference.gone} - {row["post_id"] for row in difference.found} - strangers.keys()
+    unread = {key: one for key, one in changes.unread.items() if key not in gone} | strangers
     found = parquet.frame(difference.found, schemas.POSTS)
     posts = pl.concat([changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]).sort("post_id")
     in_base = base["post_id"].filter(base["post_id"].is_in(sorted(gone)))
-    return Changes(posts, in_base.to_list(), changes.rejected)
+    return Changes(posts, in_base.to_list(), _in_order(unread))
 
 
 def _write(changes: Changes, base_change: int, pinned: Pin, paths: Paths) -> Delta | None:
-    if changes.posts.is_empty() and not changes.gone:
+    if changes.posts.is_empty() and not changes.gone and not changes.unread:
         return None
     folder = _changes_folder(paths)
     draft = folder / "draft.parquet"
     note = {
         "base": pinned.exports["posts"].checksum,
         "gone": json.dumps(changes.gone),
-        "rejected": json.dumps(changes.rejected),
+        "rejected": json.dumps([asdict(one) for one in changes.unread.values()]),
     }
     parquet.write(draft, changes.posts, schemas.POSTS, metadata=note)
     checksum = _sha256(draft)
     draft.replace(folder / f"{checksum}.parquet")
-    change = max(base_change, int(changes.posts["change_seq"].max() or 0))  # type: ignore[arg-type]
-    return Delta(base_change, change, changes.posts.height, len(changes.gone), checksum)
+    changed = changes.posts.height + len(changes.unread)
+    return Delta(base_change, max(base_change, changes.change), changed, len(changes.gone), checksum)
+
+
+def _say_unread(changes: Changes) -> None:
+    """Says which changes could not be read: in the refresh that met them, and in each harvest that leaves them out."""
+    if changes.unread:
+        count, first = len(changes.unread), next(iter(changes.unread.values())).rejected
+        progress.say(
+            f"{count:,} record{'' if count == 1 else 's'} of changed posts cannot be read, first {first['value']} "
+            f"({first['reason']}). The snapshot leaves these posts out until they change again or a full refresh, and "
+            "lists them in data/snapshot/rejected.parquet."
+        )
 
 
 def forget(paths: Paths, *deltas: Delta) -> None:
@@ -209,6 +277,7 @@ def note_base(checksum: str, posts: Path, paths: Paths) -> None:
 def apply(file: Path, folder: Path) -> None:
     """Rewrites the posts of the export, and what follows from them, as of the delta. Memory is that of the changes."""
     changes = _read(file)
+    out = [*changes.gone, *changes.unread]
     target = folder / "posts.parquet"
     with (
         atomic.writing(target) as temporary,
@@ -220,26 +289,34 @@ def apply(file: Path, folder: Path) -> None:
             chunk = pl.DataFrame(pl.from_arrow(batch))
             highest = chunk["post_id"][-1]
             here = changes.posts.filter((pl.col("post_id") > below) & (pl.col("post_id") <= highest))
-            table.write_table(parquet.cast(_merged(chunk, here, changes.gone), schemas.POSTS))
+            table.write_table(parquet.cast(_merged(chunk, here, out), schemas.POSTS))
             below = highest
         table.write_table(parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS))
-    if changes.rejected:
+    if changes.unread:
         path = folder / "rejected.parquet"
-        rows = [*parquet.read(path).iter_rows(named=True), *changes.rejected]
+        rows = [*parquet.read(path).iter_rows(named=True), *(one.rejected for one in changes.unread.values())]
         parquet.write(path, rows, schemas.SNAPSHOT_REJECTED)
+        _say_unread(changes)
 
 
-def _merged(chunk: pl.DataFrame, here: pl.DataFrame, gone: list[int]) -> pl.DataFrame:
+def _merged(chunk: pl.DataFrame, here: pl.DataFrame, out: list[int]) -> pl.DataFrame:
     """Puts changed posts in the place of those of the export, which knows the upload time to the microsecond."""
     made = chunk.select("post_id", pl.col("created_at").alias("made"))
     here = here.join(made, on="post_id", how="left").with_columns(created_at=pl.coalesce("made", "created_at"))
-    stay = chunk.join(here, on="post_id", how="anti").filter(~pl.col("post_id").is_in(gone))
+    stay = chunk.join(here, on="post_id", how="anti").filter(~pl.col("post_id").is_in(out))
     return pl.concat([stay, here.drop("made")]).sort("post_id")
 
 
 def _read(path: Path) -> Changes:
     note = parquet.metadata(path)
-    return Changes(parquet.read(path), json.loads(note["gone"]), json.loads(note["rejected"]))
+    try:
+        unread = {one["key"]: Unread(**one) for one in json.loads(note["rejected"])}
+    except (KeyError, TypeError) as error:
+        raise BadInput(
+            f"{path} does not tell which posts could not be read: another version of e6tag wrote it. "
+            "Run e6tag refresh --delta to fetch the changes again."
+        ) from error
+    return Changes(parquet.read(path), json.loads(note["gone"]), unread)
 
 
 def _changes_folder(paths: Paths) -> Path:

@@ -18,7 +18,7 @@ from pipeline.errors import BadAnswer, BadInput
 from pipeline.harvest import records
 from pipeline.harvest.asking import FULL_REFRESH, ask, is_gone
 from pipeline.harvest.pages import LIMIT
-from pipeline.harvest.records import POSTS, Row
+from pipeline.harvest.records import POSTS, Row, Unread
 from pipeline.progress import Meter
 from pipeline.site.client import Client
 
@@ -29,10 +29,11 @@ _BATCH = 100  # ids in one search; the site takes 320, and took 100 until April 
 
 @dataclass(slots=True)
 class Difference:
-    """What the site has otherwise: ids that are gone, and posts that were not known."""
+    """What the site has otherwise: ids that are gone, and posts that were not known, some of which cannot be read."""
 
     gone: list[int] = field(default_factory=list)
     found: list[Row] = field(default_factory=list)  # schemas.POSTS
+    unread: list[Unread] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ async def _list(client: Client, part: Range, difference: Difference, meter: Mete
     listed, held = await _ids(client, part, meter), set(part.held)
     strangers = sorted(listed - held)
     for start in range(0, len(strangers), _BATCH):
-        difference.found += await _posts(client, strangers[start : start + _BATCH], meter)
+        await _take(client, strangers[start : start + _BATCH], difference, meter)
     for post_id in sorted(held - listed):
         if await is_gone(client, f"/posts/{post_id}.json"):
             difference.gone.append(post_id)
@@ -107,7 +108,8 @@ async def _ids(client: Client, part: Range, meter: Meter) -> set[int]:
     cursor = part.high + 1
     while len(listed) < part.counted:
         query = {"tags": f"id:{part.low}..{part.high} status:any", "limit": str(LIMIT), "page": f"b{cursor}"}
-        ids = records.ids(await ask(client, "/posts.json", {**query, "only": "id"}), POSTS, "/posts.json")
+        answer = await ask(client, "/posts.json", {**query, "only": "id"}, remedy=FULL_REFRESH)
+        ids = records.ids(answer, POSTS, "/posts.json")
         meter.advance()
         below = [post_id for post_id in ids if post_id < cursor]
         if not below:
@@ -117,10 +119,12 @@ async def _ids(client: Client, part: Range, meter: Meter) -> set[int]:
     return listed
 
 
-async def _posts(client: Client, ids: list[int], meter: Meter) -> list[Row]:
+async def _take(client: Client, ids: list[int], difference: Difference, meter: Meter) -> None:
     query = {"tags": f"id:{','.join(map(str, ids))} status:any", "limit": str(LIMIT)}
+    answer = records.read(await ask(client, "/posts.json", query, remedy=FULL_REFRESH), POSTS, "/posts.json")
+    difference.found += [row for row in answer.rows if row["post_id"] in ids]
+    difference.unread += [one for one in answer.unread if one.key is None or one.key in ids]
     meter.advance()
-    return records.read(await ask(client, "/posts.json", query), POSTS, "/posts.json").rows
 
 
 async def _count(client: Client, low: int, high: int, meter: Meter) -> int:

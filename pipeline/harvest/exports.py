@@ -1,14 +1,17 @@
-"""Fetches the pinned exports: streamed to disk, resumed only with a validator, verified by SHA-256.
+"""Fetches the pinned exports: streamed to disk, resumed only with a validator, verified by SHA-256 as they come.
 
 The exports are overwritten in place at the site, so a resumed download may splice two days (contract section 1.3): a
 range is asked for only with `If-Range`, what comes must say that it continues the same file, and nothing is trusted
-before its checksum is right. The checksum is worked out as the bytes come.
+before its checksum is right. The checksum is worked out as the bytes come; a file that is here already is not read
+again for it, two gigabytes each time, but when it turns out that it cannot be read (`drop_damaged`).
 """
 
 import asyncio
 import hashlib
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +23,20 @@ from pipeline.errors import BadExport, ExportChanged
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import Export, Pin
-from pipeline.site.client import Client, Unavailable
+from pipeline.site import answers
+from pipeline.site.client import Client, Refused, Unavailable
 from pipeline.site.opening import open_site
 
 _PIECE = 1 << 20  # bytes
+_NO_SUCH_RANGE = 416
 _GZIP = b"\x1f\x8b"  # how every gzip file starts (RFC 1952)
 
 
 async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
-    """Returns a verified file per export. Files are named by checksum; those of other pins are removed at the end."""
+    """Returns a file per export, named by its checksum: fetched and verified, or here by that name in the right size.
+
+    Files of other pins are removed at the end.
+    """
     folder = paths.work("harvest") / "exports"
     files = {name: folder / f"{export.checksum}.csv.gz" for name, export in pinned.exports.items()}
     missing = {name: export for name, export in pinned.exports.items() if _size(files[name]) != export.file_size}
@@ -36,7 +44,7 @@ async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         async with open_site(site, paths, "harvest") as client:
             for name, export in missing.items():
-                await _fetch_verified(client, name, export, files[name])
+                await fetch_one(client, name, export, files[name])
     kept = set(files.values())
     for path in sorted(folder.iterdir()):
         if path not in kept:
@@ -44,7 +52,19 @@ async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
     return files
 
 
-async def _fetch_verified(client: Client, name: str, export: Export, target: Path) -> None:
+def drop_damaged(files: dict[str, Path], pinned: Pin) -> bool:
+    """Removes those files, by name of the export, that are not what was fetched; returns whether there were any."""
+    damaged = {name: path for name, path in files.items() if _sha256(path) != pinned.exports[name].checksum}
+    for name, path in damaged.items():
+        path.unlink()
+        progress.say(
+            f"the export {name} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched. "
+            "It is fetched again."
+        )
+    return bool(damaged)
+
+
+async def fetch_one(client: Client, name: str, export: Export, target: Path) -> None:
     """Fetches one export; where its checksum is wrong, reads the index again and tries once more (contract 1.3)."""
     for attempt in ("first", "last"):
         url = await _url_of(client, name, export)
@@ -89,13 +109,17 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> str
     headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
     # Before asking: while two gigabytes are read the answer would wait, and be taken for a stall.
     known = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
-    async with client.asking(url, headers=headers) as response:
+    async with _asking_for_part(client, url, headers, part) as response:
         if response.status == 206 and not _continues(response, validator, offset):
             part.unlink(missing_ok=True)
             raise Unavailable("it answers with a part of another file")
         offset = offset if response.status == 206 else 0
         head = await response.content.read(len(_GZIP))
         if not offset and not _GZIP.startswith(head):
+            page = bytearray(head)
+            await answers.read_start(response, page)
+            if answers.looks_like_html(page):  # whatever type it is said to be
+                answers.refuse_challenge(response.url.authority, response.status, bytes(page))
             raise Unavailable(f"it answers {response.content_type} that is not gzip")  # what is here stays as it is
         if offset and not head:
             raise Unavailable("it answers with an empty part")  # what is here stays as it is
@@ -113,6 +137,25 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> str
             file.flush()
             os.fsync(file.fileno())
     return digest.hexdigest()
+
+
+@asynccontextmanager
+async def _asking_for_part(
+    client: Client, url: str, headers: dict[str, str], part: Path
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Yields the answer; where the site has no such range (416), raises Unavailable: the next try asks for the whole.
+
+    That it has not is no word on the export: it is made anew, or a cache between holds a shorter one.
+    """
+    try:
+        async with client.asking(url, headers=headers) as response:
+            yield response
+    except Refused as error:
+        if error.status != _NO_SUCH_RANGE or "Range" not in headers:
+            raise
+        part.unlink(missing_ok=True)
+        _validator_file(part).unlink(missing_ok=True)
+        raise Unavailable(f"it has no bytes from {headers['Range'].removeprefix('bytes=')} on (416)") from error
 
 
 def _kept(part: Path) -> tuple[str, int]:

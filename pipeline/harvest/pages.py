@@ -7,8 +7,8 @@ Guarantees  a page is whole or not there; pages of another pin, login or schema 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from pipeline import atomic, parquet, schemas
 from pipeline.errors import BadAnswer
 from pipeline.harvest import records
 from pipeline.harvest.asking import ask
-from pipeline.harvest.records import Kind, Page, Row
+from pipeline.harvest.records import Kind, Page, Row, Unread
 from pipeline.progress import Meter
 from pipeline.site.client import Client
 
 LIMIT = 320  # records per page, the most the site gives (contract section 2.1)
+AT = "at"  # column: place of a row's page among the pages, from 0; what was known before them is below 0
 NEWEST = 2_147_483_647  # the largest id the site takes as a cursor: from here, a listing starts at its newest record
 
 
@@ -44,7 +45,7 @@ class Kept:
     records: int  # in the answer, those that could not be read included
     lowest: int | None  # id
     change: int  # the highest change_seq, 0 where none has one
-    rejected: list[Row]  # schemas.SNAPSHOT_REJECTED, `row` counted within the page
+    unread: list[Unread]
 
 
 class Pages:
@@ -52,6 +53,7 @@ class Pages:
 
     def __init__(self, folder: Path, *key: object) -> None:
         columns = [str(schema) for schema in (schemas.POSTS, schemas.TAGS, schemas.RELATIONS)]
+        columns += [field.name for kind in (Kept, Unread) for field in fields(kind)]
         text = json.dumps([*key, *columns], sort_keys=True, default=str)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -69,7 +71,7 @@ class Pages:
         if not path.exists():
             return None
         note = json.loads(parquet.metadata(path)["page"])
-        return Kept(path, **note)
+        return Kept(path, **{**note, "unread": [Unread(**one) for one in note["unread"]]})
 
     def keep(self, name: str, page: Page, kind: Kind) -> Kept:
         """Writes a page."""
@@ -78,10 +80,10 @@ class Pages:
             "records": page.records,
             "lowest": min(page.ids, default=None),
             "change": max(page.changes, default=0),
-            "rejected": page.rejected,
         }
-        parquet.write(path, page.rows, kind.schema, metadata={"page": json.dumps(note)})
-        return Kept(path, **note)
+        written = json.dumps({**note, "unread": [asdict(one) for one in page.unread]})
+        parquet.write(path, page.rows, kind.schema, metadata={"page": written})
+        return Kept(path, **note, unread=page.unread)
 
 
 async def list_all(client: Client, pages: Pages, listing: Listing, start: int, meter: Meter) -> list[Kept]:
@@ -114,21 +116,63 @@ def rejected(pages: Iterable[Kept]) -> list[Row]:
     rows: list[Row] = []
     before = 0
     for page in pages:
-        rows += [{**row, "row": before + row["row"]} for row in page.rejected]
+        rows += [{**one.rejected, "row": before + one.rejected["row"]} for one in page.unread]
         before += page.records
     return rows
 
 
-def newest(pages: Iterable[Kept], kind: Kind, key: str, version: str | None = None) -> tuple[pl.DataFrame, list[Row]]:
+def newest(pages: Sequence[Kept], kind: Kind, key: str, version: str | None = None) -> tuple[pl.DataFrame, list[Row]]:
     """Joins pages into one table ordered by `key`; of records with one key the highest `version` is kept.
 
-    The others come back as rows of schemas.SNAPSHOT_REJECTED. Without a version the page asked for last wins.
+    The others come back as rows of schemas.SNAPSHOT_REJECTED. Where the highest version is a record that cannot be
+    read, none is kept. Without a version the page asked for last wins.
     """
-    table = pl.concat([parquet.frame([], kind.schema), *(parquet.read(page.path) for page in pages)])
+    table = read_all(pages, kind)
     order = [key] if version is None else [key, version]
     kept = table.sort(order, maintain_order=True).unique(subset=key, keep="last", maintain_order=True)
-    if kept.height == table.height:
-        return kept, []
-    repeated: list[Any] = table.filter(pl.col(key).is_duplicated())[key].unique().sort().to_list()
+    doubled: list[Any] = table.filter(pl.col(key).is_duplicated())[key].unique().sort().to_list()
     reason = "id given more than once"
-    return kept, [{"export": kind.export, "row": 0, "reason": reason, "value": str(value)} for value in repeated]
+    repeated = [{"export": kind.export, "row": 0, "reason": reason, "value": str(value)} for value in doubled]
+    if version is not None:
+        lost = standing(unread_of(pages), table.select(key, version, AT))
+        kept = kept.filter(~pl.col(key).is_in(list(lost)))
+    return kept.drop(AT), repeated
+
+
+def read_all(pages: Sequence[Kept], kind: Kind) -> pl.DataFrame:
+    """Returns the rows of all pages, in the order of the pages, and in the column AT the place of each one's page."""
+    tables = [parquet.frame([], kind.schema), *(parquet.read(page.path) for page in pages)]
+    return pl.concat(
+        table.with_columns(pl.lit(place, pl.Int64).alias(AT)) for place, table in enumerate(tables, start=-1)
+    )
+
+
+def unread_of(pages: Sequence[Kept]) -> list[tuple[int, Unread]]:
+    """Returns the records that could not be read, each with the place of its page."""
+    return [(place, one) for place, page in enumerate(pages) for one in page.unread]
+
+
+def standing(unread: Sequence[tuple[int, Unread]], read: pl.DataFrame) -> dict[int, Unread]:
+    """Returns, by key, the records that could not be read and are the latest word on what they tell of.
+
+    unread: each with the place of its page, ascending; read: key, version and place of all that could be read. The
+    higher version is the later word; of one version, or where that cannot be read either, the later page; on one page
+    the record that cannot be read, for what it hides may be that the post is forbidden.
+    """
+    key, version, at = read.columns
+    told = {one.key for _, one in unread if one.key is not None}
+    latest = read.filter(pl.col(key).is_in(list(told))).sort(version, at)
+    known: dict[int, tuple[int, int]] = {row[0]: row[1:] for row in latest.iter_rows()}
+    found: dict[int, Unread] = {}
+    for place, one in unread:
+        if one.key is None:
+            continue
+        if one.key in known:
+            last_version, last_place = known[one.key]
+            if last_place > place if one.version is None else (last_version, last_place) > (one.version, place):
+                continue
+        before = found.get(one.key)
+        # Of one version what was said first stays: a pin must not change for the words.
+        if before is None or before.version is None or one.version is None or one.version > before.version:
+            found[one.key] = one
+    return found

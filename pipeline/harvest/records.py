@@ -18,6 +18,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
 )
 
@@ -29,6 +30,7 @@ Row = dict[str, Any]
 _Int8 = Annotated[int, Field(ge=-(2**7), lt=2**7)]
 _Int32 = Annotated[int, Field(ge=-(2**31), lt=2**31)]
 _Int64 = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Id = Annotated[int, Field(gt=0, lt=2**63)]
 
 
 def _flat(names: Any) -> Any:
@@ -57,7 +59,7 @@ class _Record(BaseModel):
 class _Post(_Record):
     """One post of the API, in the columns of schemas.POSTS."""
 
-    post_id: Annotated[int, Field(gt=0, lt=2**63)] = Field(validation_alias="id")
+    post_id: _Id = Field(validation_alias="id")
     change_seq: _Int64
     created_at: AwareDatetime
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(
@@ -134,11 +136,20 @@ IMPLICATIONS = Kind("tag_implications", "tag_implications", schemas.RELATIONS, _
 
 
 @dataclass(frozen=True, slots=True)
+class Unread:
+    """A record that cannot be read, and what of it can be."""
+
+    key: int | None  # its id
+    version: int | None  # its change_seq, which only posts have
+    rejected: Row  # schemas.SNAPSHOT_REJECTED; `row` counts from 1 within the answer
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One answer: its rows, and of all its records, the unreadable ones too, what the next cursor follows from."""
 
     rows: list[Row]
-    rejected: list[Row]  # schemas.SNAPSHOT_REJECTED; `row` counts from 1 within the answer
+    unread: list[Unread]
     ids: list[int]
     changes: list[int]  # change_seq, of posts
     records: int
@@ -147,13 +158,14 @@ class Page:
 def read(answer: Any, kind: Kind, where: str) -> Page:
     """Reads a list of records; raises BadAnswer naming `where` if it is none, or one of thumbnails."""
     records = _unwrapped(answer, kind, where)
-    rows, rejected = [], []
+    rows, unread = [], []
     for number, record in enumerate(records, start=1):
         try:
             rows.append(kind.model.model_validate(record).row())
         except ValidationError as error:
-            rejected.append(_rejected(kind, number, record, error))
-    return Page(rows, rejected, _numbers(records, "id"), _numbers(records, "change_seq"), len(records))
+            told = _number(record, "id"), _number(record, "change_seq")
+            unread.append(Unread(*told, _rejected(kind, number, record, error)))
+    return Page(rows, unread, _numbers(records, "id"), _numbers(records, "change_seq"), len(records))
 
 
 def ids(answer: Any, kind: Kind, where: str) -> list[int]:
@@ -184,8 +196,19 @@ def _unwrapped(answer: Any, kind: Kind, where: str) -> list[Any]:
     return records
 
 
+_NUMBERS: dict[str, TypeAdapter[int]] = {"id": TypeAdapter(_Id), "change_seq": TypeAdapter(_Int64)}
+
+
 def _numbers(records: list[Any], key: str) -> list[int]:
-    return [record[key] for record in records if isinstance(record, dict) and isinstance(record.get(key), int)]
+    return [number for record in records if (number := _number(record, key)) is not None]
+
+
+def _number(record: Any, key: str) -> int | None:
+    """Returns a number as the models read it; None where they could not."""
+    try:
+        return _NUMBERS[key].validate_python(record[key])
+    except (ValidationError, TypeError, KeyError):
+        return None
 
 
 def _rejected(kind: Kind, number: int, record: Any, error: ValidationError) -> Row:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from isal import igzip
+from isal import igzip, igzip_lib
 
 from pipeline import atomic, parquet, progress, schemas
 from pipeline.errors import BadExport
@@ -46,6 +46,7 @@ _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
 _NOT_OF_KIND = re.compile("CSV conversion error to (?!string)")  # and of a value that does not fit its column's kind
+_ISAL: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub takes it for an instance
 _QUOTE, _SPACE = ord('"'), ord(" ")
 _MD5 = 32  # hexadecimal digits
 _LEAVING = 0.05  # seconds; from being told the end to having left Python
@@ -510,7 +511,7 @@ def _parsed(
                 yield table
             if file.quotes % 2:
                 raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
-    except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error, ValueError) as error:
+    except (pa.ArrowException, OSError, EOFError, zlib.error, _ISAL, csv.Error, ValueError) as error:
         if (other := way.other(error)) is not None:
             raise other from error
         found.judge()

@@ -145,13 +145,13 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
         # The status has been said: a body that does not come takes nothing from it.
         with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
             async with asyncio.timeout(_LOOK):
-                await _read_start(response, body)
+                await read_start(response, body)
     elif is_html:
-        await _read_start(response, body)
+        await read_start(response, body)
     return bytes(body) if is_html or looks_like_html(body) else b""
 
 
-async def _read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
+async def read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
     """Appends the first PIECE of an answer, however it is cut on its way: the mark may be in the last of the cuts."""
     while len(body) < PIECE and (piece := await response.content.read(PIECE - len(body))):
         body += piece
