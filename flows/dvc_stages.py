@@ -1,7 +1,8 @@
 """The adapter to DVC: which stages, in which order, what is stale, and running one. Knows nothing of Prefect.
 
 Reads       dvc.yaml, dvc.lock and what they name, through `dvc.repo`
-Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes what the stage does, and dvc.lock
+Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes what the stage does, and dvc.lock;
+            `record` writes dvc.lock and the cache
 Guarantees  the order is DVC's own, with the names of a foreach expanded (`validate@snapshot`); a stage that fails
             keeps its own exit status; nothing of a stage outlives `run`.
 
@@ -68,6 +69,23 @@ def changed(root: Path, stage: str) -> bool:
     try:
         with _repository(root) as repo, repo.lock:
             return any(found.changed() for found in repo.stage.collect(stage))
+    except LockError as error:
+        raise StageFailed(stage, os.EX_TEMPFAIL, str(error).splitlines()) from error
+
+
+def record(root: Path, stage: str) -> None:
+    """Makes dvc.lock name the outputs of a stage as they lie here, and puts them into the cache.
+
+    Its inputs stay as recorded, so that the stage is as stale as before. Raises StageFailed where DVC is at work.
+    """
+    from dvc.lock import LockError
+
+    try:
+        with _repository(root) as repo, repo.lock:
+            for found in repo.stage.collect(stage):
+                found.save_outs()
+                found.commit()
+                found.dump(update_pipeline=False)
     except LockError as error:
         raise StageFailed(stage, os.EX_TEMPFAIL, str(error).splitlines()) from error
 

@@ -1,10 +1,13 @@
 """`e6tag purge`: what dvc.lock no longer refers to leaves DVC's cache, pictures that were taken down among it.
 
 Reads       dvc.yaml and dvc.lock, through DVC
-Writes      nothing; files of the cache go, and of a remote that is named
+Writes      dvc.lock, where the packs here were rid of pictures and the stages after them cannot follow; files of the
+            cache go, and of a remote that is named
 Guarantees  refuses while a stage that holds pictures is behind its inputs: dvc.lock still refers to its older outputs,
-            so they would be kept; nothing under data/ or reports/ is touched; a cache that other projects may share is
-            left alone. What goes cannot be brought back: the outputs of older commits go too, models among them.
+            so they would be kept; but packs that `download` was rid of pictures by itself replace those of dvc.lock.
+            What dvc.lock refers to is never removed; nothing under data/ or reports/ is touched; a cache that other
+            projects may share is left alone. What goes cannot be brought back: the outputs of older commits go too,
+            models among them.
 
     python -m flows.purge [--dry-run] [--remote NAME]
 """
@@ -14,11 +17,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 
-from flows import commands, dvc_stages
+from flows import commands, dvc_stages, purge_packs
+from flows.purge_packs import Refused
 
 LINE = ("download", "manifest", "shard")
 """Stages that write pictures or say which there are. They are up to date only if all before them are."""
@@ -31,23 +35,21 @@ COLLECT = ("gc", "--workspace", "--force")  # all that the workspace's dvc.lock 
 REMOVED = re.compile(r"Removed (\d+) objects from remote")
 
 
-class Refused(Exception):
-    """Why nothing was removed, in one line."""
-
-    def __init__(self, message: str, exit_status: int = 1) -> None:
-        self.exit_status = exit_status
-        super().__init__(message)
-
-
 def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
     """Collects the cache, then the remotes named, and says what is left to do for the others."""
     known = configured_remotes(root)
     if unknown := [name for name in remotes if name not in known]:
         raise Refused(f"there is no DVC remote {unknown[0]}. Known: {', '.join(known) or 'none'}.")
-    refuse_stale(root)
+    recorded = read_lock(root)
+    behind = stale(root, recorded)
     cache = own_cache(root)
+    older = purge_packs.older(root, cache, recorded) if behind else purge_packs.Older()
+    if behind and not older.packs:
+        raise Refused(still_kept(recorded, behind))
+    if older.packs:
+        follow(root, older, dry_run=dry_run)
     if dry_run:
-        list_unused(root)
+        list_unused(root, older.packs)
     else:
         collect(root, cache)
     for name, address in known.items():
@@ -56,26 +58,59 @@ def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
         else:
             clean = f"dvc {' '.join(of_remote(name))}"
             print(f"purge: remote {name} ({address}) may hold the same. To clean it: {clean}")
+    if behind:
+        raise Refused(
+            f"{', '.join(behind)}: not up to date, so this was about packs alone: data/manifest, data/shards and "
+            "reports, here and as dvc.lock refers to them, may hold the same pictures. Mend what dvc repro stops at, "
+            f"run dvc repro{target(recorded)}, then e6tag purge again."
+        )
 
 
-def refuse_stale(root: Path) -> None:
-    """Raises Refused where dvc.lock may still refer to pictures that have to go."""
+def read_lock(root: Path) -> dict[str, Any]:
+    """Returns what dvc.lock records, by stage; raises Refused where that cannot be told."""
     lock = root / "dvc.lock"
     if not lock.is_file():
         raise Refused("there is no dvc.lock here: nothing would be kept. Run dvc repro first.")
     try:
-        recorded = (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages") or {}
+        return (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get("stages") or {}
     except (yaml.YAMLError, AttributeError) as error:
         raise Refused("dvc.lock cannot be read. Nothing was removed. Restore it with git checkout dvc.lock.") from error
+
+
+def stale(root: Path, recorded: dict[str, Any]) -> list[str]:
+    """Returns the stages that are behind: of what they wrote, dvc.lock may refer to pictures that have to go."""
     held = [name for name in LINE if name in recorded]
     stages = [*(dvc_stages.plan(root, held) if held else ()), *([PAGE] if PAGE in recorded else ())]
-    stale = [stage for stage in stages if dvc_stages.changed(root, stage)]
-    if stale:
-        target = f" {held[-1]}" if PAGE not in recorded and held else ""
-        raise Refused(
-            f"{', '.join(stale)}: not up to date, so dvc.lock still refers to older pictures, which would be kept. "
-            f"Nothing was removed. Run dvc repro{target} first."
-        )
+    return [stage for stage in stages if dvc_stages.changed(root, stage)]
+
+
+def target(recorded: dict[str, Any]) -> str:
+    """Returns what `dvc repro` has to be given, after a space, to bring all that holds pictures up to date."""
+    held = [name for name in LINE if name in recorded]
+    return f" {held[-1]}" if PAGE not in recorded and held else ""
+
+
+def still_kept(recorded: dict[str, Any], behind: list[str]) -> str:
+    """Returns why nothing is removed, and what to do."""
+    alone = (
+        " Where that stops before download, run python -m pipeline download: it takes the pictures out of the packs "
+        "whether there is a sample or not. Then run e6tag purge again."
+    )
+    return (
+        f"{', '.join(behind)}: not up to date, so dvc.lock still refers to older pictures, which would be kept. "
+        f"Nothing was removed. Run dvc repro{target(recorded)} first.{alone if 'download' in behind else ''}"
+    )
+
+
+def follow(root: Path, older: purge_packs.Older, *, dry_run: bool) -> None:
+    """Makes dvc.lock name the packs that are here, instead of those that hold pictures which were taken down."""
+    print(
+        f"purge: dvc.lock names {len(older.packs):,} packs with {older.pictures:,} pictures that were taken down; it "
+        f"{'would name' if dry_run else 'now names'} those in data/images, which are rid of them"
+    )
+    if not dry_run:
+        with purge_packs.undisturbed(root):
+            dvc_stages.record(root, "download")
 
 
 def own_cache(root: Path) -> Path:
@@ -95,10 +130,10 @@ def configured_remotes(root: Path) -> dict[str, str]:
     return {row[0]: row[1].removesuffix("(default)").strip() for row in rows if len(row) == 2}
 
 
-def list_unused(root: Path) -> None:
-    """Prints what would be removed from the cache."""
+def list_unused(root: Path, older: tuple[Path, ...]) -> None:
+    """Prints what would be removed from the cache. older: packs that dvc.lock refers to until then."""
     lines = dvc(root, *COLLECT, "--dry")
-    paths = [Path(line.removeprefix("Removing ")) for line in lines if line.startswith("Removing ")]
+    paths = [*older, *(Path(line.removeprefix("Removing ")) for line in lines if line.startswith("Removing "))]
     found = {path: path.stat().st_size for path in paths if path.is_file()}
     for path, size in found.items():
         print(f"{size:>13,} {os.path.relpath(path, root)}")

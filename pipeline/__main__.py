@@ -68,12 +68,15 @@ def sample(context: typer.Context) -> None:
 @app.command()
 def download(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and fetch nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")] = False,
 ) -> None:
     """Fetch the sampled posts' pictures into packs."""
     from pipeline.download import run
 
-    _run(context, "download", lambda params, paths: run(params.download, paths, site=params.site, dry_run=dry_run))
+    def work(params: "Params", paths: "Paths") -> None:
+        run(params.download, paths, site=params.site, dry_run=dry_run)
+
+    _run(context, "download", work, writes=not dry_run)
 
 
 @app.command()
@@ -236,8 +239,11 @@ def use(context: typer.Context, profile: str) -> None:
     refresh(context)
 
 
-def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], object]") -> None:
-    """Runs one stage under its lock; an expected failure becomes one line and its exit status."""
+def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], object]", *, writes: bool = True) -> None:
+    """Runs one stage under its lock; an expected failure becomes one line and its exit status.
+
+    writes: whether the stage works, or only looks; then nothing at all is written or said beside what it says.
+    """
     with _failures(debug=context.obj):
         from pipeline import locks, progress
         from pipeline.params import load
@@ -246,8 +252,10 @@ def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], ob
         paths = Paths()
         params = load(paths.params)
         started = time.monotonic()
-        with locks.held(paths, stage):
+        with locks.held(paths, stage) if writes else locks.respected(paths, stage):
             work(params, paths)
+        if not writes:
+            return
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
         progress.say(f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of memory, workers aside")
 

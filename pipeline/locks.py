@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import Busy
@@ -15,14 +15,28 @@ def held(paths: Paths, stage: str) -> Iterator[None]:
     """Holds the stage's lock, which ends with the process, however that ends; raises Busy naming the holder."""
     path = paths.work(stage) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(
-        path,
-        lambda holder: (
-            f"{stage} is already running here ({holder}), perhaps left over from a killed dvc. "
-            "Wait until it ends, or stop it, then run the same command again."
-        ),
-    ):
+    with exclusive(path, lambda holder: _running(stage, holder)):
         yield
+
+
+@contextmanager
+def respected(paths: Paths, stage: str) -> Iterator[None]:
+    """Keeps the stage from starting meanwhile and raises Busy where it runs, as `held`, but writes nothing."""
+    with ExitStack() as stack:
+        with suppress(FileNotFoundError):  # it never ran here
+            file = stack.enter_context((paths.work(stage) / "lock").open())
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Busy(_running(stage, file.read().strip() or "another process")) from error
+        yield
+
+
+def _running(stage: str, holder: str) -> str:
+    return (
+        f"{stage} is already running here ({holder}), perhaps left over from a killed dvc. "
+        "Wait until it ends, or stop it, then run the same command again."
+    )
 
 
 @contextmanager

@@ -161,7 +161,14 @@ class Audit:
 
 
 def audit(folder: Path) -> Audit:
-    """Reads every pack in full and compares what is there with what outcomes.parquet says is kept."""
+    """Reads every pack in full and compares what is there with what outcomes.parquet says is kept.
+
+    Raises BadInput where there is nothing to read. Pictures that were taken down since are no problem.
+    """
+    if not files(folder) and not (folder / "outcomes.parquet").exists():
+        raise BadInput(
+            f"there are no packs in {folder}. Run from the folder that holds dvc.yaml, or run dvc repro download first."
+        )
     problems, damaged_packs = [], set()
     where: dict[tuple[str, str], str] = {}
     for path in files(folder):
@@ -172,12 +179,12 @@ def audit(folder: Path) -> Audit:
         if problem := verify(path, see):
             damaged_packs.add(path.name)
             problems.append(f"{path}: {problem}")
-    outcomes = _outcomes(folder)
+    outcomes, taken = _outcomes(folder), set(_takedowns(folder)["md5"])
     # What a damaged pack held is not told one by one: its one line says it all.
     here = {key: pack for key, pack in where.items() if pack not in damaged_packs}
     for md5, (variant, outcome, pack, _) in sorted(outcomes.items()):
         found = here.get((md5, variant))
-        if outcome == "kept" and found != pack and pack not in damaged_packs:
+        if outcome == "kept" and found != pack and pack not in damaged_packs and md5 not in taken:
             problems.append(f"{md5}: outcomes.parquet says that its {variant} is in {pack}, where it is not")
         if outcome != "kept" and found:
             problems.append(f"{md5}: outcomes.parquet says {outcome}, but its {variant} is in {found}")
@@ -204,9 +211,13 @@ def _outcomes(folder: Path) -> dict[str, tuple[str, str, str | None, str | None]
     return {md5: tuple(rest) for md5, *rest in parquet.read(path).iter_rows()} if path.exists() else {}
 
 
-def _takedown(folder: Path, md5: str) -> str:
+def _takedowns(folder: Path) -> pl.DataFrame:
     path = folder / "takedowns.parquet"
-    rows = parquet.read(path).filter(pl.col("md5") == md5) if path.exists() else pl.DataFrame()
+    return parquet.read(path) if path.exists() else parquet.frame([], schemas.TAKEDOWNS)
+
+
+def _takedown(folder: Path, md5: str) -> str:
+    rows = _takedowns(folder).filter(pl.col("md5") == md5)
     return f" It was taken down: {rows['reason'][0]}, as of {rows['snapshot'][0]}." if rows.height else ""
 
 

@@ -72,8 +72,10 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def damaged(path: Path, error: Exception) -> CorruptFile:
-    """Returns the error to raise for a file that cannot be read."""
-    why = "it is not there" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:200]
+    """Returns the error to raise for a file that cannot be read, or is not there."""
+    if isinstance(error, FileNotFoundError):
+        return CorruptFile(f"{path} is not there. Run dvc repro: the stage that writes it makes it.")
+    why = " ".join(str(error).split())[:200]
     return CorruptFile(
         f"{path} cannot be read: {why}. Delete it and run dvc repro again: the stage that writes it makes it anew."
     )

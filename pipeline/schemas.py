@@ -20,7 +20,7 @@ class Refusal(StrEnum):
     TRUNCATED = "truncated"  # the bytes end too soon, after all retries
     BROKEN_PICTURE = "broken_picture"  # cannot be decoded
     DECOMPRESSION_BOMB = "decompression_bomb"  # more pixels than download.max_pixels
-    TOO_LARGE = "too_large"  # more bytes than download.max_bytes
+    TOO_LARGE = "too_large"  # more bytes than download.max_bytes; an original that is listed so is not asked for
     WRONG_DIMENSIONS = "wrong_dimensions"  # not the size that the export's width and height lead to
     REDIRECTED = "redirected"  # the answer points to another place, which is never followed
     UNAVAILABLE = "unavailable"  # only temporary errors, after all retries; asked for again by the next run
@@ -83,6 +83,7 @@ class Takedown(StrEnum):
 
     REPLACED = "replaced"  # the post now holds another file
     EXPUNGED = "expunged"  # the post is gone from the site
+    NOT_LISTED = "not_listed"  # the search no longer finds the post: deleted, expunged, or harvest.query does not match
 
 
 def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field:

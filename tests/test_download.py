@@ -16,6 +16,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
@@ -25,12 +26,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import download, packs, parquet, pin, sample, schemas
+from pipeline import download, packs, parquet, pin, refresh, sample, schemas
 from pipeline.download import inspect, variants
 from pipeline.download.fetch import ASIDE
 from pipeline.download.variants import Wanted
 from pipeline.download.waiting import Waiting
-from pipeline.errors import BadInput, Busy, ChallengePage, PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.errors import BadInput, Busy, ChallengePage, CorruptFile, PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Params
 from pipeline.site.client import Answer, Refused, Unavailable
 from sandbox import faults
@@ -156,7 +157,10 @@ def test_site_that_gives_the_same_wrong_file_for_every_picture_is_left_alone(
 ) -> None:
     with served(board, fault=faults.WrongBytes("/data/(?!db_export/)")) as site:
         project = prepare(make_project(tmp_path / "placeholder", site, download={"retries": 0}))
-        with pytest.raises(SiteUnreachable, match="none of 25 pictures in a row, the last: "):
+        with pytest.raises(
+            SiteUnreachable,
+            match=r"none of 25 pictures in a row, .* Check site.static_url and site.contact\. Run the same command",
+        ):
             run(project)
         assert sum(pictures_asked(site).values()) < 100
 
@@ -228,6 +232,34 @@ def change_posts(project: Project, *changes: pl.Expr, without: tuple[int, ...] =
 
 def takedowns(project: Project) -> pl.DataFrame:
     return pl.read_parquet(project.paths.images / "takedowns.parquet")
+
+
+def test_most_failures_being_temporary_the_line_says_when_to_come_back(
+    tmp_path: Path, board: SandboxBoard, sampled: Project
+) -> None:
+    with served(board, fault=faults.Down(a_few(sampled))) as site:
+        project = prepare(make_project(tmp_path / "half", site, download={"max_rejected": 0.02, "retries": 0}))
+        with pytest.raises(SiteUnreachable, match=r"What is here is kept\. Run the same command again in a minute\.$"):
+            run(project)
+
+
+def test_pictures_leave_also_where_the_sample_is_of_another_day_or_gone(ready: Project) -> None:
+    first, second = packs.index(ready.paths.images)["md5"][:2]
+    path = ready.paths.snapshot / "posts.parquet"
+    posts = pl.read_parquet(path)
+    parquet.write(path, posts.with_columns(pl.col("is_deleted") | (pl.col("md5") == first)), schemas.POSTS)
+    with pytest.raises(PolicyViolation, match="1 sampled posts may not be fetched"):
+        run(ready)
+    assert first not in set(packs.index(ready.paths.images)["md5"])
+    assert takedowns(ready)["md5"].to_list() == [first]
+    (ready.paths.sample / "posts.parquet").unlink()
+    parquet.write(
+        path, posts.with_columns(pl.col("is_deleted") | (pl.col("md5").is_in([first, second]))), schemas.POSTS
+    )
+    with pytest.raises(CorruptFile, match=r"posts\.parquet is not there\. Run dvc repro: "):
+        run(ready)
+    assert not {first, second} & set(packs.index(ready.paths.images)["md5"])
+    assert set(takedowns(ready)["md5"]) == {first, second}
 
 
 def test_sample_of_another_day_is_not_fetched(ready: Project) -> None:
@@ -385,6 +417,99 @@ def test_rate_is_kept_over_everything_together(tmp_path: Path, site: Site) -> No
     assert (times[-1] - times[0]) >= (len(times) - 1) / 40.0 * 0.9
 
 
+class Troubled:
+    """Answers 500 for some pictures, and a challenge page for the one after which the run has to end."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+        self.last: str | None = None
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse | None:
+        """Returns the answer, or null where the honest one is due."""
+        md5 = Path(request.path).stem
+        if md5 in self.failing:
+            return web.Response(status=500, text="no")
+        if md5 == self.last:
+            return web.Response(status=403, headers={"cf-mitigated": "challenge"}, text="<html>")
+        return None
+
+
+@pytest.fixture
+def troubled(tmp_path: Path, board: SandboxBoard) -> Iterator[tuple[Project, Troubled]]:
+    """A sampled project that asks for one picture after the other, in order of md5, and what troubles its site."""
+    trouble = Troubled()
+    with served(board, fault=trouble) as site:
+        options = {"site": {"concurrency": 1}, "download": {"retries": 0, "max_rejected": 0.5}}
+        yield prepare(make_project(tmp_path / "troubled", site, **options)), trouble
+
+
+def visible(project: Project) -> list[str]:
+    """Md5s of the sampled pictures that the site gives, in order."""
+    hidden = {post.md5 for post in SandboxBoard(posts=600).posts if post.is_hidden_from_anonymous}
+    return sorted(set(pl.read_parquet(project.paths.sample / "posts.parquet")["md5"]) - hidden)
+
+
+def cut_short(project: Project, trouble: Troubled, *, at: int, failing: list[str]) -> None:
+    """Runs until the site asks for a human at a picture; some before it fail."""
+    trouble.failing, trouble.last = set(failing), visible(project)[at]
+    with pytest.raises(ChallengePage):
+        run(project)
+    trouble.failing, trouble.last = set(), None
+
+
+def test_run_that_was_cut_short_asks_again_for_what_failed_for_a_passing_reason(
+    troubled: tuple[Project, Troubled], finished: Project
+) -> None:
+    project, trouble = troubled
+    failing = visible(project)[:3]
+    cut_short(project, trouble, at=20, failing=failing)  # within the first pack
+    asked = len(project.site.requests)
+    run(project)
+    assert set(outcomes(project)["outcome"]) == set(outcomes(finished)["outcome"]) == {"kept", "not_found"}
+    assert hashes(project) == hashes(finished)
+    again = {Path(path).stem for path in pictures_asked(project.site, asked)}
+    assert again & set(visible(project)) == {*failing, *visible(project)[20:]}
+
+
+def test_what_failed_in_a_sealed_pack_is_asked_for_by_the_run_after_the_unfinished_one(
+    troubled: tuple[Project, Troubled],
+) -> None:
+    project, trouble = troubled
+    failing = visible(project)[:3]
+    cut_short(project, trouble, at=60, failing=failing)  # within the second pack
+    (sealed,) = packs.files(project.paths.images)
+    before = sealed.read_bytes()
+    run(project)
+    rows = outcomes(project).filter(pl.col("md5").is_in(failing))
+    assert rows["outcome"].to_list() == ["unavailable"] * 3
+    assert set(rows["detail"]) == {"status 500"}
+    assert sealed.read_bytes() == before
+    others = hashes(project)
+    run(project)
+    assert set(outcomes(project)["outcome"]) == {"kept", "not_found"}
+    assert sealed.read_bytes() == before
+    assert len(packs.files(project.paths.images)) == sum(name.startswith("pack-") for name in others) + 1
+
+
+def test_pack_that_is_damaged_while_another_plan_is_unfinished_is_fetched_anew_too(
+    troubled: tuple[Project, Troubled], capfd: pytest.CaptureFixture[str]
+) -> None:
+    project, trouble = troubled
+    run(project)
+    before, (first, second, *_) = hashes(project), packs.files(project.paths.images)
+    index = packs.index(project.paths.images)
+    damage(first)
+    cut_short(
+        project, trouble, at=visible(project).index(index.filter(pl.col("pack") == first.name)["md5"][5]), failing=[]
+    )
+    damage(second)
+    run(project)
+    assert f"{second.name} is damaged" in capfd.readouterr().err
+    assert outcomes(project).filter(pl.col("outcome") == "unavailable").is_empty()
+    assert sorted(packs.index(project.paths.images)["md5"]) == visible(project)
+    assert hashes(project)[first.name] == before[first.name]
+
+
 def test_dry_run_prints_the_plan_and_asks_for_nothing(sampled: Project, capfd: pytest.CaptureFixture[str]) -> None:
     asked = len(sampled.site.requests)
     download.run(sampled.params.download, sampled.paths, site=sampled.params.site, dry_run=True)
@@ -392,6 +517,169 @@ def test_dry_run_prints_the_plan_and_asks_for_nothing(sampled: Project, capfd: p
     assert len(sampled.site.requests) == asked
     assert not sampled.paths.images.exists()
     assert not sampled.paths.ledger.exists()
+
+
+def fresh(project: Project) -> None:
+    """Nothing was fetched yet."""
+
+
+def killed(project: Project) -> None:
+    """A run was killed: refusals in the log of the ledger, pictures that wait, the last of them cut."""
+    process = stage(project, "download")
+    waits = project.paths.work("download") / "pictures"
+    while process.poll() is None and not (packs.files(project.paths.images) and any(waits.glob("*"))):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    time.sleep(0.5)  # the server notices, and notes the requests that were under way
+    assert project.paths.ledger.with_name("ledger.sqlite-wal").stat().st_size > 0
+    last = max(waits.glob("*"), key=lambda path: path.stat().st_mtime_ns)
+    os.truncate(last, last.stat().st_size - 1)
+
+
+def half_damaged(project: Project) -> None:
+    """One pack is damaged."""
+    run(project)
+    damage(packs.files(project.paths.images)[0])
+
+
+def lowered(project: Project) -> None:
+    """Pictures are here that are beyond the limit of today."""
+    run(project)
+    path = project.paths.params
+    path.write_text(path.read_text().replace("max_bytes: 52428800", "max_bytes: 30000"))
+
+
+def readmitted(project: Project) -> None:
+    """A picture left its pack and may be fetched again; another may be kept no longer."""
+    run(project)
+    path = project.paths.snapshot / "posts.parquet"
+    first, second = packs.index(project.paths.images)["post_id"][:2]
+    posts = pl.read_parquet(path)
+    parquet.write(path, posts.with_columns(pl.col("is_deleted") | (pl.col("post_id") == first)), schemas.POSTS)
+    with pytest.raises(PolicyViolation):
+        run(project)
+    parquet.write(path, posts, schemas.POSTS)
+    change_posts(project, pl.col("is_deleted") | (pl.col("post_id") == second))
+
+
+def failed(project: Project) -> None:
+    """Some pictures failed for a passing reason."""
+    run(project)
+    with closing(sqlite3.connect(project.paths.ledger)) as connection:
+        connection.execute("update settled set outcome = 'unavailable'")
+        connection.commit()
+
+
+def everything(project: Project) -> dict[Path, tuple[int, bytes]]:
+    """What is in the folder, with the time of the last change."""
+    files = [path for path in project.paths.root.rglob("*") if path.is_file()]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.mark.parametrize("state", [fresh, killed, half_damaged, lowered, readmitted, failed])
+def test_dry_run_prints_the_very_plan_and_changes_nothing(
+    tmp_path: Path, board: SandboxBoard, state: Callable[[Project], None]
+) -> None:
+    with served(board, fault=slightly) as site:
+        options = {"site": {"concurrency": 4}, "download": {"max_rejected": 1.0, "max_bytes": 52_428_800}}
+        project = prepare(make_project(tmp_path / "planned", site, **options))
+        state(project)
+        before, asked = everything(project), len(site.requests)
+        dry = subprocess.run(
+            [sys.executable, "-m", "pipeline", "download", "--dry-run"],
+            cwd=project.paths.root,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert dry.returncode == 0, dry.stderr
+        assert everything(project) == before
+        assert len(site.requests) == asked
+        process = stage(project, "download")
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        lines = errors.decode().splitlines()
+        assert [line for line in lines if "pictures to fetch in" in line] == dry.stderr.splitlines()
+        assert dry.stdout == ""
+        planned = int(dry.stderr.split()[1].replace(",", ""))
+        assert planned == len(pictures_asked(site, asked))
+        assert planned > 0
+        beyond = [
+            line for line in lines if "are beyond the present limits and leave (download.max_bytes 30,000" in line
+        ]
+        assert len(beyond) == (state is lowered)
+
+
+async def slightly(request: web.Request) -> None:
+    """Takes a little time with every picture."""
+    if request.path.startswith("/data/") and "/db_export/" not in request.path:
+        await asyncio.sleep(0.01)
+
+
+def test_dry_run_beside_a_run_says_who_holds_the_lock(sampled: Project) -> None:
+    from pipeline import locks
+
+    with locks.held(sampled.paths, "download"):
+        process = subprocess.run(
+            [sys.executable, "-m", "pipeline", "download", "--dry-run"],
+            cwd=sampled.paths.root,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert process.returncode == 75
+        assert f"download is already running here (process {os.getpid()})" in process.stderr
+
+
+def test_originals_that_are_listed_as_too_large_are_not_asked_for(
+    tmp_path: Path, board: SandboxBoard, capfd: pytest.CaptureFixture[str]
+) -> None:
+    limit = 60_000
+    options = {"variant": "original", "max_bytes": limit, "max_rejected": 1.0}
+    with served(board) as site:
+        project = prepare(make_project(tmp_path / "large", site, download=options))
+        posts = pl.read_parquet(project.paths.sample / "posts.parquet")
+        large = dict(posts.filter(pl.col("file_size") > limit).select("md5", "file_size").iter_rows())
+        assert len(large) > 10
+        capfd.readouterr()
+        run(project)
+        assert (
+            f"download: {posts.height - len(large):,} of {posts.height:,} pictures to fetch" in capfd.readouterr().err
+        )
+        assert not large.keys() & {Path(path).stem for path in pictures_asked(site)}
+        refused = outcomes(project).filter(pl.col("outcome") == "too_large")
+        assert dict(refused.select("md5", "detail").iter_rows()) == {
+            md5: f"listed with {size:,} bytes, limit 60,000: not asked for" for md5, size in large.items()
+        }
+        asked = len(site.requests)
+        raised = project.params.download.model_copy(update={"max_bytes": 52_428_800})
+        download.run(raised, project.paths, site=project.params.site)
+        assert {Path(path).stem for path in pictures_asked(site, asked)} == set(large)
+
+
+def test_posts_that_a_search_no_longer_finds_are_not_called_expunged(tmp_path: Path, board: SandboxBoard) -> None:
+    after = SandboxBoard(posts=600, day=2)
+    with served(board) as site:
+        project = make_project(tmp_path / "found", site, harvest={"source": "api", "query": "rating:s"})
+        prepare(project)
+        run(project)
+        ports = {"port": urlsplit(site.base_url).port, "static_port": urlsplit(site.static_url).port}
+    with served(after, **ports):
+        refresh.run(project.params, project.paths)
+        prepare(project)
+        run(project)
+    now = {post.id: post for post in after.posts}
+    seen = set()
+    for post_id, reason in takedowns(project).select("post_id", "reason").iter_rows():
+        post = now.get(post_id)
+        gone = post is None or post.is_deleted or post.rating != "s"
+        seen.add(reason)
+        assert reason == "not_listed" if gone else reason in {"replaced", "opted_out"}
+    assert "not_listed" in seen
+    assert "expunged" not in seen
 
 
 def test_second_run_beside_the_first_says_who_holds_the_lock(sampled: Project) -> None:

@@ -40,6 +40,7 @@ EXPORT = r"/data/db_export/posts"
 INDEX = "/db_exports"
 API = "/posts.json"
 HALF = r"/data/(\w+/)?[0-7]"  # half of the pictures: the others must arrive
+LATER = r"/data/(\w+/)?[89a-f]"  # those that are asked for when half of them have come
 NO_POSTS = '{"posts":[]}'  # the page after the last one: not kept, so asked for again
 QUERY = "rating:s"  # what the API is asked for: 393 posts, two pages
 
@@ -288,6 +289,7 @@ PICTURES = [
     Case("challenge 200", "pictures", spoils(faults.Challenge(HALF, status=200)), 75, "asks for a human"),
     Case("challenge 200, body only", "pictures", spoils(faults.Challenge(HALF, status=200, header=False)), 75, "human"),
     Case("403 page", "pictures", spoils(faults.Forbidden(faults.PICTURES)), 75, r"page of its own \(403\)"),
+    Case("403 page, midway", "pictures", spoils(faults.Forbidden(LATER)), 75, r"page of its own \(403\)"),
     Case("403 page for some", "pictures", three(faults.Forbidden), kept={"not_a_picture": 3}, sections=HASTY),
     Case("403 JSON", "pictures", three(faults.Forbidden, html=False), 0, "", {"forbidden": 3}, True, sections=HASTY),
     Case("reset", "pictures", spoils(faults.Reset(HALF, times=1, per_path=True)), sections=PATIENT),

@@ -80,6 +80,23 @@ def test_verify_finds_packs_and_outcomes_at_odds(ready: Project) -> None:
     assert f"{second}: outcomes.parquet says that its" in done.stdout
 
 
+def test_verify_where_there_are_no_packs_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "packs", "verify"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        "error: there are no packs in data/images. Run from the folder that holds dvc.yaml, or run dvc repro download "
+        "first.\n"
+    )
+
+
 def test_get_writes_the_bytes_as_they_were_served(ready: Project, tmp_path: Path) -> None:
     md5 = kept(ready)
     done = e6tag(ready, "packs", "get", md5, "--out", str(tmp_path / "one"))

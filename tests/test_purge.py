@@ -20,7 +20,7 @@ import pytest
 import yaml
 from conftest import served
 
-from pipeline import packs
+from pipeline import packs, parquet, schemas
 from pipeline.paths import SPLITS, Paths
 from pipeline.shard import tfrecord
 from sandbox.board import SandboxBoard
@@ -240,7 +240,8 @@ def test_purge_before_repro_refuses_and_removes_nothing(story: Story) -> None:
     assert said.returncode == 1
     assert said.stderr.startswith("error: harvest, ")
     assert ": not up to date, so dvc.lock still refers to older pictures" in said.stderr
-    assert said.stderr.endswith("Nothing was removed. Run dvc repro shard first.\n")
+    assert "Nothing was removed. Run dvc repro shard first. Where that stops before download, run " in said.stderr
+    assert len(said.stderr.splitlines()) == 1
     assert story.files["too soon"] == story.files["day 1"]
 
 
@@ -324,3 +325,126 @@ def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) ->
 def test_a_lock_file_that_cannot_be_read_is_one_line(toy: Story) -> None:
     (toy.folder / "dvc.lock").write_text("<<<<<<< HEAD\n- a: {")
     assert purge(toy).stderr.startswith("error: dvc.lock cannot be read. Nothing was removed.")
+
+
+@pytest.fixture(scope="module")
+def stuck(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """Day 2 on which `sample` cannot succeed, so that `dvc repro` stops there; what was done about it, and its end."""
+    told = Story(tmp_path_factory.mktemp("stuck") / "project")
+    with served(SandboxBoard(posts=POSTS)) as site:
+        copy_project(told.folder, site.base_url, site.static_url)
+        told.must("e6tag", "refresh")
+        told.must("dvc", "repro", "download")
+    paths = Paths(told.folder)
+    told.pictures = packed(paths)
+    told.look("day 1")
+    ports = {"port": urlsplit(site.base_url).port, "static_port": urlsplit(site.static_url).port}
+    with served(day_2(), **ports):
+        told.must("e6tag", "refresh")
+        possible = paths.params.read_text()
+        paths.params.write_text(possible.replace("min_positives: 40", "min_positives: 9000"))
+        told.run("repro", "dvc", "repro", "download")
+        told.run("too soon", "e6tag", "purge")
+        told.look("too soon")
+        told.run("download", "python", "-m", "pipeline", "download")
+        told.look("download")
+        told.run("verify", "python", "-m", "pipeline", "packs", "verify")
+        told.run("dry run", "e6tag", "purge", "--dry-run")
+        told.count("dry run")
+        told.run("purge", "e6tag", "purge")
+        told.look("purge")
+        told.must("dvc", "checkout", "data/images")
+        told.look("checkout")
+        paths.params.write_text(possible)
+        told.must("dvc", "repro", "download")
+        told.run("end", "e6tag", "purge")
+        told.look("end")
+    return told
+
+
+def packed(paths: Paths) -> dict[str, Held]:
+    """As `pictures`, of packs alone."""
+    shards = paths.shards
+    shards.mkdir(parents=True)
+    found = pictures(paths)
+    shards.rmdir()
+    return found
+
+
+def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(stuck: Story) -> None:
+    assert "sample.min_positives 9,000" in stuck.said["repro"].stdout + stuck.said["repro"].stderr
+    said = stuck.said["download"]
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1] == (
+        "error: data/sample/posts.parquet is not there. Run dvc repro: the stage that writes it makes it."
+    )
+    assert "pictures may no longer be kept and leave: " in said.stderr
+    assert stuck.gone() == stuck.gone() & stuck.found["too soon"]["data"] > set()
+    assert stuck.gone() & (stuck.found["download"]["data"] | stuck.found["download"]["work"]) == set()
+    table = pl.read_parquet(Paths(stuck.folder).images / "takedowns.parquet")
+    assert dict(table.select("md5", "reason").iter_rows()).keys() == stuck.gone()
+    assert stuck.said["verify"].returncode == 0, stuck.said["verify"].stdout
+
+
+def test_purge_says_what_to_do_where_repro_stops_before_download(stuck: Story) -> None:
+    said = stuck.said["too soon"]
+    assert said.returncode == 1
+    assert "download: not up to date, so dvc.lock still refers to older pictures, which would be kept." in said.stderr
+    assert "Where that stops before download, run python -m pipeline download" in said.stderr
+    assert stuck.found["too soon"]["cache"] == stuck.found["day 1"]["cache"]
+
+
+def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed(stuck: Story) -> None:
+    said = stuck.said["purge"]
+    assert said.returncode == 1
+    assert re.match(
+        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; it now names", said.stdout
+    )
+    assert "sample, validate@sample, download: not up to date, so this was about packs alone" in said.stderr
+    assert said.stderr.endswith("run dvc repro download, then e6tag purge again.\n")
+    assert stuck.gone() <= stuck.found["download"]["cache"], "else this test could not fail"
+    assert stuck.gone() & stuck.found["purge"]["cache"] == set()
+
+
+def test_what_dvc_still_refers_to_stays_though_sample_cannot_succeed(stuck: Story) -> None:
+    kept = stuck.pictures.keys() - stuck.gone()
+    assert kept <= stuck.found["purge"]["cache"] & stuck.found["checkout"]["data"]
+    assert stuck.gone() & stuck.found["checkout"]["data"] == set()
+    assert stuck.said["end"].returncode == 0, stuck.said["end"].stderr
+    assert kept <= stuck.found["end"]["data"] & stuck.found["end"]["cache"]
+
+
+def test_dry_run_counts_superseded_packs_and_changes_nothing(stuck: Story) -> None:
+    said = stuck.said["dry run"]
+    assert "it would name those in data/images" in said.stdout
+    assert stuck.files["dry run"] == stuck.files["download"]
+    assert sum(".dvc/cache/files/md5/" in line for line in said.stdout.splitlines()) >= 1
+
+
+def test_packs_that_are_not_all_here_are_not_taken_for_superseded(tmp_path: Path) -> None:
+    from flows import purge_packs
+
+    root, files = tmp_path, tmp_path / ".dvc" / "cache" / "files" / "md5"
+    (root / "data" / "images").mkdir(parents=True)
+    parquet.write(root / "data/images/takedowns.parquet", [taken("a" * 32)], schemas.TAKEDOWNS)
+    packs.write(files / "11" / "11", [picture("a" * 32), picture("b" * 32)])
+    (files / "22").mkdir()
+    (files / "22" / "22.dir").write_text('[{"md5": "1111", "relpath": "pack-1.parquet"}]')
+    lock = {"download": {"outs": [{"path": "data/images", "md5": "2222.dir"}]}}
+
+    def count() -> int:
+        return len(purge_packs.older(root, root / ".dvc" / "cache", lock).packs)
+
+    assert count() == 0  # the picture that may stay would be lost
+    packs.write(root / "data/images/pack-1.parquet", [picture("b" * 32)])
+    assert count() == 1
+    packs.write(root / "data/images/pack-2.parquet", [picture("a" * 32)])
+    assert count() == 0  # a kill came between the list and the packs
+
+
+def picture(md5: str) -> packs.Picture:
+    return packs.Picture(md5, 1, "original", b"bytes", "png", 9, 9)
+
+
+def taken(md5: str) -> dict[str, Any]:
+    return {"md5": md5, "post_id": 1, "reason": "deleted", "snapshot": "2026"}

@@ -8,9 +8,12 @@ Writes      data/images/pack-*.parquet      schemas.PACK
             data/images/outcomes.parquet    schemas.OUTCOMES: what became of each picture wanted
             data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to go
             data/ledger.sqlite              every attempt; not an output
+            nothing in a dry run, which prints the plan that a run would follow
 Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill
-            loses only those in flight; pictures that the policy no longer permits leave the packs; damaged packs are
-            found, named and fetched anew; from empty, same sample and same answers, same bytes.
+            loses only those in flight; pictures that the policy no longer permits leave the packs, also where there is
+            no sample; damaged packs are found, named and fetched anew; what failed for a passing reason is asked for
+            again by every run, or after the unfinished one where its pack is sealed; from empty, same sample and same
+            answers, same bytes.
 """
 
 import asyncio
@@ -21,46 +24,65 @@ import polars as pl
 
 from pipeline import packs, parquet, pin, policy, progress, schemas
 from pipeline.download import keeping, plan, standing, waiting
-from pipeline.download.fetch import Fetcher
-from pipeline.download.ledger import FINAL, Ledger
+from pipeline.download.fetch import Fetcher, recovered
+from pipeline.download.keeping import Here
+from pipeline.download.ledger import Ledger
 from pipeline.download.variants import Wanted, wanted
-from pipeline.errors import PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.errors import CorruptFile, PolicyViolation, SiteUnreachable, TooManyRejects
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas import Refusal
+from pipeline.site.breaker import come_back
+from pipeline.site.client import OURS, Patience
 
 
 def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
-    """Fetches what is missing, pack by pack, then writes the outcomes and judges the share of refusals."""
-    posts = parquet.read(paths.sample / "posts.parquet")
-    found = None if dry_run else keeping.look(paths)
-    asked, post_ids = (found.md5s, found.post_ids) if found else (set[str](), set[int]())
-    stands = standing.look_up(paths, asked | set(posts["md5"]), post_ids)
-    _refuse_forbidden(posts, stands.permitted)
-    wishes = [
-        wanted(post_id, md5, ext, width, height, size, params.variant)
-        for post_id, md5, ext, width, height, size in posts.sort("post_id")
-        .select("post_id", "md5", "ext", "width", "height", "file_size")
-        .unique("md5", keep="first")
-        .sort("md5")
-        .iter_rows()
-    ]
-    if found:
+    """Fetches what is missing, pack by pack, then writes the outcomes and judges the share of refusals.
+
+    dry_run: prints the plan of just this run, and writes nothing.
+    """
+    found = keeping.look(paths)
+    posts = _sampled(paths)
+    sampled = set() if isinstance(posts, CorruptFile) else set(posts["md5"])
+    stands = standing.look_up(paths, found.md5s | sampled, found.post_ids)
+    if dry_run:
+        keeping.refuse_to_move(paths, found, stands)
+    else:
         keeping.tidy(params, paths, found, stands)
-    # A dry run leaves nothing behind.
-    at = Path(":memory:") if dry_run and not paths.ledger.exists() else paths.ledger
-    with Ledger.opened(at, _place(site)) as ledger:
-        planned = _plan(params, paths, wishes, ledger, keep=not dry_run)
-        _print_plan(planned, paths, len(wishes), site)
+    # Only now: where sample cannot succeed, pictures that have to go are gone all the same.
+    if isinstance(posts, CorruptFile):
+        raise posts
+    _refuse_forbidden(posts, stands.permitted)
+    here = keeping.staying(params, found, stands)
+    wishes = _wishes(posts, params)
+    open_ledger = Ledger.copied if dry_run else Ledger.opened
+    with open_ledger(paths.ledger, _place(site)) as ledger:
+        planned = _plan(params, paths, _worth_asking(wishes, params), ledger, here, keep=not dry_run)
+        refused = ledger.refusals()
+        pictures = [one for pack in planned for one in pack.pictures if one.key not in refused]
+        waits = {one.key for one in here if one.pack is None}.intersection(one.key for one in pictures)
+        arrived = recovered(params, paths, [one for one in pictures if one.key in waits])
+        if not dry_run and len(arrived) < len(waits):
+            cut = len(waits) - len(arrived)
+            progress.say(f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: fetched again")
+        _print_plan(planned, [one for one in pictures if one.key not in arrived], len(wishes), site)
         if dry_run:
             return
         if planned:
-            asyncio.run(Fetcher(params, paths, ledger).fetch(planned, site))
-        outcomes = _outcomes(paths, wishes, ledger)
+            asyncio.run(Fetcher(params, paths, ledger, arrived).fetch(planned, site))
+        outcomes = _outcomes(params, paths, wishes, ledger)
         parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
     _plan_path(paths).unlink(missing_ok=True)
     shutil.rmtree(waiting.folder(paths), ignore_errors=True)
-    _judge(params, outcomes)
+    _judge(params, outcomes, site)
+
+
+def _sampled(paths: Paths) -> pl.DataFrame | CorruptFile:
+    """Returns the sampled posts, or why there are none."""
+    try:
+        return parquet.read(paths.sample / "posts.parquet")
+    except CorruptFile as error:
+        return error
 
 
 def _place(site: Site) -> str:
@@ -77,31 +99,52 @@ def _refuse_forbidden(posts: pl.DataFrame, permitted: frozenset[str]) -> None:
         )
 
 
+def _wishes(posts: pl.DataFrame, params: Download) -> list[Wanted]:
+    """Returns what is wanted, a picture for each md5, in order of md5."""
+    columns = ("post_id", "md5", "ext", "width", "height", "file_size")
+    rows = posts.sort("post_id").select(columns).unique("md5", keep="first").sort("md5").iter_rows()
+    return [
+        wanted(post_id, md5, ext, width, height, size, params.variant)
+        for post_id, md5, ext, width, height, size in rows
+    ]
+
+
+def _worth_asking(wishes: list[Wanted], params: Download) -> list[Wanted]:
+    return [one for one in wishes if not _listed_too_large(one, params)]
+
+
+def _listed_too_large(one: Wanted, params: Download) -> bool:
+    """Returns whether the answer is known beforehand. Other variants are smaller than the listed size."""
+    return one.variant == "original" and one.file_size > params.max_bytes
+
+
 def _plan(
-    params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger, *, keep: bool
+    params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger, here: list[Here], *, keep: bool
 ) -> list[plan.PlannedPack]:
-    """Returns the packs still to be made: those of the unfinished run, or of a new one."""
+    """Returns the packs still to be made: those of the unfinished run, and those of what it did not plan for.
+
+    Reopens in the ledger what failed for a passing reason, unless its pack is sealed: that stays as it is until the
+    plan is finished.
+    """
+    have = {one.key for one in here if one.pack}
+    sealed = {one.pack.name for one in here if one.pack}
     fingerprint = plan.fingerprint(wishes, params)
-    planned = plan.resume(_plan_path(paths), fingerprint, wishes)
-    if planned is None:
-        if keep:
-            ledger.reopen()
-        have = set(packs.index(paths.images).select("md5", "variant").iter_rows())
-        no = {key for key, (refusal, _) in ledger.refusals().items() if refusal in FINAL}
-        missing = [one for one in wishes if (one.md5, one.variant) not in have | no]
-        planned = plan.make(missing, params.pack_pictures)
-        if keep:
-            plan.save(_plan_path(paths), fingerprint, planned)
-    return [pack for pack in planned if not (paths.images / pack.name).exists()]
+    resumed = plan.resume(_plan_path(paths), fingerprint, wishes)
+    ledger.reopen(but={one.key for pack in resumed or () if pack.name in sealed for one in pack.pictures})
+    unfinished = [pack for pack in resumed or () if pack.name not in sealed]
+    settled = have | set(ledger.refusals()) | {one.key for pack in unfinished for one in pack.pictures}
+    more = plan.make([one for one in wishes if one.key not in settled], params.pack_pictures)
+    if keep and (more or resumed is None):
+        plan.save(_plan_path(paths), fingerprint, [*(resumed or ()), *more])
+    return [*unfinished, *more]
 
 
 def _plan_path(paths: Paths) -> Path:
     return paths.work("download") / "plan.json"
 
 
-def _print_plan(planned: list[plan.PlannedPack], paths: Paths, total: int, site: Site) -> None:
-    here = {record.key for record in waiting.records(paths)}  # they came before the last run ended
-    pictures = [one for pack in planned for one in pack.pictures if one.key not in here]
+def _print_plan(planned: list[plan.PlannedPack], pictures: list[Wanted], total: int, site: Site) -> None:
+    """Says what will be asked for. pictures: those of the planned packs that are neither here nor refused."""
     bound = sum(one.file_size for one in pictures)
     rate = policy.requests_per_second(site)
     duration = (
@@ -113,20 +156,23 @@ def _print_plan(planned: list[plan.PlannedPack], paths: Paths, total: int, site:
     )
 
 
-def _outcomes(paths: Paths, wishes: list[Wanted], ledger: Ledger) -> list[dict[str, str | None]]:
+def _outcomes(params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger) -> list[dict[str, str | None]]:
     index = packs.index(paths.images)
     kept = {(md5, variant): pack for md5, variant, pack in index.select("md5", "variant", "pack").iter_rows()}
     refusals = ledger.refusals()
     rows = []
     for one in wishes:
-        key = (one.md5, one.variant)
-        pack = kept.get(key)
-        refusal, detail = refusals.get(key, (Refusal.UNAVAILABLE, "not settled")) if pack is None else ("kept", None)
-        rows.append({"md5": one.md5, "variant": one.variant, "outcome": str(refusal), "pack": pack, "detail": detail})
+        pack, outcome, detail = kept.get(one.key), "kept", None
+        if pack is None and _listed_too_large(one, params):
+            outcome = Refusal.TOO_LARGE.value
+            detail = f"listed with {one.file_size:,} bytes, limit {params.max_bytes:,}: not asked for"
+        elif pack is None:
+            outcome, detail = refusals.get(one.key, (Refusal.UNAVAILABLE.value, "not settled"))
+        rows.append({"md5": one.md5, "variant": one.variant, "outcome": str(outcome), "pack": pack, "detail": detail})
     return rows
 
 
-def _judge(params: Download, outcomes: list[dict[str, str | None]]) -> None:
+def _judge(params: Download, outcomes: list[dict[str, str | None]], site: Site) -> None:
     """Raises TooManyRejects, or SiteUnreachable where most failures are temporary."""
     refused = [row for row in outcomes if row["outcome"] != "kept"]
     limit = params.max_rejected * len(outcomes)
@@ -139,8 +185,9 @@ def _judge(params: Download, outcomes: list[dict[str, str | None]]) -> None:
     first = f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
     temporary = sum(row["outcome"] == Refusal.UNAVAILABLE for row in refused)
     if len(refused) - temporary <= limit:
+        pause = (Patience() if policy.is_remote(site) else OURS).pause
         raise SiteUnreachable(
-            f"{share}, {temporary:,} of them after temporary errors only, {first}. What is here is kept: "
-            "run the same command later."
+            f"{share}, {temporary:,} of them after temporary errors only, {first}. What is here is kept. "
+            + come_back(pause)
         )
     raise TooManyRejects(f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected.")

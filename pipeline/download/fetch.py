@@ -21,6 +21,7 @@ from pipeline.packs import Picture
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas import Refusal
+from pipeline.site.breaker import come_back
 from pipeline.site.client import Answer, Client, Refused, Unavailable, gather
 from pipeline.site.opening import open_site
 
@@ -36,27 +37,49 @@ INSPECTORS = 2  # threads that look at pictures and put them away; hashing, deco
 ASIDE = 4  # pictures that came and are looked at while as many requests as the client allows are under way
 
 
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A picture that waits, looked at."""
+
+    facts: Facts
+    record: Record
+
+
+def recovered(params: Download, paths: Paths, wanted: list[Wanted]) -> dict[tuple[str, str], Arrived]:
+    """Returns those of the pictures that an earlier run put away whole, by md5 and variant. Writes nothing."""
+    records = {record.key: record for record in waiting.records(paths)}
+
+    def look(one: Wanted) -> Facts | None:
+        return inspect.whole(one, waiting.body(records[one.key]), params.max_pixels)
+
+    here = [one for one in wanted if one.key in records]
+    with inspect.quietly(), ThreadPoolExecutor(INSPECTORS) as inspectors:
+        facts = dict(zip(here, inspectors.map(look, here), strict=True))
+    return {one.key: Arrived(seen, records[one.key]) for one, seen in facts.items() if seen is not None}
+
+
 class Fetcher:
-    """One run of the stage. Pictures wait below .work until their pack is complete.
+    """One run of the stage. Pictures wait below .work until their pack is complete; `arrived` are there already.
 
     The event loop only talks to the site. Threads of their own look at what came and put it away, and one more writes
     the packs, in order, each picture as soon as it and all before it are settled: no request waits for a pack.
     """
 
-    def __init__(self, params: Download, paths: Paths, ledger: Ledger) -> None:
+    def __init__(self, params: Download, paths: Paths, ledger: Ledger, arrived: dict[tuple[str, str], Arrived]) -> None:
         self._params, self._paths, self._images, self._ledger = params, paths, paths.images, ledger
         self._waiting = Waiting(paths)
-        self._refused = set(ledger.refusals())
+        self._refused, self._arrived = set(ledger.refusals()), arrived
+        self._retries = 0
         self._failing: list[tuple[str, str]] = []  # md5 and variant of the pictures that failed since one came
         self._any_found = bool(packs.files(paths.images))
-        self._settled: SimpleQueue[tuple[tuple[str, str], _Arrived | None] | None] = SimpleQueue()
+        self._settled: SimpleQueue[tuple[tuple[str, str], Arrived | None] | None] = SimpleQueue()
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
         """Fetches and seals all packs; raises what ends the run, with everything that arrived kept."""
         loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
         with inspect.quietly(), closing(self._waiting), threads[0] as inspectors, threads[1] as sealer:
-            missing = self._missing(planned, inspectors)
+            missing = self._missing(planned)
 
             async def seal() -> None:
                 await loop.run_in_executor(sealer, self._seal_all, planned)
@@ -71,23 +94,12 @@ class Fetcher:
                 finally:
                     self._settled.put(None)  # whatever ended the run: the sealing thread must not wait for more
 
-    def _missing(self, planned: list[PlannedPack], inspectors: ThreadPoolExecutor) -> list[tuple[str, Wanted]]:
-        """Returns what must be asked for, with its pack; the rest is settled: refused, or found waiting and whole."""
-        pictures = [(pack.name, one) for pack in planned for one in pack.pictures]
-        records = {record.key: record for record in waiting.records(self._paths)}
-        here = [one for _, one in pictures if one.key in records and one.key not in self._refused]
-        settled: dict[tuple[str, str], _Arrived | None] = dict.fromkeys(self._refused)
-        for one, facts in zip(here, inspectors.map(lambda one: self._recovered(one, records), here), strict=True):
-            if facts is not None:
-                settled[one.key] = _Arrived(facts, records[one.key])
-        if cut := sum(one.key not in settled for one in here):
-            progress.say(f"download: {cut:,} of {len(here):,} waiting pictures are not whole: fetched again")
+    def _missing(self, planned: list[PlannedPack]) -> list[tuple[str, Wanted]]:
+        """Returns what must be asked for, with its pack; the rest is settled: refused, or waiting."""
+        settled: dict[tuple[str, str], Arrived | None] = {**dict.fromkeys(self._refused), **self._arrived}
         for key, arrived in settled.items():
             self._settled.put((key, arrived))
-        return [(pack, one) for pack, one in pictures if one.key not in settled]
-
-    def _recovered(self, one: Wanted, records: dict[tuple[str, str], Record]) -> Facts | None:
-        return inspect.whole(one, self._waiting.read(records[one.key]), self._params.max_pixels)
+        return [(pack.name, one) for pack in planned for one in pack.pictures if one.key not in settled]
 
     async def _fetch_all(
         self, client: Client, missing: list[tuple[str, Wanted]], inspectors: ThreadPoolExecutor
@@ -98,7 +110,7 @@ class Fetcher:
             async def work() -> None:
                 for pack, one in queue:  # shared: each worker takes the next
                     size = await self._fetch_one(client, pack, one, inspectors)
-                    meter.advance(note=f"{len(self._refused):,} refused", bytes=size)
+                    meter.advance(note=self._failures(), bytes=size)
 
             workers = min(client.concurrency + ASIDE, len(missing))
             await gather([asyncio.create_task(work()) for _ in range(workers)])
@@ -107,7 +119,7 @@ class Fetcher:
         """Leaves the picture waiting for its pack, or a refusal in the ledger. Returns the bytes that are kept."""
         loop = asyncio.get_running_loop()
 
-        async def ask() -> _Arrived:
+        async def ask() -> Arrived:
             started = time.monotonic()
             try:
                 answer = await client.file(one.path, max_bytes=self._params.max_bytes)
@@ -121,7 +133,7 @@ class Fetcher:
             return arrived
 
         try:
-            arrived = await client.retried(ask)
+            arrived = await client.retried(ask, self._count_retry)
         except (Refused, Unavailable) as answer:
             self._ledger.settle(one.key, answer.reason, answer.detail)
             self._refused.add(one.key)
@@ -132,9 +144,17 @@ class Fetcher:
         self._failing, self._any_found = [], True
         return arrived.record.size
 
-    def _put_away(self, pack: str, one: Wanted, answer: Answer) -> "_Arrived":
+    def _count_retry(self, _failure: str) -> None:
+        self._retries += 1
+
+    def _failures(self) -> str:
+        """Returns how many failed for good so far, and how often one that failed was asked again."""
+        again = f", {self._retries:,} tried again" if self._retries else ""
+        return f"{len(self._refused):,} refused{again}"
+
+    def _put_away(self, pack: str, one: Wanted, answer: Answer) -> Arrived:
         facts = inspect.picture(one, answer, self._params.max_pixels)
-        return _Arrived(facts, self._waiting.put(pack, one, answer.body))
+        return Arrived(facts, self._waiting.put(pack, one, answer.body))
 
     def _judge_site(self, client: Client, one: Wanted, answer: Refused | Unavailable) -> None:
         """Ends the run when too many pictures in a row fail in a way that tells of the site.
@@ -149,12 +169,12 @@ class Fetcher:
             raise SiteUnreachable(
                 f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
                 f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
-                "site.static_url and site.contact, or run the same command again later."
+                "site.static_url and site.contact. " + come_back(client.pause)
             )
 
     def _seal_all(self, planned: list[PlannedPack]) -> None:
         """Writes the packs, following what is settled, until all are written or the run ends."""
-        known: dict[tuple[str, str], _Arrived | None] = {}
+        known: dict[tuple[str, str], Arrived | None] = {}
         try:
             for pack in planned:
                 arriving = self._arriving(pack, known)
@@ -164,7 +184,7 @@ class Fetcher:
         except _RunEndedError:
             return  # of what is settled nothing is lost: the half pack is gone, its pictures wait
 
-    def _arriving(self, pack: PlannedPack, known: "dict[tuple[str, str], _Arrived | None]") -> Iterator[Picture]:
+    def _arriving(self, pack: PlannedPack, known: dict[tuple[str, str], Arrived | None]) -> Iterator[Picture]:
         """Yields the pictures of a pack in order, waiting until each is settled. known: settled, not yet yielded."""
         for one in pack.pictures:
             while one.key not in known:
@@ -174,14 +194,6 @@ class Fetcher:
             if (arrived := known.pop(one.key)) is not None:
                 facts, body = arrived.facts, self._waiting.read(arrived.record)
                 yield Picture(one.md5, one.post_id, one.variant, body, facts.format, facts.width, facts.height)
-
-
-@dataclass(frozen=True, slots=True)
-class _Arrived:
-    """A picture that waits, looked at."""
-
-    facts: Facts
-    record: Record
 
 
 class _RunEndedError(Exception):

@@ -18,10 +18,16 @@ class Here:
     """One picture that is here, in a pack, or waiting for one."""
 
     md5: str
+    variant: str
     post_id: int
     size: int  # bytes
     pixels: int  # 0 where it waits: not known yet
     pack: Path | None  # null where it waits
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Of the picture, as in the plan."""
+        return self.md5, self.variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +57,33 @@ def look(paths: Paths) -> Found:
     for path in packs.files(paths.images):
         if problem := packs.verify(path, lambda one, path=path: pictures.append(_here(one, path))):  # type: ignore[misc]
             damaged[path] = problem
-    pictures += [Here(one.md5, one.post_id, one.size, 0, None) for one in waiting.records(paths)]
+    pictures += [Here(one.md5, one.variant, one.post_id, one.size, 0, None) for one in waiting.records(paths)]
     table = paths.images / "takedowns.parquet"
     takedowns = parquet.read(table).to_dicts() if table.exists() else []
     site = parquet.metadata(table).get("site") if table.exists() else None
     return Found(tuple(pictures), damaged, tuple(takedowns), site)
+
+
+def staying(params: Download, found: Found, standing: Standing) -> list[Here]:
+    """Returns the pictures that `tidy` leaves where they are."""
+    return [
+        one
+        for one in found.pictures
+        if one.pack not in found.damaged and one.md5 in standing.permitted and _within(one, params)
+    ]
+
+
+def refuse_to_move(paths: Paths, found: Found, standing: Standing) -> None:
+    """Raises BadInput where pictures of another site, a real one, would be removed: they cost requests."""
+    count = _forbidden(found, standing)
+    if not count or not _is_moved(found, _site(paths)):
+        return
+    if found.site in policy.REAL_SITES or urlsplit(found.site or "").hostname is not None:
+        raise BadInput(
+            f"{paths.images} holds {count:,} pictures of {found.site} that {pin.load(paths.pin).site} does not have: "
+            f"they would be removed. Move or delete {paths.images} and {waiting.folder(paths)}, or work in another "
+            "folder, then run the same command again."
+        )
 
 
 def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> None:
@@ -64,13 +92,14 @@ def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> No
     Only packs that hold such a picture are rewritten. What is not permitted is listed in takedowns.parquet before
     anything is removed, so that a kill in between leaves no picture that went unsaid. The stage's lock must be held.
 
-    Pictures of another site are not taken down: they leave unlisted or, where they cost requests to a real site,
-    BadInput says what to do with them first.
+    Pictures of another site are not taken down: they leave unlisted, or `refuse_to_move` says what to do with them.
     """
-    site = _name(pin.load(paths.pin).site)
-    is_moved = found.site is not None and found.site != site
+    refuse_to_move(paths, found, standing)
+    site = _site(paths)
+    is_moved = _is_moved(found, site)
     if is_moved:
-        _let_go(paths, found, standing)
+        if count := _forbidden(found, standing):
+            progress.say(f"download: {count:,} pictures are of {found.site}, another site, and leave")
     else:
         _list_takedowns(paths, found, standing, site)
     for folder in (paths.images, paths.work("download"), waiting.folder(paths)):
@@ -78,10 +107,15 @@ def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> No
     for path, problem in found.damaged.items():
         progress.say(f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again")
         path.unlink()
+    sound = [one for one in found.pictures if one.pack not in found.damaged]
+    if beyond := sum(one.md5 in standing.permitted and not _within(one, params) for one in sound):
+        progress.say(
+            f"download: {beyond:,} pictures are beyond the present limits and leave "
+            f"(download.max_bytes {params.max_bytes:,}, download.max_pixels {params.max_pixels:,})"
+        )
     leaving: dict[Path, set[str]] = {}
-    for one in found.pictures:
-        within = one.size <= params.max_bytes and one.pixels <= params.max_pixels
-        if (one.md5 not in standing.permitted or not within) and one.pack and one.pack not in found.damaged:
+    for one in sound:
+        if one.pack and not (one.md5 in standing.permitted and _within(one, params)):
             leaving.setdefault(one.pack, set()).add(one.md5)
     for path, md5s in leaving.items():
         _rewrite(path, md5s)
@@ -91,26 +125,25 @@ def tidy(params: Download, paths: Paths, found: Found, standing: Standing) -> No
 
 
 def _here(one: packs.Picture, path: Path) -> Here:
-    return Here(one.md5, one.post_id, len(one.bytes), one.width * one.height, path)
+    return Here(one.md5, one.variant, one.post_id, len(one.bytes), one.width * one.height, path)
 
 
-def _name(site: str) -> str | None:
-    """Returns what takedowns.parquet calls a site; null for a server of this machine, whose address says nothing."""
+def _within(one: Here, params: Download) -> bool:
+    return one.size <= params.max_bytes and one.pixels <= params.max_pixels
+
+
+def _site(paths: Paths) -> str | None:
+    """Returns what takedowns.parquet calls the site; null for a server of this machine, whose address says nothing."""
+    site = pin.load(paths.pin).site
     return None if urlsplit(site).hostname in policy.LOOPBACK else site
 
 
-def _let_go(paths: Paths, found: Found, standing: Standing) -> None:
-    """Says that pictures of another site leave; raises BadInput where that site is a real one."""
-    count = sum(one.md5 not in standing.permitted for one in found.pictures)
-    if not count:
-        return
-    if found.site in policy.REAL_SITES or urlsplit(found.site or "").hostname is not None:
-        raise BadInput(
-            f"{paths.images} holds {count:,} pictures of {found.site} that {pin.load(paths.pin).site} does not have: "
-            f"they would be removed. Move or delete {paths.images} and {waiting.folder(paths)}, or work in another "
-            "folder, then run the same command again."
-        )
-    progress.say(f"download: {count:,} pictures are of {found.site}, another site, and leave")
+def _is_moved(found: Found, site: str | None) -> bool:
+    return found.site is not None and found.site != site
+
+
+def _forbidden(found: Found, standing: Standing) -> int:
+    return sum(one.md5 not in standing.permitted for one in found.pictures)
 
 
 def _list_takedowns(paths: Paths, found: Found, standing: Standing, site: str | None) -> None:

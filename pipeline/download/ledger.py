@@ -3,11 +3,13 @@
 Not an output: without it, questions are repeated.
 """
 
+import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from pipeline import progress
 from pipeline.schemas import Refusal
@@ -48,9 +50,7 @@ class Ledger:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = _connected(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise  # a full disk or a lock, not damage
+        except _Unusable as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
             progress.say(
@@ -65,6 +65,26 @@ class Ledger:
                 ledger.write()
             finally:
                 connection.close()
+
+    @classmethod
+    @contextmanager
+    def copied(cls, path: Path, site: str) -> Iterator["Ledger"]:
+        """Yields a ledger of its own with what the one at `path` holds, for who must leave no trace: it is not kept.
+
+        Empty where that one is not there or cannot be used.
+        """
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+            # Not opened where it lies: after a kill, reading alone makes SQLite write beside it.
+            with TemporaryDirectory() as folder, suppress(_Unusable):
+                copy = Path(folder, path.name)
+                for suffix in ("", "-wal"):
+                    with suppress(FileNotFoundError):
+                        shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+                with closing(_connected(copy)) as connection:
+                    connection.execute("pragma journal_mode=delete")  # memory has no other file to write ahead to
+                    connection.backup(memory)
+            memory.executescript(_TABLES)
+            yield cls(memory, site)
 
     def note(
         self, key: tuple[str, str], outcome: str, detail: str | None, *, seconds: float, wait: float | None = None
@@ -104,22 +124,34 @@ class Ledger:
         )
         return {(md5, variant): (Refusal(outcome), detail) for md5, variant, outcome, detail in rows}
 
-    def reopen(self) -> None:
-        """Forgets the refusals that may turn out better, so that a new run asks again."""
-        self.forget([key for key, (refusal, _) in self.refusals().items() if refusal not in FINAL])
+    def reopen(self, *, but: Collection[tuple[str, str]] = ()) -> None:
+        """Forgets the refusals that may turn out better, so that they are asked again. but: md5 and variant of some."""
+        self.forget([key for key, (refusal, _) in self.refusals().items() if refusal not in FINAL and key not in but])
+
+
+class _Unusable(Exception):
+    """A ledger that is damaged, or of another version."""
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    """Opens a ledger, made where it is not there; raises _Unusable."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        is_new = connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0
-        if not is_new and connection.execute("pragma user_version").fetchone()[0] != VERSION:
-            raise sqlite3.DatabaseError("made by another version of e6tag")
+        _refuse_other_version(connection)
         connection.execute(f"pragma user_version={VERSION}")
         connection.execute("pragma journal_mode=wal")
         connection.execute("pragma synchronous=normal")
         connection.executescript(_TABLES)
-    except sqlite3.Error:
+    except sqlite3.OperationalError:  # a full disk or a lock, not damage
         connection.close()
         raise
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise _Unusable(str(error)) from error
     return connection
+
+
+def _refuse_other_version(connection: sqlite3.Connection) -> None:
+    is_new = connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0
+    if not is_new and connection.execute("pragma user_version").fetchone()[0] != VERSION:
+        raise sqlite3.DatabaseError("made by another version of e6tag")

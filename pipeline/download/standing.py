@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline import parquet, policy
+from pipeline import parquet, pin, policy
 from pipeline.paths import Paths
 from pipeline.schemas import Takedown
 
@@ -16,12 +16,15 @@ class Standing:
     permitted: frozenset[str]  # md5s that at least one post holds which the policy permits
     verdicts: dict[str, str]  # of the other md5s that a post holds: the rule that forbids it (schemas.Dropped)
     posts: frozenset[int]  # ids of the posts that are still there
+    is_searched: bool  # the snapshot holds what a query finds: a post that it lacks may still be on the site
 
     def reason(self, md5: str, post_id: int) -> str:
         """Returns why a picture that was fetched for a post may not stay."""
         if md5 in self.verdicts:
             return self.verdicts[md5]
-        return (Takedown.REPLACED if post_id in self.posts else Takedown.EXPUNGED).value
+        if post_id in self.posts:
+            return Takedown.REPLACED.value
+        return (Takedown.NOT_LISTED if self.is_searched else Takedown.EXPUNGED).value
 
 
 def look_up(paths: Paths, md5s: set[str], post_ids: set[int]) -> Standing:
@@ -48,4 +51,5 @@ def look_up(paths: Paths, md5s: set[str], post_ids: set[int]) -> Standing:
     permitted = frozenset(judged.filter(pl.col("verdict").is_null())["md5"])
     forbidden = judged.filter(~pl.col("md5").is_in(permitted)).unique("md5", keep="first", maintain_order=True)
     verdicts = dict(forbidden.select("md5", "verdict").iter_rows())
-    return Standing(permitted, verdicts, frozenset(there["post_id"]))
+    is_searched = pin.load(paths.pin).search is not None
+    return Standing(permitted, verdicts, frozenset(there["post_id"]), is_searched)

@@ -57,6 +57,7 @@ TAKEDOWNS: Mapping[str, str] = {
     **{reason.value: words for reason, words in DROPS.items()},
     Takedown.REPLACED: "replaced by another file on the site",
     Takedown.EXPUNGED: "expunged: the site no longer has the post",
+    Takedown.NOT_LISTED: "not found by the search any more: deleted, expunged, or no longer what the query asks for",
 }
 
 WAITS: Mapping[str, str] = {
