@@ -70,7 +70,9 @@ class Fetcher:
         self._waiting = Waiting(paths)
         self._refused, self._arrived = set(ledger.refusals()), arrived
         self._retries = 0
-        self._failing: list[tuple[str, str]] = []  # md5 and variant of the pictures that failed since one came
+        # md5 and variant of the pictures that failed since one came. No pack is sealed without them while it may be the
+        # site that fails: it would have to do without them for good.
+        self._failing: list[tuple[str, str]] = []
         self._any_found = bool(packs.files(paths.images))
         self._settled: SimpleQueue[tuple[tuple[str, str], Arrived | None] | None] = SimpleQueue()
 
@@ -104,16 +106,21 @@ class Fetcher:
     async def _fetch_all(
         self, client: Client, missing: list[tuple[str, Wanted]], inspectors: ThreadPoolExecutor
     ) -> None:
-        queue = iter(missing)
+        queue = (one for one in missing)
         with progress.meter("download", unit="pictures", total=len(missing)) as meter:
 
             async def work() -> None:
                 for pack, one in queue:  # shared: each worker takes the next
-                    size = await self._fetch_one(client, pack, one, inspectors)
+                    try:
+                        size = await self._fetch_one(client, pack, one, inspectors)
+                    except TryAgainLater:
+                        queue.close()  # the site ends the run: nobody takes another
+                        raise
                     meter.advance(note=self._failures(), bytes=size)
 
             workers = min(client.concurrency + ASIDE, len(missing))
-            await gather([asyncio.create_task(work()) for _ in range(workers)])
+            await client.gather([asyncio.create_task(work()) for _ in range(workers)])
+            self._believe_failures()
 
     async def _fetch_one(self, client: Client, pack: str, one: Wanted, inspectors: ThreadPoolExecutor) -> int:
         """Leaves the picture waiting for its pack, or a refusal in the ledger. Returns the bytes that are kept."""
@@ -123,7 +130,9 @@ class Fetcher:
             started = time.monotonic()
             try:
                 answer = await client.file(one.path, max_bytes=self._params.max_bytes)
-                arrived = await loop.run_in_executor(inspectors, self._put_away, pack, one, answer)
+                # Shielded: what came is put away, also where the run ends while it waits for a thread.
+                putting = loop.run_in_executor(inspectors, self._put_away, pack, one, answer)
+                arrived = await asyncio.shield(putting)
             except (Refused, Unavailable) as error:
                 wait = error.wait if isinstance(error, Unavailable) else None
                 seconds = time.monotonic() - started
@@ -137,12 +146,18 @@ class Fetcher:
         except (Refused, Unavailable) as answer:
             self._ledger.settle(one.key, answer.reason, answer.detail)
             self._refused.add(one.key)
-            self._settled.put((one.key, None))
             self._judge_site(client, one, answer)
             return 0
         self._settled.put((one.key, arrived))
-        self._failing, self._any_found = [], True
+        self._believe_failures()
+        self._any_found = True
         return arrived.record.size
+
+    def _believe_failures(self) -> None:
+        """Lets packs be sealed without the pictures that failed: the site gives others, or there are no more to ask."""
+        for key in self._failing:
+            self._settled.put((key, None))
+        self._failing = []
 
     def _count_retry(self, _failure: str) -> None:
         self._retries += 1
@@ -163,6 +178,7 @@ class Fetcher:
         with something else.
         """
         if answer.reason not in SITE_WIDE and (answer.reason != Refusal.NOT_FOUND or self._any_found):
+            self._settled.put((one.key, None))
             return
         self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:

@@ -19,7 +19,7 @@ import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from pipeline import policy, progress
-from pipeline.errors import BadAnswer, BadExport, SiteUnreachable
+from pipeline.errors import BadAnswer, BadExport, SiteUnreachable, TryAgainLater
 from pipeline.schemas import Refusal
 from pipeline.site import answers
 from pipeline.site.alone import keep_away
@@ -32,6 +32,8 @@ __all__ = ["Address", "Answer", "Client", "Declined", "Patience", "Refused", "Un
 
 MAX_JSON = 64 << 20  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
 LONGEST_BACKOFF = 120.0  # seconds
+
+LAST_CALL = 10.0  # seconds for what is on its way when the run ends
 
 PAGES = 5  # files in a row that come as a page with status 403: it is this client that is shut out, not these files
 
@@ -90,6 +92,7 @@ class Client:
         self._silent_until = time.monotonic() + silence  # before which the site asked not to be asked
         self._limiter = Limiter(requests_per_second) if requests_per_second else None
         self._under_way = asyncio.Semaphore(concurrency)  # taken before the turn: whose turn it is leaves at once
+        self._asked: set[asyncio.Task[Any] | None] = set()  # tasks whose request is on its way
 
     @classmethod
     @asynccontextmanager
@@ -181,6 +184,7 @@ class Client:
         kind = self._kind(url)
         async with self._under_way:
             turn = await self._turn()
+            self._asked.add(task := asyncio.current_task())
             seen = _Seen()
             try:
                 async with self._answer(url, kind, query, dict(headers or {}), seen, turn) as response:
@@ -207,6 +211,7 @@ class Client:
             finally:
                 if turn is not None:
                     turn.left()  # where it never left: the line must not wait for it
+                self._asked.discard(task)
                 self._figures.asked(kind, seen.outcome, seen.size)
 
     def _be_silent(self, url: str, seconds: float) -> None:
@@ -359,6 +364,24 @@ class Client:
                 f"{url} is refused ({error.detail}). Check site.base_url and site.contact in params.yaml."
             ) from error
 
+    async def gather(self, tasks: list[asyncio.Task[Any]]) -> None:
+        """As the function, but where the site ends the run, what it was asked for by then may still come.
+
+        A task must ask for nothing more once another has raised TryAgainLater.
+        """
+        try:
+            await asyncio.gather(*tasks)
+        except TryAgainLater:
+            coming = [task for task in tasks if task in self._asked]
+            await _cancel([task for task in tasks if task not in coming])
+            if coming:
+                await asyncio.wait(coming, timeout=LAST_CALL)
+            await _cancel(coming)
+            raise
+        except BaseException:
+            await _cancel(tasks)
+            raise
+
     async def _insistently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
         tries = itertools.count(2)
 
@@ -453,7 +476,11 @@ async def gather(tasks: list[asyncio.Task[Any]]) -> None:
     try:
         await asyncio.gather(*tasks)
     except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _cancel(tasks)
         raise
+
+
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
