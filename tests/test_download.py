@@ -467,8 +467,9 @@ def test_run_that_was_cut_short_asks_again_for_what_failed_for_a_passing_reason(
     run(project)
     assert set(outcomes(project)["outcome"]) == set(outcomes(finished)["outcome"]) == {"kept", "not_found"}
     assert hashes(project) == hashes(finished)
-    again = {Path(path).stem for path in pictures_asked(project.site, asked)}
-    assert again & set(visible(project)) == {*failing, *visible(project)[20:]}
+    again = {Path(path).stem for path in pictures_asked(project.site, asked)} & set(visible(project))
+    # What was under way when the first run ended may have come.
+    assert {*failing, *visible(project)[60:]} <= again <= {*failing, *visible(project)[20:]}
 
 
 def test_what_failed_in_a_sealed_pack_is_asked_for_by_the_run_after_the_unfinished_one(

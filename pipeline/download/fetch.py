@@ -130,9 +130,13 @@ class Fetcher:
             started = time.monotonic()
             try:
                 answer = await client.file(one.path, max_bytes=self._params.max_bytes)
-                # Shielded: what came is put away, also where the run ends while it waits for a thread.
                 putting = loop.run_in_executor(inspectors, self._put_away, pack, one, answer)
-                arrived = await asyncio.shield(putting)
+                try:
+                    arrived = await asyncio.shield(putting)
+                except asyncio.CancelledError:  # the run ends: what came is put away all the same
+                    await asyncio.wait([putting])
+                    putting.exception()  # one like it ended the run; who does not look is told again by asyncio
+                    raise
             except (Refused, Unavailable) as error:
                 wait = error.wait if isinstance(error, Unavailable) else None
                 seconds = time.monotonic() - started
