@@ -28,7 +28,9 @@ ROW_GROUP = 18_000  # posts that a block of 16 MiB of the real export holds, at 
 COMMON = 0.005  # tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a post twice
 LAG = 0.01  # share of implied tags that are missing
 ALIASED = 0.001  # share of tags with aliases that stand in an aliased spelling
-SPREAD = 4.0  # shape of the gamma distribution of how well posts are tagged: 40 +- 20 tags
+SPREAD = (
+    4.0  # shape of the gamma distribution of how well posts are tagged: 40 +- 20 tags
+)
 CHILDREN = 0.2  # share of posts with a parent
 SEED = 621
 Relations = list[tuple[str, str]]
@@ -40,8 +42,12 @@ class Frequencies:
 
     names: NDArray[np.str_]
     own: NDArray[np.float64]  # probability besides all that imply it
-    implied: tuple[NDArray[np.int64], NDArray[np.int64]]  # CSR of all that a tag implies, to any depth
-    spellings: dict[int, list[int]]  # tag -> its aliased spellings, as numbers into names
+    implied: tuple[
+        NDArray[np.int64], NDArray[np.int64]
+    ]  # CSR of all that a tag implies, to any depth
+    spellings: dict[
+        int, list[int]
+    ]  # tag -> its aliased spellings, as numbers into names
 
 
 def relations(file: str) -> pl.DataFrame:
@@ -55,16 +61,24 @@ def relations(file: str) -> pl.DataFrame:
 
 def tags() -> pl.DataFrame:
     """Returns schemas.TAGS of the shared counts."""
-    table = pl.read_csv(DATA / "tag-counts-2026-04.csv.gz").drop_nulls("name")  # one row has no name
+    table = pl.read_csv(DATA / "tag-counts-2026-04.csv.gz").drop_nulls(
+        "name"
+    )  # one row has no name
     return table.with_row_index("tag_id", offset=1).select(
-        pl.col("tag_id").cast(pl.Int64), "name", pl.col("category").cast(pl.Int8), "post_count"
+        pl.col("tag_id").cast(pl.Int64),
+        "name",
+        pl.col("category").cast(pl.Int8),
+        "post_count",
     )
 
 
 def frequencies() -> Frequencies:
     """Takes the real counts apart: a tag's own share is what its antecedents do not already explain."""
     table = tags()
-    names, counts = table["name"].to_list(), table["post_count"].to_numpy().astype(float)
+    names, counts = (
+        table["name"].to_list(),
+        table["post_count"].to_numpy().astype(float),
+    )
     number = {name: i for i, name in enumerate(names)}
     share = counts / (counts.sum() / TAGS_A_POST)
     direct: list[list[int]] = [[] for _ in names]
@@ -83,7 +97,12 @@ def frequencies() -> Frequencies:
         if consequent in number and antecedent not in number:
             spellings.setdefault(number[consequent], []).append(len(names))
             names.append(antecedent)
-    return Frequencies(np.array(names), own, (starts, np.array([t for one in closed for t in one])), spellings)
+    return Frequencies(
+        np.array(names),
+        own,
+        (starts, np.array([t for one in closed for t in one])),
+        spellings,
+    )
 
 
 def in_force(file: str) -> Relations:
@@ -102,12 +121,19 @@ def reachable(tag: int, direct: list[list[int]]) -> set[int]:
     return found - {tag}
 
 
-def draw(known: Frequencies, rng: np.random.Generator, posts: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def draw(
+    known: Frequencies, rng: np.random.Generator, posts: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns (post, tag) pairs, ordered by post, of `posts` new posts."""
     weight = rng.gamma(SPREAD, 1 / SPREAD, posts)
     common = np.flatnonzero(known.own > COMMON)
     chance = -np.log1p(-known.own[common])
-    pairs = [np.nonzero(rng.random((posts, len(common)), np.float32) < -np.expm1(-np.outer(weight, chance)))]
+    pairs = [
+        np.nonzero(
+            rng.random((posts, len(common)), np.float32)
+            < -np.expm1(-np.outer(weight, chance))
+        )
+    ]
     rows, columns = pairs[0][0], common[pairs[0][1]]
     rare = np.where(known.own > COMMON, 0, known.own)
     times = rng.poisson(rare * posts)
@@ -120,14 +146,18 @@ def draw(known: Frequencies, rng: np.random.Generator, posts: int) -> tuple[NDAr
     given = key & 0xFFFFF
     lengths = starts[given + 1] - starts[given]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    added = (np.repeat(key, lengths) & ~0xFFFFF) | implied[np.repeat(starts[given], lengths) + within]
+    added = (np.repeat(key, lengths) & ~0xFFFFF) | implied[
+        np.repeat(starts[given], lengths) + within
+    ]
     added = np.unique(added)
     added = added[rng.random(len(added)) > LAG]
     key = np.unique(np.concatenate([key, added]))
     return key >> 20, respelt(known, rng, key & 0xFFFFF)
 
 
-def respelt(known: Frequencies, rng: np.random.Generator, which: NDArray[np.int64]) -> NDArray[np.int64]:
+def respelt(
+    known: Frequencies, rng: np.random.Generator, which: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Returns the tags, a few of them in an aliased spelling."""
     for place in np.flatnonzero(rng.random(len(which)) < ALIASED).tolist():
         if others := known.spellings.get(int(which[place])):
@@ -135,21 +165,31 @@ def respelt(known: Frequencies, rng: np.random.Generator, which: NDArray[np.int6
     return which
 
 
-def table(known: Frequencies, rng: np.random.Generator, first: int, posts: int) -> pa.Table:
+def table(
+    known: Frequencies, rng: np.random.Generator, first: int, posts: int
+) -> pa.Table:
     """Returns schemas.POSTS for posts first, first + 1, ..."""
     rows, which = draw(known, rng, posts)
     offsets = np.searchsorted(rows, np.arange(posts + 1)).astype(np.int32)
-    names = pa.DictionaryArray.from_arrays(pa.array(which.astype(np.int32)), pa.array(known.names.tolist()))
+    names = pa.DictionaryArray.from_arrays(
+        pa.array(which.astype(np.int32)), pa.array(known.names.tolist())
+    )
     ids = np.arange(first, first + posts)
     start = np.datetime64("2007-02-10T00:00:00", "us")
-    hexes = [value.tobytes().hex() for value in rng.integers(0, 256, (posts, 16), np.uint8)]
+    hexes = [
+        value.tobytes().hex() for value in rng.integers(0, 256, (posts, 16), np.uint8)
+    ]
     parents = np.maximum(1, ids - rng.integers(1, 2_000, posts))
     columns = {
         "post_id": ids,
         "change_seq": ids + 10_000_000,
         "created_at": start + ids * np.timedelta64(97_000_000, "us"),
         "md5": hexes,
-        "ext": rng.choice(["png", "jpg", "webp", "gif", "webm"], posts, p=[0.5, 0.42, 0.01, 0.03, 0.04]),
+        "ext": rng.choice(
+            ["png", "jpg", "webp", "gif", "webm"],
+            posts,
+            p=[0.5, 0.42, 0.01, 0.03, 0.04],
+        ),
         "rating": rng.choice(["s", "q", "e"], posts, p=[0.25, 0.2, 0.55]),
         "width": rng.integers(300, 4_000, posts),
         "height": rng.integers(300, 4_000, posts),
@@ -163,11 +203,20 @@ def table(known: Frequencies, rng: np.random.Generator, first: int, posts: int) 
         "score": rng.integers(-5, 900, posts),
         "fav_count": rng.integers(0, 900, posts),
         "tags": pa.ListArray.from_arrays(pa.array(offsets), names.cast(pa.string())),
-        "locked_tags": pa.ListArray.from_arrays(pa.array(np.zeros(posts + 1, np.int32)), pa.array([], pa.string())),
+        "locked_tags": pa.ListArray.from_arrays(
+            pa.array(np.zeros(posts + 1, np.int32)), pa.array([], pa.string())
+        ),
     }
-    arrays = [pa.array(value) if isinstance(value, (np.ndarray, list)) else value for value in columns.values()]
+    arrays = [
+        pa.array(value) if isinstance(value, (np.ndarray, list)) else value
+        for value in columns.values()
+    ]
     return pa.Table.from_arrays(
-        [array.cast(field.type) for array, field in zip(arrays, schemas.POSTS, strict=True)], schema=schemas.POSTS
+        [
+            array.cast(field.type)
+            for array, field in zip(arrays, schemas.POSTS, strict=True)
+        ],
+        schema=schemas.POSTS,
     )
 
 
@@ -177,12 +226,24 @@ def write(folder: Path, posts: int) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     parquet.write(folder / "tags.parquet", tags(), schemas.TAGS)
-    parquet.write(folder / "aliases.parquet", relations("tag_aliases-2025-05-01.csv.gz"), schemas.RELATIONS)
-    parquet.write(folder / "implications.parquet", relations("tag_implications-2025-05-01.csv.gz"), schemas.RELATIONS)
+    parquet.write(
+        folder / "aliases.parquet",
+        relations("tag_aliases-2025-05-01.csv.gz"),
+        schemas.RELATIONS,
+    )
+    parquet.write(
+        folder / "implications.parquet",
+        relations("tag_implications-2025-05-01.csv.gz"),
+        schemas.RELATIONS,
+    )
     known, rng = frequencies(), np.random.default_rng(SEED)
-    with pq.ParquetWriter(folder / "posts.parquet", schemas.POSTS, compression="zstd") as writer:
+    with pq.ParquetWriter(
+        folder / "posts.parquet", schemas.POSTS, compression="zstd"
+    ) as writer:
         for first in range(1, posts + 1, ROW_GROUP):
-            writer.write_table(table(known, rng, first, min(ROW_GROUP, posts + 1 - first)))
+            writer.write_table(
+                table(known, rng, first, min(ROW_GROUP, posts + 1 - first))
+            )
 
 
 if __name__ == "__main__":

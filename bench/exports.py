@@ -43,7 +43,10 @@ sys.path.insert(0, str(ROOT))
 RESULTS = Path(__file__).parent / "results" / "exports.md"
 LOOPED = 200_000  # posts that the loops read
 BATCH = 10_000  # posts the loop writes at once
-TARGET, MOST_MEMORY = 10.0, 1.5  # times the loop's posts per second; GB for two million posts (issue 3)
+TARGET, MOST_MEMORY = (
+    10.0,
+    1.5,
+)  # times the loop's posts per second; GB for two million posts (issue 3)
 
 
 def main() -> None:
@@ -67,8 +70,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--posts", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the exports are made and kept: about 400 MB a million posts")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the exports are made and kept: about 400 MB a million posts",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}"
+    )
     parser.add_argument("--part", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -92,12 +101,19 @@ def _export(folder: Path, size: int) -> Path:
     return folder / f"posts-{size}.csv.gz"
 
 
-def _compare(folder: Path, sizes: list[int], rounds: int) -> dict[str, list[dict[str, float]]]:
+def _compare(
+    folder: Path, sizes: list[int], rounds: int
+) -> dict[str, list[dict[str, float]]]:
     """Returns what each round measured, by contender: name:posts."""
     import pipeline  # noqa: F401 - sets how pyarrow keeps its memory, for the processes below as for any of the stages
 
     looped = min(LOOPED, sizes[0])
-    parts = [f"bare:{looped}", f"loop:{looped}", *(f"ours:{size}" for size in sizes), f"unknown:{sizes[-1]}"]
+    parts = [
+        f"bare:{looped}",
+        f"loop:{looped}",
+        *(f"ours:{size}" for size in sizes),
+        f"unknown:{sizes[-1]}",
+    ]
     measured: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
     for number in range(rounds):
         for part in parts:
@@ -148,7 +164,9 @@ def _loop(folder: Path, count: int) -> None:
     from pipeline import schemas
 
     records = map(_converted, _records(folder, count))
-    with pq.ParquetWriter(folder / f"loop-{count}.parquet", schemas.POSTS, compression="zstd") as writer:
+    with pq.ParquetWriter(
+        folder / f"loop-{count}.parquet", schemas.POSTS, compression="zstd"
+    ) as writer:
         while batch := list(islice(records, BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schemas.POSTS))
 
@@ -188,15 +206,26 @@ def _converted(record: dict[str, str]) -> dict[str, Any]:
 CONTENDERS = {"ours": _ours, "unknown": _unknown, "loop": _loop, "bare": _bare}
 
 
-def _report(sizes: list[int], rounds: int, measured: dict[str, list[dict[str, float]]]) -> str:
+def _report(
+    sizes: list[int], rounds: int, measured: dict[str, list[dict[str, float]]]
+) -> str:
     median = {
         part: {key: statistics.median(one[key] for one in every) for key in every[0]}
         for part, every in measured.items()
     }
-    loop, bare = (next(part for part in median if part.startswith(name)) for name in ("loop", "bare"))
+    loop, bare = (
+        next(part for part in median if part.startswith(name))
+        for name in ("loop", "bare")
+    )
     every, largest = f"ours:{sizes[-1]}", f"{sizes[-1]:,} posts"
-    ratio = statistics.median(a["rate"] / b["rate"] for a, b in zip(measured[every], measured[loop], strict=True))
-    memory, grown = median[every]["memory"], median[every]["memory"] / median[f"ours:{sizes[0]}"]["memory"]
+    ratio = statistics.median(
+        a["rate"] / b["rate"]
+        for a, b in zip(measured[every], measured[loop], strict=True)
+    )
+    memory, grown = (
+        median[every]["memory"],
+        median[every]["memory"] / median[f"ours:{sizes[0]}"]["memory"],
+    )
     about = (
         f"Posts of 40 tags with the real frequencies; {rounds} rounds, each contender once in turn, medians; "
         f"{os.cpu_count()} shared {platform.machine()} cores, {_memory_here():,.0f} GiB, load average "
@@ -224,7 +253,8 @@ def _report(sizes: list[int], rounds: int, measured: dict[str, list[dict[str, fl
     lines += [
         "",
         f"- Ratio to the loop, {largest}, median over the rounds: {ratio:.1f} (at least {TARGET:.0f} is asked for).",
-        asked + f"{sizes[-1] // sizes[0]} times the posts take {grown:.2f} times the memory.",
+        asked
+        + f"{sizes[-1] // sizes[0]} times the posts take {grown:.2f} times the memory.",
         "",
     ]
     return "\n".join(lines)

@@ -24,29 +24,37 @@ from typing import cast
 import aiohttp
 from aiolimiter import AsyncLimiter
 
-from pipeline.site.limiter import Limiter
+from pipeline.site.limiter import RateLimiter
 
 Acquire = Callable[[], Awaitable[None]]
 
 
-async def _leave(limiter: Limiter) -> None:
-    (await limiter.turn()).left()
+async def _leave(limiter: RateLimiter) -> None:
+    (await limiter.acquire()).left()
 
 
 LIMITERS: dict[str, Callable[[float], Acquire]] = {
     "aiolimiter, bucket of 1": lambda rate: AsyncLimiter(1, 1 / rate).acquire,
-    "aiolimiter, bucket of 1, grid 1 % wider": lambda rate: AsyncLimiter(1, 1.01 / rate).acquire,
-    "aiolimiter, bucket of a second": lambda rate: AsyncLimiter(max(rate, 1), max(rate, 1) / rate).acquire,
-    "ours": lambda rate: partial(_leave, Limiter(rate)),
+    "aiolimiter, bucket of 1, grid 1 % wider": lambda rate: (
+        AsyncLimiter(1, 1.01 / rate).acquire
+    ),
+    "aiolimiter, bucket of a second": lambda rate: (
+        AsyncLimiter(max(rate, 1), max(rate, 1) / rate).acquire
+    ),
+    "ours": lambda rate: partial(_leave, RateLimiter(rate)),
 }
-SO_TIMESTAMPNS = 35  # Linux: a note with the time of arrival comes with what is received
+SO_TIMESTAMPNS = (
+    35  # Linux: a note with the time of arrival comes with what is received
+)
 WORKERS = 32  # requests that may be under way, the default of site.concurrency
 
 
 def serve(pipe: Connection) -> None:
     """The least an HTTP server can be. Sends its port; then, for each message, the arrivals since the last one."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=WORKERS)
-    listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)  # what it accepts inherits it, before anything arrives
+    listener.setsockopt(
+        socket.SOL_SOCKET, SO_TIMESTAMPNS, 1
+    )  # what it accepts inherits it, before anything arrives
     pipe.send(listener.getsockname()[1])
     arrivals: list[float] = []
     with selectors.DefaultSelector() as selector:
@@ -84,7 +92,9 @@ def answer(connection: socket.socket, arrivals: list[float]) -> bool:
 
 async def ask(url: str, acquire: Acquire, seconds: float) -> None:
     """Asks as fast as the limiter allows, as the stage does: many workers over one session."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=WORKERS)) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=WORKERS)
+    ) as session:
 
         async def work() -> None:
             while True:
@@ -93,7 +103,9 @@ async def ask(url: str, acquire: Acquire, seconds: float) -> None:
                     await response.read()
 
         tasks = [asyncio.create_task(work()) for _ in range(WORKERS)]
-        done, pending = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        done, pending = await asyncio.wait(
+            tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION
+        )
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
@@ -140,7 +152,9 @@ def main() -> None:
     server.join()
 
 
-async def limited(url: str, make: Callable[[float], Acquire], rate: float, seconds: float) -> None:
+async def limited(
+    url: str, make: Callable[[float], Acquire], rate: float, seconds: float
+) -> None:
     """One run; the limiter is made inside its loop."""
     await ask(url, make(rate), seconds)
 
@@ -149,12 +163,16 @@ def show(rate: float, runs: dict[str, list[list[float]]]) -> None:
     """Prints Markdown."""
     count = len(next(iter(runs.values())))
     print(f"\nLimit {rate:g}/s, {count} runs:\n")
-    print("| limiter | achieved, median | worst | in one second, median | worst | smallest gap, median |")
+    print(
+        "| limiter | achieved, median | worst | in one second, median | worst | smallest gap, median |"
+    )
     print("|---|---|---|---|---|---|")
     for name, arrivals in runs.items():
         shares = [achieved(one) / rate for one in arrivals]
         crowds = [crowded(one) for one in arrivals]
-        gaps = [min(later - sooner for sooner, later in pairwise(one)) for one in arrivals]
+        gaps = [
+            min(later - sooner for sooner, later in pairwise(one)) for one in arrivals
+        ]
         print(
             f"| {name} | {statistics.median(shares):.2%} | {max(shares, key=lambda share: abs(share - 1)):.2%} "
             f"| {statistics.median(crowds):g} | {max(crowds)} | {statistics.median(gaps) * 1000:.1f} ms |"

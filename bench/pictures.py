@@ -45,13 +45,19 @@ from sandbox.records import Post, Relation, Tag
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-SIZE = (1133, 850)  # pixels: as an original small enough that the site makes no sample, and a sample of 2266 x 1700
+SIZE = (
+    1133,
+    850,
+)  # pixels: as an original small enough that the site makes no sample, and a sample of 2266 x 1700
 AGENT = "e6tag-bench/1 (by the operator of this machine)"  # of the bare loop; the sandbox refuses libraries
 CONCURRENCY = 32  # requests under way, for every contender
 # Seconds. At 0.05, CONCURRENCY requests under way cannot bring more than 640 pictures/s, 1.4 times what img2dataset
 # reaches with twice as many: it is the distance that would be compared.
 DISTANCE = 0.03
-TARGETS = {"img2dataset": 1.5, "bare": 0.7}  # pictures/s of ours over those of the other, at least (issue 3)
+TARGETS = {
+    "img2dataset": 1.5,
+    "bare": 0.7,
+}  # pictures/s of ours over those of the other, at least (issue 3)
 MEMORY_TARGET = 0.5  # of img2dataset's
 
 
@@ -65,7 +71,14 @@ def main() -> None:
     _make_pictures(folder, arguments.pictures)
     (folder / "address").unlink(missing_ok=True)
     with subprocess.Popen(
-        [sys.executable, __file__, "--part", f"serve-{arguments.server}", "--folder", folder]
+        [
+            sys.executable,
+            __file__,
+            "--part",
+            f"serve-{arguments.server}",
+            "--folder",
+            folder,
+        ]
     ) as server:
         try:
             _await_server(folder)
@@ -81,15 +94,30 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--img2dataset", type=Path, help="python of a venv with img2dataset; without it, it is left out"
+        "--img2dataset",
+        type=Path,
+        help="python of a venv with img2dataset; without it, it is left out",
     )
-    parser.add_argument("--server", choices=["sandbox", "bytes", "distant"], default="sandbox", help="see above")
+    parser.add_argument(
+        "--server",
+        choices=["sandbox", "bytes", "distant"],
+        default="sandbox",
+        help="see above",
+    )
     parser.add_argument("--pictures", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where pictures and results of the contenders lie")
-    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}/pictures-SERVER.md")
     parser.add_argument(
-        "--part", choices=[*PARTS, "serve-sandbox", "serve-bytes", "serve-distant"], help=argparse.SUPPRESS
+        "--folder", type=Path, help="where pictures and results of the contenders lie"
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help=f"write {RESULTS.relative_to(ROOT)}/pictures-SERVER.md",
+    )
+    parser.add_argument(
+        "--part",
+        choices=[*PARTS, "serve-sandbox", "serve-bytes", "serve-distant"],
+        help=argparse.SUPPRESS,
     )
     return parser.parse_args()
 
@@ -104,11 +132,15 @@ def _make_pictures(folder: Path, count: int) -> None:
     for number in range(count):
         random = np.random.default_rng(number)
         shapes = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8))
-        soft = np.asarray(shapes.resize(SIZE, Image.Resampling.BICUBIC)).astype(np.int16)
+        soft = np.asarray(shapes.resize(SIZE, Image.Resampling.BICUBIC)).astype(
+            np.int16
+        )
         grain = random.integers(-9, 10, (SIZE[1], SIZE[0], 1), dtype=np.int16)
         picture = Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
         picture.save(out := io.BytesIO(), "JPEG", quality=68)
-        (pictures / hashlib.md5(out.getvalue(), usedforsecurity=False).hexdigest()).write_bytes(out.getvalue())
+        (
+            pictures / hashlib.md5(out.getvalue(), usedforsecurity=False).hexdigest()
+        ).write_bytes(out.getvalue())
 
 
 def _await_server(folder: Path) -> None:
@@ -122,7 +154,9 @@ def _await_server(folder: Path) -> None:
 def _compare(folder: Path, arguments: argparse.Namespace) -> str:
     contenders = ["ours", "bare"]
     if arguments.server != "sandbox":
-        contenders.insert(1, "samples")  # the sandbox would make them from originals of twice the size
+        contenders.insert(
+            1, "samples"
+        )  # the sandbox would make them from originals of twice the size
     if arguments.img2dataset:
         contenders.insert(-1, "img2dataset")
     python = {"img2dataset": arguments.img2dataset}
@@ -131,27 +165,46 @@ def _compare(folder: Path, arguments: argparse.Namespace) -> str:
         for name in contenders:
             seconds, _ = _run_part(name, folder, python.get(name), watched=False)
             rates[name].append(arguments.pictures / seconds)
-            print(f"round {number + 1}: {name} {rates[name][-1]:,.0f} pictures/s", file=sys.stderr)
-    memory = {name: _run_part(name, folder, python.get(name), watched=True)[1] for name in contenders}
+            print(
+                f"round {number + 1}: {name} {rates[name][-1]:,.0f} pictures/s",
+                file=sys.stderr,
+            )
+    memory = {
+        name: _run_part(name, folder, python.get(name), watched=True)[1]
+        for name in contenders
+    }
     return _report(folder, arguments, rates, memory)
 
 
-def _run_part(name: str, folder: Path, python: Path | None, *, watched: bool) -> tuple[float, float]:
+def _run_part(
+    name: str, folder: Path, python: Path | None, *, watched: bool
+) -> tuple[float, float]:
     """Returns seconds and, where watched, the peak of PSS in MB."""
     for leftover in ("project", "img2dataset"):
         shutil.rmtree(folder / leftover, ignore_errors=True)
     os.sync()  # what one contender wrote is not flushed on the next one's time
-    command = [str(python or sys.executable), __file__, "--part", name, "--folder", str(folder)]
+    command = [
+        str(python or sys.executable),
+        __file__,
+        "--part",
+        name,
+        "--folder",
+        str(folder),
+    ]
     if name == "img2dataset":
         command = [str(python), "-c", IMG2DATASET, str(folder), str(CONCURRENCY)]
     else:
         _prepare(folder, name)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if name == "img2dataset":
-        environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)  # which `pipeline` sets for its own processes
+        environment.pop(
+            "ARROW_DEFAULT_MEMORY_POOL", None
+        )  # which `pipeline` sets for its own processes
     log = folder / f"{name}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, env=environment)
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=file, stderr=file, env=environment
+        )
         peak = _watch(process) if watched else 0.0
         if process.wait() != 0:
             raise SystemExit(f"{name} failed: {log.read_text()[-2000:]}")
@@ -164,7 +217,10 @@ def _watch(process: subprocess.Popen[bytes]) -> float:
     peak = 0
     while process.poll() is None:
         total = 0
-        for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        for one in [
+            psutil.Process(process.pid),
+            *psutil.Process(process.pid).children(recursive=True),
+        ]:
             try:
                 total += one.memory_full_info().pss
             except psutil.Error:  # it ended between the listing and the look
@@ -184,16 +240,24 @@ def _check(name: str, folder: Path) -> None:
     else:
         from pipeline import packs
 
-        got = len(set(packs.index(folder / "project" / "data" / "images")["md5"]) & wanted)
+        got = len(
+            set(packs.index(folder / "project" / "data" / "images")["md5"]) & wanted
+        )
     if got != len(wanted):
         raise SystemExit(f"{name} got {got:,} of {len(wanted):,} pictures")
 
 
 def _report(
-    folder: Path, arguments: argparse.Namespace, rates: dict[str, list[float]], memory: dict[str, float]
+    folder: Path,
+    arguments: argparse.Namespace,
+    rates: dict[str, list[float]],
+    memory: dict[str, float],
 ) -> str:
     median = {name: statistics.median(values) for name, values in rates.items()}
-    size = sum(path.stat().st_size for path in (folder / "pictures").iterdir()) / arguments.pictures
+    size = (
+        sum(path.stat().st_size for path in (folder / "pictures").iterdir())
+        / arguments.pictures
+    )
     away = f", {DISTANCE * 1e3:.0f} ms away" if arguments.server == "distant" else ""
     lines = [
         "# Pictures per second",
@@ -220,7 +284,9 @@ def _report(
     for name, target in TARGETS.items():
         if name in median:
             ratio = median["ours"] / median[name]
-            lines.append(f"- at least {target} x {name}: {ratio:.2f} x, {'reached' if ratio >= target else 'MISSED'}")
+            lines.append(
+                f"- at least {target} x {name}: {ratio:.2f} x, {'reached' if ratio >= target else 'MISSED'}"
+            )
     if "img2dataset" in memory:
         ratio = memory["ours"] / memory["img2dataset"]
         lines.append(
@@ -236,7 +302,11 @@ def _report(
 def _part(name: str, folder: Path) -> None:
     if name.startswith("serve-"):
         late = DISTANCE if name == "serve-distant" else 0.0
-        asyncio.run(_serve_sandbox(folder) if name == "serve-sandbox" else _serve_bytes(folder, late))
+        asyncio.run(
+            _serve_sandbox(folder)
+            if name == "serve-sandbox"
+            else _serve_bytes(folder, late)
+        )
         return
     seconds = PARTS[name](folder)
     (folder / "seconds").write_text(str(seconds))
@@ -248,7 +318,9 @@ def _ours(folder: Path) -> float:
 
     paths = Paths(folder / "project")
     loaded = params.load(paths.params)
-    parquet.read(paths.sample / "posts.parquet")  # imports what it needs the first time: imports are not timed
+    parquet.read(
+        paths.sample / "posts.parquet"
+    )  # imports what it needs the first time: imports are not timed
     Image.init()
     started = time.perf_counter()
     download.run(loaded.download, paths, site=loaded.site)
@@ -258,11 +330,18 @@ def _ours(folder: Path) -> float:
 def _bare(folder: Path) -> float:
     import aiohttp
 
-    urls = iter([f"{_address(folder)}/data/{_below(path.name)}" for path in sorted((folder / "pictures").iterdir())])
+    urls = iter(
+        [
+            f"{_address(folder)}/data/{_below(path.name)}"
+            for path in sorted((folder / "pictures").iterdir())
+        ]
+    )
 
     async def loop() -> float:
         connector = aiohttp.TCPConnector(limit=CONCURRENCY, limit_per_host=CONCURRENCY)
-        async with aiohttp.ClientSession(connector=connector, headers={"User-Agent": AGENT}) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, headers={"User-Agent": AGENT}
+        ) as session:
 
             async def work() -> None:
                 for url in urls:
@@ -310,9 +389,17 @@ def _prepare(folder: Path, name: str) -> None:
 
     paths, address = Paths(folder / "project"), _address(folder)
     paths.root.mkdir()
-    site = {"name": "custom", "base_url": address, "static_url": address, "concurrency": CONCURRENCY}
+    site = {
+        "name": "custom",
+        "base_url": address,
+        "static_url": address,
+        "concurrency": CONCURRENCY,
+    }
     paths.params.write_text(yaml.safe_dump({"site": site}))
-    exports = {export: pin.Export(f"{export}.csv.gz", 1, "0" * 64, "2026-01-01T00:00:00Z") for export in pin.EXPORTS}
+    exports = {
+        export: pin.ExportFile(f"{export}.csv.gz", 1, "0" * 64, "2026-01-01T00:00:00Z")
+        for export in pin.EXPORTS
+    }
     pin.save(paths.pin, pin.Pin(address, exports))
     scale = 2 if name == "samples" else 1
     files = sorted((folder / "pictures").iterdir())
@@ -366,7 +453,9 @@ async def _serve_bytes(folder: Path, late: float) -> None:
 
     answers = {}
     for path in (folder / "pictures").iterdir():
-        answers[f"/data/{_below(path.name)}"] = answers[f"/data/sample/{_below(path.name)}"] = path.read_bytes()
+        answers[f"/data/{_below(path.name)}"] = answers[
+            f"/data/sample/{_below(path.name)}"
+        ] = path.read_bytes()
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if (body := answers.get(request.path)) is None:
@@ -406,7 +495,8 @@ class Stored:
     def __init__(self, pictures: Path) -> None:
         self._pictures = pictures
         self.posts: Sequence[Post] = tuple(
-            _stored(number, path) for number, path in enumerate(sorted(pictures.iterdir()), start=1)
+            _stored(number, path)
+            for number, path in enumerate(sorted(pictures.iterdir()), start=1)
         )
 
     def original(self, md5: str) -> bytes:

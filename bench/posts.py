@@ -36,7 +36,9 @@ _WORDS = np.array(
 
 def read_counts() -> pl.DataFrame:
     """Returns the real tags ordered by name (code points): name, category, post_count."""
-    return pl.read_csv(COUNTS).drop_nulls("name").sort("name")  # one name of the list is empty
+    return (
+        pl.read_csv(COUNTS).drop_nulls("name").sort("name")
+    )  # one name of the list is empty
 
 
 def write_tags(path: Path, posts: int) -> None:
@@ -74,15 +76,23 @@ def _share(post_count: np.ndarray) -> np.ndarray:
     return post_count * (TAGS_A_POST / post_count.sum())
 
 
-def _tag_strings(share: np.ndarray, names: pa.Array, posts: int, random: np.random.Generator) -> pl.Series:
+def _tag_strings(
+    share: np.ndarray, names: pa.Array, posts: int, random: np.random.Generator
+) -> pl.Series:
     """Returns a tag_string per post: names sorted by code point, joined by spaces."""
     common = np.flatnonzero(share > _COMMON)
     rare = np.where(share > _COMMON, 0.0, share)
-    drawn = [np.flatnonzero(random.random(posts, dtype=np.float32) < share[tag]) for tag in common]
+    drawn = [
+        np.flatnonzero(random.random(posts, dtype=np.float32) < share[tag])
+        for tag in common
+    ]
     pairs = random.poisson(rare.sum() * posts)
     post = np.concatenate([*drawn, random.integers(posts, size=pairs)])
     tag = np.concatenate(
-        [np.repeat(common, [len(one) for one in drawn]), random.choice(len(share), pairs, p=rare / rare.sum())]
+        [
+            np.repeat(common, [len(one) for one in drawn]),
+            random.choice(len(share), pairs, p=rare / rare.sum()),
+        ]
     )
     post, tag = np.divmod(np.unique(post * len(share) + tag), len(share))
     offsets = np.searchsorted(post, np.arange(posts + 1)).astype(np.int32)
@@ -90,7 +100,9 @@ def _tag_strings(share: np.ndarray, names: pa.Array, posts: int, random: np.rand
     return pl.Series(pc.binary_join(lists, " "))
 
 
-def _rows(start: int, posts: int, tags: pl.Series, random: np.random.Generator) -> pl.DataFrame:
+def _rows(
+    start: int, posts: int, tags: pl.Series, random: np.random.Generator
+) -> pl.DataFrame:
     ids = pl.int_range(start + 1, start + posts + 1, eager=True)
     hexes = random.bytes(16 * posts).hex()
     md5 = pl.Series([hexes[at : at + 32] for at in range(0, len(hexes), 32)])
@@ -99,18 +111,32 @@ def _rows(start: int, posts: int, tags: pl.Series, random: np.random.Generator) 
         return pl.Series(random.integers(low, high, posts))
 
     def sometimes(share: float, values: pl.Series) -> pl.Series:
-        return pl.select(pl.when(pl.Series(random.random(posts) < share)).then(values)).to_series()
+        return pl.select(
+            pl.when(pl.Series(random.random(posts) < share)).then(values)
+        ).to_series()
 
     def chosen(values: list[str], weights: list[float]) -> pl.Series:
         return pl.Series(np.array(values)[random.choice(len(values), posts, p=weights)])
 
     seconds = 1_170_000_000 + (start + np.arange(posts)) * 90
-    time = pl.Series(seconds * 1_000_000 + random.integers(0, 1_000_000, posts)).cast(pl.Datetime("us"))
-    stamp = time.dt.strftime("%Y-%m-%d %H:%M:%S%.6f").str.strip_chars_end("0").str.strip_chars_end(".")
+    time = pl.Series(seconds * 1_000_000 + random.integers(0, 1_000_000, posts)).cast(
+        pl.Datetime("us")
+    )
+    stamp = (
+        time.dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
+        .str.strip_chars_end("0")
+        .str.strip_chars_end(".")
+    )
     address = pl.select(
         pl.format("https://www.example.com/view/{}/", integers(1, 60_000_000))
         + pl.when(pl.Series(random.random(posts) < 0.6))
-        .then(pl.format("\nhttps://d.example.net/art/name/{}/{}.jpg", integers(1, 9_000_000_000), md5.str.head(12)))
+        .then(
+            pl.format(
+                "\nhttps://d.example.net/art/name/{}/{}.jpg",
+                integers(1, 9_000_000_000),
+                md5.str.head(12),
+            )
+        )
         .otherwise(pl.lit(""))
     ).to_series()
     words = pl.Series(_WORDS[random.integers(len(_WORDS), size=posts)])
@@ -128,7 +154,9 @@ def _rows(start: int, posts: int, tags: pl.Series, random: np.random.Generator) 
             "image_width": integers(300, 4_000),
             "image_height": integers(300, 4_000),
             "tag_string": tags,
-            "locked_tags": sometimes(0.02, chosen(["-comic", "conditional_dnp"], [0.5, 0.5])),
+            "locked_tags": sometimes(
+                0.02, chosen(["-comic", "conditional_dnp"], [0.5, 0.5])
+            ),
             "fav_count": integers(0, 2_000),
             "file_ext": chosen(["jpg", "png", "gif", "webm"], [0.5, 0.42, 0.04, 0.04]),
             "parent_id": sometimes(0.12, ids - 1),
@@ -136,8 +164,14 @@ def _rows(start: int, posts: int, tags: pl.Series, random: np.random.Generator) 
             "approver_id": sometimes(0.5, integers(1, 900_000)),
             "file_size": integers(20_000, 9_000_000),
             "comment_count": integers(0, 12),
-            "description": pl.select(pl.when(pl.Series(random.random(posts) < 0.4)).then(words).otherwise(pl.lit(""))),
-            "duration": sometimes(0.04, pl.Series(np.round(random.random(posts) * 90, 2))),
+            "description": pl.select(
+                pl.when(pl.Series(random.random(posts) < 0.4))
+                .then(words)
+                .otherwise(pl.lit(""))
+            ),
+            "duration": sometimes(
+                0.04, pl.Series(np.round(random.random(posts) * 90, 2))
+            ),
             "updated_at": stamp,
             "is_deleted": chosen(["t", "f"], [0.12, 0.88]),
             "is_pending": flag,

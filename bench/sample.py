@@ -25,22 +25,34 @@ import polars as pl
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from pipeline.sample.labels import Relations
+    pass
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 SINCE = "2000-01-01"
 SMALL = {"ratings": ["s", "q", "e"]}
-WIDE = {"ratings": ["s", "q", "e"], "categories": ["general", "species", "character"], "vocabulary_size": 8_000}
-TEXT = 'Commissioned by a friend, "thank you"!\r\nSee more at my page, and leave a comment.\n' * 4
+WIDE = {
+    "ratings": ["s", "q", "e"],
+    "categories": ["general", "species", "character"],
+    "vocabulary_size": 8_000,
+}
+TEXT = (
+    'Commissioned by a friend, "thank you"!\r\nSee more at my page, and leave a comment.\n'
+    * 4
+)
 
 
 def main() -> None:
     """Runs one part in this process, or everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/e6tag-bench-sample"))  # noqa: S108
-    parser.add_argument("--posts", type=int, nargs="+", default=[1_000_000, 2_000_000, 4_000_000, 6_000_000])
+    parser.add_argument(
+        "--posts",
+        type=int,
+        nargs="+",
+        default=[1_000_000, 2_000_000, 4_000_000, 6_000_000],
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--loop-posts", type=int, default=300_000)
     parser.add_argument("--wide", action="store_true")
@@ -63,34 +75,78 @@ def everything(arguments: argparse.Namespace) -> None:
     rows = []
     for posts in [largest] if arguments.wide else arguments.posts:
         project = arguments.folder / str(posts)
-        runs = [part("stage", project, *(["--wide"] if arguments.wide else [])) for _ in range(arguments.runs)]
+        runs = [
+            part("stage", project, *(["--wide"] if arguments.wide else []))
+            for _ in range(arguments.runs)
+        ]
         seconds = statistics.median(run["seconds"] for run in runs)
-        found = {row["strategy"]: row for row in pl.read_parquet(project / "data/sample/strategies.parquet").to_dicts()}
+        found = {
+            row["strategy"]: row
+            for row in pl.read_parquet(
+                project / "data/sample/strategies.parquet"
+            ).to_dicts()
+        }
         rows.append(
-            (posts, seconds, statistics.median(run["cpu"] for run in runs), max(run["gb"] for run in runs), found)
+            (
+                posts,
+                seconds,
+                statistics.median(run["cpu"] for run in runs),
+                max(run["gb"] for run in runs),
+                found,
+            )
         )
         print(rows[-1][:4], flush=True)
-    print("| posts | seconds | CPU seconds | peak GB | cover | quota | natural | quota / cover |\n" + "|---" * 8 + "|")
+    print(
+        "| posts | seconds | CPU seconds | peak GB | cover | quota | natural | quota / cover |\n"
+        + "|---" * 8
+        + "|"
+    )
     for posts, seconds, cpu, memory, found in rows:
-        cover, quota, natural = (found[name]["posts"] for name in ("cover", "quota", "natural"))
+        cover, quota, natural = (
+            found[name]["posts"] for name in ("cover", "quota", "natural")
+        )
         print(
             f"| {posts:,} | {seconds:.1f} | {cpu:.1f} | {memory:.1f} | {cover:,} | {quota:,} | {natural:,} "
             f"| {quota / cover:.1f} |"
         )
-    with pl.Config(tbl_cols=-1, tbl_formatting="MARKDOWN", tbl_hide_column_data_types=True):
+    with pl.Config(
+        tbl_cols=-1, tbl_formatting="MARKDOWN", tbl_hide_column_data_types=True
+    ):
         print(pl.DataFrame(list(rows[-1][4].values())))
     if not arguments.wide:
-        export = write_export(arguments.folder, largest, min(arguments.loop_posts, largest))
+        export = write_export(
+            arguments.folder, largest, min(arguments.loop_posts, largest)
+        )
         runs = [part("loop", export) for _ in range(arguments.runs)]
-        for words, passes in (("the quota alone", ["seconds"]), ("with the pass that counts", ["seconds", "counting"])):
-            took = statistics.median(sum(run[one] for one in passes) / run["posts"] for run in runs) * largest
-            print(f"plain loop, {words}: {took:,.0f} s for {largest:,} posts, {took / rows[-1][1]:.1f} times the stage")
+        for words, passes in (
+            ("the quota alone", ["seconds"]),
+            ("with the pass that counts", ["seconds", "counting"]),
+        ):
+            took = (
+                statistics.median(
+                    sum(run[one] for one in passes) / run["posts"] for run in runs
+                )
+                * largest
+            )
+            print(
+                f"plain loop, {words}: {took:,.0f} s for {largest:,} posts, {took / rows[-1][1]:.1f} times the stage"
+            )
 
 
 def part(name: str, project: Path, *options: str) -> dict[str, float]:
     """Runs a part in a process of its own and returns what it measured."""
-    command = [sys.executable, __file__, "--part", name, "--project", str(project), *options]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
+    command = [
+        sys.executable,
+        __file__,
+        "--part",
+        name,
+        "--project",
+        str(project),
+        *options,
+    ]
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -101,7 +157,12 @@ def stage(project: Path, sample_params: dict[str, object]) -> None:
     from pipeline.params import Manifest, Sample
     from pipeline.paths import Paths
 
-    sample.run(Sample.model_validate(sample_params), Paths(project), since=SINCE, manifest=Manifest())
+    sample.run(
+        Sample.model_validate(sample_params),
+        Paths(project),
+        since=SINCE,
+        manifest=Manifest(),
+    )
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({
         "seconds": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime, "gb": used.ru_maxrss / 1e6,
@@ -110,7 +171,10 @@ def stage(project: Path, sample_params: dict[str, object]) -> None:
 
 def board(folder: Path, posts: int, largest: int) -> None:
     """Writes the snapshot of so many posts, once: the largest from scratch, the others as its first row groups."""
-    target, source = folder / str(posts) / "data/snapshot", folder / str(largest) / "data/snapshot"
+    target, source = (
+        folder / str(posts) / "data/snapshot",
+        folder / str(largest) / "data/snapshot",
+    )
     if (target / "posts.parquet").exists():
         return
     if posts == largest:
@@ -119,9 +183,13 @@ def board(folder: Path, posts: int, largest: int) -> None:
         return
     target.mkdir(parents=True, exist_ok=True)
     for name in ("tags", "aliases", "implications"):
-        (target / f"{name}.parquet").write_bytes((source / f"{name}.parquet").read_bytes())
+        (target / f"{name}.parquet").write_bytes(
+            (source / f"{name}.parquet").read_bytes()
+        )
     file = pq.ParquetFile(source / "posts.parquet")
-    with pq.ParquetWriter(target / "posts.parquet", file.schema_arrow, compression="zstd") as writer:
+    with pq.ParquetWriter(
+        target / "posts.parquet", file.schema_arrow, compression="zstd"
+    ) as writer:
         written = 0
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)[: posts - written]
@@ -137,7 +205,9 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
     path = project / f"posts-{posts}.csv.gz"
     if path.exists():
         return path
-    rows = pl.scan_parquet(project / "data/snapshot/posts.parquet").tail(posts).collect()
+    rows = (
+        pl.scan_parquet(project / "data/snapshot/posts.parquet").tail(posts).collect()
+    )
     stamp = pl.col("created_at").dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
     flags = {
         name: pl.when(name).then(pl.lit("t")).otherwise(pl.lit("f"))
@@ -162,17 +232,17 @@ def loop(export: Path) -> None:
     from pipeline import parquet, policy
     from pipeline.params import Sample
     from pipeline.sample import strategies
-    from pipeline.sample.labels import Relations
+    from pipeline.sample.labels import TagGraph
 
     tables = {
         name: parquet.read(export.parent / f"data/snapshot/{name}.parquet")
         for name in ("tags", "aliases", "implications")
     }
-    relations = Relations.read(**tables)
+    relations = TagGraph.read(**tables)
     counting = time.monotonic()
     counted = count_tags(export, relations)
     counting = time.monotonic() - counting
-    names = policy.Names.read(tables["implications"], tables["aliases"])
+    names = policy.PolicyTags.read(tables["implications"], tables["aliases"])
     general = set(tables["tags"].filter(pl.col("category") == 0)["name"])
     common = [name for name, _ in counted.most_common() if name in general][:1_024]
     rank = {name: number for number, name in enumerate(common)}
@@ -182,12 +252,18 @@ def loop(export: Path) -> None:
     with gzip.open(export, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             posts += 1
-            if row["is_deleted"] == "t" or row["file_ext"] not in policy.STILL_FORMATS or row["duration"]:
+            if (
+                row["is_deleted"] == "t"
+                or row["file_ext"] not in policy.STILL_FORMATS
+                or row["duration"]
+            ):
                 continue
             given = row["tag_string"].split(" ")
             if row["rating"] in "qe" and not names.young.isdisjoint(given):
                 continue
-            if not names.opt_out.isdisjoint(given) or not policy.ANIMATED_TAGS.isdisjoint(given):
+            if not names.opt_out.isdisjoint(
+                given
+            ) or not policy.ANIMATED_TAGS.isdisjoint(given):
                 continue
             tags = {relations.canonical.get(name, name) for name in given}
             for name in tuple(tags):
@@ -202,11 +278,18 @@ def loop(export: Path) -> None:
                     picked.append((row["id"], row["md5"], labels))
                     break
     print(
-        json.dumps({"seconds": time.monotonic() - started, "counting": counting, "posts": posts, "picked": len(picked)})
+        json.dumps(
+            {
+                "seconds": time.monotonic() - started,
+                "counting": counting,
+                "posts": posts,
+                "picked": len(picked),
+            }
+        )
     )
 
 
-def count_tags(export: Path, relations: "Relations") -> Counter[str]:
+def count_tags(export: Path, relations: "TagGraph") -> Counter[str]:
     """The first of two passes: how many posts have each tag, without which nobody knows what the quota can reach."""
     counted: Counter[str] = Counter()
     csv.field_size_limit(1 << 30)
@@ -214,7 +297,10 @@ def count_tags(export: Path, relations: "Relations") -> Counter[str]:
         for row in csv.DictReader(file):
             if row["is_deleted"] == "t":
                 continue
-            tags = {relations.canonical.get(name, name) for name in row["tag_string"].split(" ")}
+            tags = {
+                relations.canonical.get(name, name)
+                for name in row["tag_string"].split(" ")
+            }
             for name in tuple(tags):
                 if name in relations.implied:
                     tags |= relations.implied[name]

@@ -58,7 +58,15 @@ _VALUE = re.compile(r"^    [A-Z_0-9]+ = \"(?P<value>\w+)\"(?:  # (?P<comment>.*)
 
 def page() -> str:
     """Returns the content of reference.md."""
-    parts = [HEAD, PARAMETERS, *_parameters(), DATASETS, *_datasets(), REASONS, *_reasons()]
+    parts = [
+        HEAD,
+        PARAMETERS,
+        *_parameters(),
+        DATASETS,
+        *_datasets(),
+        REASONS,
+        *_reasons(),
+    ]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)
 
 
@@ -93,15 +101,27 @@ def allowed(rule: dict[str, Any], definitions: dict[str, Any]) -> str:
         return f"list of {_length(rule)}{allowed(rule['items'], definitions)}"
     if kind == "string":
         return (
-            "day" if rule.get("format") == "date" else f"text like `{rule['pattern']}`" if "pattern" in rule else "text"
+            "day"
+            if rule.get("format") == "date"
+            else f"text like `{rule['pattern']}`"
+            if "pattern" in rule
+            else "text"
         )
-    return {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "null": "`null`"}[
-        str(kind)
-    ] + (_bounds(rule))
+    return {
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "`true`, `false`",
+        "null": "`null`",
+    }[str(kind)] + (_bounds(rule))
 
 
 def _bounds(rule: dict[str, Any]) -> str:
-    words = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "to less than"}
+    words = {
+        "minimum": "from",
+        "exclusiveMinimum": "above",
+        "maximum": "to",
+        "exclusiveMaximum": "to less than",
+    }
     told = [f"{word} {rule[key]:,}" for key, word in words.items() if key in rule]
     return " " + " ".join(told) if told else ""
 
@@ -134,7 +154,14 @@ def _datasets() -> Iterator[str]:
     for name, doc in _documented().items():
         schema = getattr(schemas, name)
         if isinstance(schema, pa.Schema):
-            rows = [(f"`{field.name}`", _type(field), _prose(field.metadata[b"doc"].decode())) for field in schema]
+            rows = [
+                (
+                    f"`{field.name}`",
+                    _type(field),
+                    _prose(field.metadata[b"doc"].decode()),
+                )
+                for field in schema
+            ]
             yield f"### `{name}`\n\n{_prose(doc)}\n"
             yield _table(("column", "type", "meaning"), rows)
 
@@ -154,11 +181,21 @@ def _reasons() -> Iterator[str]:
     lines = Path(schemas.__file__).read_text(encoding="utf-8").splitlines()
     for node in ast.parse("\n".join(lines)).body:
         if isinstance(node, ast.ClassDef):
-            matches = [match for line in lines[node.lineno : node.end_lineno] if (match := _VALUE.match(line))]
+            matches = [
+                match
+                for line in lines[node.lineno : node.end_lineno]
+                if (match := _VALUE.match(line))
+            ]
             yield f"### `{node.name}`\n\n{ast.get_docstring(node)}\n"
             yield _table(
                 ("value", "meaning"),
-                [(f"`{one['value']}`", _prose(one["comment"] or _plain(one["value"]))) for one in matches],
+                [
+                    (
+                        f"`{one['value']}`",
+                        _prose(one["comment"] or _plain(one["value"])),
+                    )
+                    for one in matches
+                ],
             )
 
 
@@ -170,7 +207,9 @@ def _type(field: pa.Field) -> str:
 def _prose(text: str) -> str:
     """Returns a comment or a doc string as Markdown: names of files as code, no accidental HTML."""
     text = " ".join(text.split()).replace("<", "&lt;")
-    return re.sub(r"(?:data/\w+/)?[\w*{},-]+\.parquet", lambda match: f"`{match[0]}`", text)
+    return re.sub(
+        r"(?:data/\w+/)?[\w*{},-]+\.parquet", lambda match: f"`{match[0]}`", text
+    )
 
 
 def _plain(value: str) -> str:
@@ -183,7 +222,13 @@ def _shown(value: Any) -> str:
 
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    return (
+        "\n".join(
+            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
+            for line in lines
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,11 @@ class StageRow:
 
 def verdict_path(stage: str) -> Path | None:
     """Where the gate that is this stage leaves its verdict; None for a stage that is no gate."""
-    return Path("data/gates") / stage.removeprefix(GATE) / "verdict.json" if stage.startswith(GATE) else None
+    return (
+        Path("data/gates") / stage.removeprefix(GATE) / "verdict.json"
+        if stage.startswith(GATE)
+        else None
+    )
 
 
 def publish_verdict(root: Path, stage: str, *, failed: bool = False) -> None:
@@ -43,13 +47,27 @@ def publish_verdict(root: Path, stage: str, *, failed: bool = False) -> None:
         return
     dataset = path.parent.name
     summary = f"{verdict_summary(verdict)}. See reports/gates/{dataset}/index.html"
-    create_table_artifact(key=f"gate-{dataset}", table=verdict_rows(verdict), description=summary)
+    create_table_artifact(
+        key=f"gate-{dataset}", table=verdict_rows(verdict), description=summary
+    )
 
 
 def verdict_rows(verdict: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per expectation, those that do not hold first."""
-    columns = ("table", "column", "rule", "severity", "success", "checked", "unexpected", "description")
-    rows = [{column: expectation.get(column) for column in columns} for expectation in verdict["expectations"]]
+    columns = (
+        "table",
+        "column",
+        "rule",
+        "severity",
+        "success",
+        "checked",
+        "unexpected",
+        "description",
+    )
+    rows = [
+        {column: expectation.get(column) for column in columns}
+        for expectation in verdict["expectations"]
+    ]
     return sorted(rows, key=lambda row: bool(row["success"]))
 
 
@@ -57,7 +75,11 @@ def verdict_summary(verdict: dict[str, Any]) -> str:
     """The verdict in a line. A gate may pass although an expectation does not hold: one that is only a warning."""
     expectations = verdict["expectations"]
     hold = sum(bool(expectation["success"]) for expectation in expectations)
-    unexpected = sum(expectation.get("unexpected") or 0 for expectation in expectations if not expectation["success"])
+    unexpected = sum(
+        expectation.get("unexpected") or 0
+        for expectation in expectations
+        if not expectation["success"]
+    )
     return (
         f"{'passed' if verdict['success'] else 'FAILED'}: {hold:,} of {len(expectations):,} expectations hold, "
         f"{unexpected:,} unexpected values where one does not"
@@ -77,23 +99,35 @@ def publish_run(root: Path, rows: Sequence[StageRow]) -> None:
 
 def publish_stages(rows: Sequence[StageRow]) -> None:
     """Publishes what was done, stage by stage, in the order it was done."""
-    table = [{"stage": row.stage, "outcome": row.outcome, "seconds": round(row.seconds, 1)} for row in rows]
+    table = [
+        {"stage": row.stage, "outcome": row.outcome, "seconds": round(row.seconds, 1)}
+        for row in rows
+    ]
     total = sum(row.seconds for row in rows)
-    create_table_artifact(key="stages", table=table, description=f"{len(rows)} stages in {total:,.0f} s")
+    create_table_artifact(
+        key="stages", table=table, description=f"{len(rows)} stages in {total:,.0f} s"
+    )
 
 
 def publish_metrics(root: Path) -> None:
     """Publishes the metrics, each with its baseline."""
     metrics = json.loads((root / METRICS).read_text(encoding="utf-8"))
     create_table_artifact(
-        key="metrics", table=metric_rows(metrics), description="each beside what a model that never looks gets"
+        key="metrics",
+        table=metric_rows(metrics),
+        description="each beside what a model that never looks gets",
     )
 
 
 def metric_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """A row per split and metric. What has no baseline is no metric and is left out."""
     return [
-        {"split": split, "metric": name, "value": found["value"], "image-blind baseline": found["baseline"]}
+        {
+            "split": split,
+            "metric": name,
+            "value": found["value"],
+            "image-blind baseline": found["baseline"],
+        }
         for split, named in metrics.items()
         if isinstance(named, dict)
         for name, found in named.items()
@@ -103,4 +137,6 @@ def metric_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
 
 def publish_report(root: Path) -> None:
     """Publishes a link to the report, for those who sit at the machine that made it."""
-    create_link_artifact(key="report", link=(root / REPORT).resolve().as_uri(), link_text=str(REPORT))
+    create_link_artifact(
+        key="report", link=(root / REPORT).resolve().as_uri(), link_text=str(REPORT)
+    )

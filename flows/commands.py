@@ -22,7 +22,12 @@ GRACE = 15.0  # seconds between SIGINT and SIGKILL; a Prefect worker allows 30 b
 POLL = 0.2  # seconds between two looks at a silent command
 
 
-def stream(command: Sequence[str], root: Path, on_line: Callable[[str], None], grace: float = GRACE) -> int:
+def stream(
+    command: Sequence[str],
+    root: Path,
+    on_line: Callable[[str], None],
+    grace: float = GRACE,
+) -> int:
     """Runs `command` in `root`, gives each line of its output to `on_line`, and returns its exit status."""
     process = subprocess.Popen(
         command,
@@ -57,7 +62,9 @@ def environment() -> dict[str, str]:
 def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
     """The output's lines that are not empty, until it ends or the command does."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_pump, args=(process, lines), name="output", daemon=True).start()
+    threading.Thread(
+        target=_pump, args=(process, lines), name="output", daemon=True
+    ).start()
     while True:
         try:
             line = lines.get(timeout=POLL)
@@ -72,7 +79,9 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
             yield line
 
 
-def _pump(process: subprocess.Popen[str], lines: "queue.SimpleQueue[str | None]") -> None:
+def _pump(
+    process: subprocess.Popen[str], lines: "queue.SimpleQueue[str | None]"
+) -> None:
     """Moves the output into the queue; None marks its end. Reading in a thread lets signals in between two lines."""
     if process.stdout:
         with process.stdout as output:
@@ -104,7 +113,10 @@ def _alive(session: int) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+            if (
+                os.getsid(process.pid) == session
+                and process.status() != psutil.STATUS_ZOMBIE
+            ):
                 found.append(process)
         except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
             continue

@@ -23,7 +23,9 @@ from flows import commands
 
 TAIL = 20  # lines of output that a failure carries with it
 BUSY = "is busy, it is being blocked by"  # another DVC, a person's perhaps, works on the same files
-EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)$")  # DVC's own exit status is 255 whatever the stage's was
+EXITED = re.compile(
+    r"failed to run: .*, exited with (-?\d+)$"
+)  # DVC's own exit status is 255 whatever the stage's was
 
 
 class Outcome(enum.StrEnum):
@@ -49,7 +51,10 @@ class StageFailed(Exception):
         super().__init__(stage, exit_status, self.tail)
 
     def __str__(self) -> str:
-        said = next((line for line in reversed(self.tail) if not EXITED.search(line)), "it said nothing")
+        said = next(
+            (line for line in reversed(self.tail) if not EXITED.search(line)),
+            "it said nothing",
+        )
         return f"{self.stage}: exit status {self.exit_status}: {said}"
 
 
@@ -59,7 +64,10 @@ def plan(root: Path, targets: Sequence[str] | None = None) -> tuple[str, ...]:
 
     with _repository(root) as repo, repo.lock:
         wanted = collect_stages(repo, targets or ["dvc.yaml"])
-        return tuple(stage.addressing for stage in plan_repro(get_active_graph(repo.index.graph), wanted))
+        return tuple(
+            stage.addressing
+            for stage in plan_repro(get_active_graph(repo.index.graph), wanted)
+        )
 
 
 def changed(root: Path, stage: str) -> bool:
@@ -107,7 +115,17 @@ def run(root: Path, stage: str, on_line: Callable[[str], None]) -> Outcome:
     # A subprocess and not Repo.reproduce(): that one cannot be listened to, handles signals itself and dies with a
     # crashing stage. --wait-for-lock, since the lock is otherwise given up after 3 seconds.
     dvc_status = commands.stream(
-        [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage], root, listen
+        [
+            sys.executable,
+            "-m",
+            "dvc",
+            "--wait-for-lock",
+            "repro",
+            "--single-item",
+            stage,
+        ],
+        root,
+        listen,
     )
     if dvc_status:
         raise StageFailed(stage, _exit_status(tail, dvc_status), tail)

@@ -24,19 +24,25 @@ from flows import artifacts, commands, dvc_stages
 from flows.dvc_stages import Outcome, StageFailed
 
 REFRESH = "refresh"
-TRY_AGAIN = os.EX_TEMPFAIL  # 75: nothing is wrong and nothing is lost (pipeline/errors.py)
+TRY_AGAIN = (
+    os.EX_TEMPFAIL
+)  # 75: nothing is wrong and nothing is lost (pipeline/errors.py)
 RETRIES = 3
 RETRY_DELAY = 3_600  # seconds; what the lines of a challenge page and of the circuit breaker ask for: an hour
 
 
-def tries_again(_task: Any, _task_run: Any, state: Any) -> bool:
+def is_retryable(_task: Any, _task_run: Any, state: Any) -> bool:
     """Whether the failure is one that the same command may not meet again later."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StageFailed) and error.exit_status == TRY_AGAIN
 
 
 # DVC is the cache. A second one, of Prefect's, would sooner or later disagree with it.
-TASK = {"cache_policy": NO_CACHE, "persist_result": False, "retry_condition_fn": tries_again}
+TASK = {
+    "cache_policy": NO_CACHE,
+    "persist_result": False,
+    "retry_condition_fn": is_retryable,
+}
 
 
 @flow(name="e6tag", persist_result=False)
@@ -65,7 +71,9 @@ def pipeline(
         started = time.monotonic()
         state = run_stage.with_options(**patience)(root, stage, return_state=True)
         seconds = time.monotonic() - started
-        rows.append(artifacts.StageRow(stage, state.name, state.is_completed(), seconds))
+        rows.append(
+            artifacts.StageRow(stage, state.name, state.is_completed(), seconds)
+        )
         if not state.is_completed():
             break
     artifacts.publish_run(root, rows)
@@ -83,7 +91,9 @@ def refresh_pin(root: Path) -> None:
         said.append(line)
         log("%s", line)
 
-    status = commands.stream([sys.executable, "-m", "pipeline", "refresh"], root, listen)
+    status = commands.stream(
+        [sys.executable, "-m", "pipeline", "refresh"], root, listen
+    )
     if status:
         raise StageFailed(REFRESH, status, said[-dvc_stages.TAIL :])
 
@@ -108,13 +118,23 @@ def main() -> None:
     import typer
 
     def run(
-        targets: Annotated[list[str] | None, typer.Argument(help="Stages, as dvc repro takes them")] = None,
-        refresh: Annotated[bool, typer.Option(help="Ask the site for news first")] = True,
-        retries: Annotated[int, typer.Option(help="Further tries of a stage that exits with 75")] = RETRIES,
-        retry_delay: Annotated[float, typer.Option(help="Seconds before each of them")] = RETRY_DELAY,
+        targets: Annotated[
+            list[str] | None, typer.Argument(help="Stages, as dvc repro takes them")
+        ] = None,
+        refresh: Annotated[
+            bool, typer.Option(help="Ask the site for news first")
+        ] = True,
+        retries: Annotated[
+            int, typer.Option(help="Further tries of a stage that exits with 75")
+        ] = RETRIES,
+        retry_delay: Annotated[
+            float, typer.Option(help="Seconds before each of them")
+        ] = RETRY_DELAY,
     ) -> None:
         """Brings the project in the working directory up to date, as a Prefect flow."""
-        state = pipeline(targets or None, refresh, retries, retry_delay, return_state=True)
+        state = pipeline(
+            targets or None, refresh, retries, retry_delay, return_state=True
+        )
         raise SystemExit(0 if state.is_completed() else 1)
 
     typer.run(run)

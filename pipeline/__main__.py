@@ -37,7 +37,9 @@ Dataset = Literal["snapshot", "sample", "manifest", "shards", "evaluation", "bun
 @app.callback()
 def options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an expected failure.")] = False,
+    debug: Annotated[
+        bool, typer.Option(help="Show the traceback of an expected failure.")
+    ] = False,
 ) -> None:
     """Reads the options that all commands share."""
     context.obj = debug
@@ -48,7 +50,11 @@ def harvest(context: typer.Context) -> None:
     """Fetch the pinned exports and write the snapshot."""
     from pipeline.harvest import run
 
-    _run(context, "harvest", lambda params, paths: run(params.harvest, paths, site=params.site))
+    _run(
+        context,
+        "harvest",
+        lambda params, paths: run(params.harvest, paths, site=params.site),
+    )
 
 
 @app.command()
@@ -60,7 +66,10 @@ def sample(context: typer.Context) -> None:
         context,
         "sample",
         lambda params, paths: run(
-            params.sample, paths, since=params.harvest.since.isoformat(), manifest=params.manifest
+            params.sample,
+            paths,
+            since=params.harvest.since.isoformat(),
+            manifest=params.manifest,
         ),
     )
 
@@ -68,7 +77,9 @@ def sample(context: typer.Context) -> None:
 @app.command()
 def download(
     context: typer.Context,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan; fetch and write nothing.")
+    ] = False,
 ) -> None:
     """Fetch the sampled posts' pictures into packs."""
     from pipeline.download import run
@@ -84,7 +95,11 @@ def manifest(context: typer.Context) -> None:
     """Join posts, labels, splits and picture facts into one row per record."""
     from pipeline.manifest import run
 
-    _run(context, "manifest", lambda params, paths: run(params.manifest, paths, everything=params))
+    _run(
+        context,
+        "manifest",
+        lambda params, paths: run(params.manifest, paths, everything=params),
+    )
 
 
 @app.command()
@@ -92,7 +107,11 @@ def shard(context: typer.Context) -> None:
     """Write the TFRecord shards."""
     from pipeline.shard import run
 
-    _run(context, "shard", lambda params, paths: run(params.shard, paths, cluster=params.cluster))
+    _run(
+        context,
+        "shard",
+        lambda params, paths: run(params.shard, paths, cluster=params.cluster),
+    )
 
 
 @app.command()
@@ -116,7 +135,11 @@ def export(context: typer.Context) -> None:
     """Package the tagger as ONNX with its tags, thresholds and model card."""
     from pipeline.export import run
 
-    _run(context, "export", lambda params, paths: run(params.export, paths, shard=params.shard))
+    _run(
+        context,
+        "export",
+        lambda params, paths: run(params.export, paths, shard=params.shard),
+    )
 
 
 @app.command()
@@ -132,14 +155,22 @@ def validate(context: typer.Context, dataset: Dataset) -> None:
     """Judge a dataset at its gate; fails when a critical expectation does not hold."""
     from pipeline.validate import run
 
-    _run(context, f"validate-{dataset}", lambda params, paths: run(dataset, params, paths))
+    _run(
+        context,
+        f"validate-{dataset}",
+        lambda params, paths: run(dataset, params, paths),
+    )
 
 
 @app.command()
 def refresh(
     context: typer.Context,
     delta: Annotated[
-        bool, typer.Option("--delta", help="Keep the pinned export of posts; fetch only what changed since.")
+        bool,
+        typer.Option(
+            "--delta",
+            help="Keep the pinned export of posts; fetch only what changed since.",
+        ),
     ] = False,
 ) -> None:
     """Pin what the site has now in snapshot.json, if there is news."""
@@ -150,8 +181,12 @@ def refresh(
 
 @app.command()
 def purge(
-    remote: Annotated[list[str] | None, typer.Option(help="A DVC remote to clean as well, by name.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go; remove nothing.")] = False,
+    remote: Annotated[
+        list[str] | None, typer.Option(help="A DVC remote to clean as well, by name.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would go; remove nothing.")
+    ] = False,
 ) -> None:
     """Remove from DVC's cache what dvc.lock no longer refers to, pictures that were taken down among it."""
     # In a process of its own: the stages know nothing of DVC, and nothing here imports it.
@@ -172,7 +207,9 @@ def verify_packs(context: typer.Context) -> None:
         for problem in found.problems:
             print(problem)
         if found.problems:
-            progress.say("Run dvc repro: download removes damaged packs and fetches what is missing.")
+            progress.log(
+                "Run dvc repro: download removes damaged packs and fetches what is missing."
+            )
         print(
             f"{found.packs:,} packs, {found.pictures:,} sound pictures, {found.unlisted:,} of them not in the present "
             f"sample, {len(found.problems):,} problems"
@@ -184,18 +221,21 @@ def verify_packs(context: typer.Context) -> None:
 def get_picture(
     context: typer.Context,
     md5: str,
-    out: Annotated[Path | None, typer.Option(help="File to write; by default <md5>.<format> in this folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write; by default <md5>.<format> in this folder."),
+    ] = None,
 ) -> None:
     """Write a picture as it was served to a file of its own."""
     with _failures(debug=context.obj):
         from pipeline import atomic, progress
-        from pipeline.packs import find
+        from pipeline.packs import get
         from pipeline.paths import Paths
 
-        picture = find(Paths().images, md5.lower())
+        picture = get(Paths().images, md5.lower())
         place = out or Path(f"{picture.md5}.{picture.format.replace('jpeg', 'jpg')}")
         atomic.write_bytes(place, picture.bytes)
-        progress.say(
+        progress.log(
             f"{place}: {picture.variant} of post {picture.post_id}, {picture.format}, "
             f"{picture.width} x {picture.height}, {len(picture.bytes):,} bytes"
         )
@@ -204,7 +244,9 @@ def get_picture(
 @app.command()
 def explain(
     context: typer.Context,
-    subject: Annotated[str, typer.Argument(help="A tag's name, or a post's id.", metavar="TAG|POST")],
+    subject: Annotated[
+        str, typer.Argument(help="A tag's name, or a post's id.", metavar="TAG|POST")
+    ],
 ) -> None:
     """Say why a tag is learnt or not, or why a post was chosen or dropped."""
     with _failures(debug=context.obj):
@@ -227,19 +269,31 @@ def use(context: typer.Context, profile: str) -> None:
 
         source = Path("profiles") / f"{profile}.yaml"
         if source not in set(Path("profiles").glob("*.yaml")):
-            known = ", ".join(sorted(path.stem for path in Path("profiles").glob("*.yaml")))
-            raise BadParameter(f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}.")
+            known = ", ".join(
+                sorted(path.stem for path in Path("profiles").glob("*.yaml"))
+            )
+            raise BadParameter(
+                f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}."
+            )
         load(source)
         params = Paths().params
-        if params.exists() and params.read_bytes() not in {path.read_bytes() for path in source.parent.glob("*.yaml")}:
+        if params.exists() and params.read_bytes() not in {
+            path.read_bytes() for path in source.parent.glob("*.yaml")
+        }:
             shutil.copyfile(params, params.with_name("params.yaml.bak"))
-            progress.say("params.yaml was edited: kept as params.yaml.bak")
+            progress.log("params.yaml was edited: kept as params.yaml.bak")
         atomic.write_bytes(params, source.read_bytes())
-        progress.say(f"{params} is now {source}")
+        progress.log(f"{params} is now {source}")
     refresh(context)
 
 
-def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], object]", *, writes: bool = True) -> None:
+def _run(
+    context: typer.Context,
+    stage: str,
+    work: "Callable[[Params, Paths], object]",
+    *,
+    writes: bool = True,
+) -> None:
     """Runs one stage under its lock; an expected failure becomes one line and its exit status.
 
     writes: whether the stage works, or only looks; then nothing at all is written or said beside what it says.
@@ -252,12 +306,20 @@ def _run(context: typer.Context, stage: str, work: "Callable[[Params, Paths], ob
         paths = Paths()
         params = load(paths.params)
         started = time.monotonic()
-        with locks.held(paths, stage) if writes else locks.respected(paths, stage):
+        with (
+            locks.stage_lock(paths, stage)
+            if writes
+            else locks.shared_lock(paths, stage)
+        ):
             work(params, paths)
         if not writes:
             return
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
-        progress.say(f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of memory, workers aside")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1e9 if sys.platform == "darwin" else 1e6
+        )
+        progress.log(
+            f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of memory, workers aside"
+        )
 
 
 @contextmanager
@@ -275,8 +337,13 @@ def _failures(*, debug: bool) -> Iterator[None]:
         # What no room of the house explained better, such as a disk that fills up; --debug shows the traceback.
         if debug or error.strerror is None:
             raise
-        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        print(f"error: {what}. What is finished is kept: mend it, then run the same command again.", file=sys.stderr)
+        what = (
+            f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        )
+        print(
+            f"error: {what}. What is finished is kept: mend it, then run the same command again.",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from error
     except sqlite3.OperationalError as error:
         if debug:

@@ -19,7 +19,7 @@ _DISK = {
 
 
 @contextmanager
-def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
+def open_atomic(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it becomes `path`, on failure nothing is left.
 
     shared: other processes may write the same path at this moment, as when a cluster runs a job twice; each then has a
@@ -36,7 +36,9 @@ def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+        with suppress(
+            OSError
+        ):  # where nothing can be written, nothing can be removed either
             temporary.unlink(missing_ok=True)
         raise _explained(error, path) from error
     except BaseException:
@@ -46,7 +48,7 @@ def writing(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a whole file at once."""
-    with writing(path) as temporary:
+    with open_atomic(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -56,15 +58,15 @@ def write_text(path: Path, content: str) -> None:
 
 
 @contextmanager
-def writing_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path) -> Iterator[Path]:
     """Yields an empty folder beside `target`, on the same file system; on success it becomes `target`."""
     draft = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     yield draft
-    publish(draft, target)
+    publish_folder(draft, target)
 
 
-def publish(source: Path, target: Path) -> None:
+def publish_folder(source: Path, target: Path) -> None:
     """Makes the finished folder `source` become `target`, beside which it lies; the old one goes last."""
     old = target.with_name(f".{target.name}.old")
     if old.exists():
@@ -76,7 +78,7 @@ def publish(source: Path, target: Path) -> None:
         shutil.rmtree(old)
 
 
-def sweep(folder: Path) -> None:
+def remove_stale_temps(folder: Path) -> None:
     """Removes what killed writers left in a folder that is kept between runs. Only for who holds the stage's lock."""
     for path in sorted(folder.glob(".*.tmp")):
         path.unlink()

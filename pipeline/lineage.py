@@ -12,15 +12,17 @@ KEY = "lineage"
 """Metadata key of the manifest's Parquet files."""
 
 
-def of_manifest(pinned: pin.Pin, params: Params) -> str:
+def for_manifest(pinned: pin.Pin, params: Params) -> str:
     """Returns the lineage of a manifest as sorted JSON: the pin, the rules' version and what chose its records."""
     tree = {
-        "pin": pin.as_tree(pinned),
+        "pin": pin.to_dict(pinned),
         "policy_version": policy.VERSION,
         "parameters": {
             "harvest": params.harvest.model_dump(mode="json"),
             "sample": params.sample.model_dump(mode="json"),
-            "download": params.download.model_dump(mode="json", include={"variant", "max_bytes", "max_pixels"}),
+            "download": params.download.model_dump(
+                mode="json", include={"variant", "max_bytes", "max_pixels"}
+            ),
             "manifest": params.manifest.model_dump(mode="json"),
         },
     }
@@ -31,5 +33,7 @@ def read(path: Path) -> dict[str, Any]:
     """Returns the lineage that a file of the manifest carries; raises BadInput where it carries none."""
     text = parquet.metadata(path).get(KEY)
     if text is None:
-        raise BadInput(f"{path} carries no lineage. It was not made by this pipeline: run dvc repro manifest.")
+        raise BadInput(
+            f"{path} carries no lineage. It was not made by this pipeline: run dvc repro manifest."
+        )
     return dict(json.loads(text))

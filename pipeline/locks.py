@@ -11,24 +11,26 @@ from pipeline.paths import Paths
 
 
 @contextmanager
-def held(paths: Paths, stage: str) -> Iterator[None]:
+def stage_lock(paths: Paths, stage: str) -> Iterator[None]:
     """Holds the stage's lock, which ends with the process, however that ends; raises Busy naming the holder."""
     path = paths.work(stage) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(path, lambda holder: _running(stage, holder)):
+    with file_lock(path, lambda holder: _running(stage, holder)):
         yield
 
 
 @contextmanager
-def respected(paths: Paths, stage: str) -> Iterator[None]:
-    """Keeps the stage from starting meanwhile and raises Busy where it runs, as `held`, but writes nothing."""
+def shared_lock(paths: Paths, stage: str) -> Iterator[None]:
+    """Keeps the stage from starting meanwhile and raises Busy where it runs, as `stage_lock`, but writes nothing."""
     with ExitStack() as stack:
         with suppress(FileNotFoundError):  # it never ran here
             file = stack.enter_context((paths.work(stage) / "lock").open())
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise Busy(_running(stage, file.read().strip() or "another process")) from error
+                raise Busy(
+                    _running(stage, file.read().strip() or "another process")
+                ) from error
         yield
 
 
@@ -40,7 +42,9 @@ def _running(stage: str, holder: str) -> str:
 
 
 @contextmanager
-def exclusive(path: Path, busy: Callable[[str], str], *, purpose: str | None = None) -> Iterator[None]:
+def file_lock(
+    path: Path, busy: Callable[[str], str], *, purpose: str | None = None
+) -> Iterator[None]:
     """Holds the lock of a file; raises Busy with what `busy` says of its holder. purpose: what the holder does."""
     with path.open("a+") as file:
         try:

@@ -10,13 +10,23 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.errors import BadParameter
 
 CategoryName = Literal[
-    "general", "artist", "contributor", "copyright", "character", "species", "invalid", "meta", "lore"
+    "general",
+    "artist",
+    "contributor",
+    "copyright",
+    "character",
+    "species",
+    "invalid",
+    "meta",
+    "lore",
 ]
 Rating = Literal["s", "q", "e"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 CEILING_REQUESTS_PER_SECOND = 2.0  # requests/s to the real hosts, the site's documented hard limit (contract section 5)
-DEFAULT_REQUESTS_PER_SECOND = 1.0  # requests/s, what the site asks for (contract section 5)
+DEFAULT_REQUESTS_PER_SECOND = (
+    1.0  # requests/s, what the site asks for (contract section 5)
+)
 LISTS = "lists"  # folder of sample.tags_file; dvc.yaml has it among the deps of `sample`, so that a change is seen
 
 
@@ -46,7 +56,9 @@ class Site(Section):
         if self.name == "custom" and not given:
             raise ValueError("site.name custom needs both base_url and static_url")
         if self.name != "custom" and (self.base_url or self.static_url):
-            raise ValueError(f"base_url and static_url are for site.name: custom, not {self.name}")
+            raise ValueError(
+                f"base_url and static_url are for site.name: custom, not {self.name}"
+            )
         return self
 
 
@@ -60,9 +72,13 @@ class Harvest(Section):
     @model_validator(mode="after")
     def _a_query_belongs_to_the_api(self) -> Self:
         if self.source == "api" and self.query is None:
-            raise ValueError("harvest.source api needs harvest.query, such as rating:s date:>=2025-01-01")
+            raise ValueError(
+                "harvest.source api needs harvest.query, such as rating:s date:>=2025-01-01"
+            )
         if self.source == "exports" and self.query is not None:
-            raise ValueError("harvest.query is for harvest.source: api; exports hold every post")
+            raise ValueError(
+                "harvest.query is for harvest.source: api; exports hold every post"
+            )
         return self
 
 
@@ -101,7 +117,9 @@ class Download(Section):
 
     variant: Literal["original", "sample", "preview"] = "sample"
     max_bytes: Annotated[int, Field(ge=1024)] = 52_428_800
-    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = 100_000_000  # at most what Pillow opens
+    max_pixels: Annotated[int, Field(ge=1, le=178_956_970)] = (
+        100_000_000  # at most what Pillow opens
+    )
     retries: Annotated[int, Field(ge=0, le=20)] = 5
     pack_pictures: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     max_rejected: Share = 0.02
@@ -148,9 +166,13 @@ class Train(Section):
     # Pixels: pictures are trained on at size x size. Time grows with its square; small traits need it.
     size: Annotated[int, Field(ge=32, le=1024)] = 96
     # Channels per stage of the network; each stage sees half the resolution of the one before, the first size / 4.
-    widths: Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=1, max_length=6)] = [32, 64, 128, 256]
+    widths: Annotated[
+        list[Annotated[int, Field(ge=8)]], Field(min_length=1, max_length=6)
+    ] = [32, 64, 128, 256]
     # Residual blocks per stage, as many numbers as widths.
-    blocks: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=6)] = [1, 1, 1, 1]
+    blocks: Annotated[
+        list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=6)
+    ] = [1, 1, 1, 1]
     # Share of the pooled features left out at random while training, against overfitting.
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     # Passes over the training pictures.
@@ -175,7 +197,9 @@ class Train(Section):
     @model_validator(mode="after")
     def _a_depth_for_every_width(self) -> Self:
         if len(self.widths) != len(self.blocks):
-            raise ValueError("widths and blocks must have the same length: one entry per stage of the network")
+            raise ValueError(
+                "widths and blocks must have the same length: one entry per stage of the network"
+            )
         return self
 
 
@@ -223,7 +247,9 @@ class Params(Section):
     @model_validator(mode="after")
     def _pictures_are_not_blown_up_for_training(self) -> Self:
         if self.train.size > self.shard.size:
-            raise ValueError(f"train.size {self.train.size} is more than shard.size {self.shard.size}")
+            raise ValueError(
+                f"train.size {self.train.size} is more than shard.size {self.shard.size}"
+            )
         return self
 
 
@@ -232,7 +258,9 @@ def load(path: Path) -> Params:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise BadParameter(f"{path} is not UTF-8 text: {error}. Compare it with profiles/sandbox.yaml.") from error
+        raise BadParameter(
+            f"{path} is not UTF-8 text: {error}. Compare it with profiles/sandbox.yaml."
+        ) from error
     except FileNotFoundError as error:
         raise BadParameter(
             f"{path} is not there. Run from the folder that holds dvc.yaml, or copy a file of profiles/ to it."
@@ -254,7 +282,11 @@ def _one_line(path: Path, error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         text = f"{path}: unknown parameter {name}. Allowed here: {', '.join(_siblings(first['loc']))}."
     else:
-        given = "" if isinstance(first["input"], dict | BaseModel) else f" (it is {first['input']!r})"
+        given = (
+            ""
+            if isinstance(first["input"], dict | BaseModel)
+            else f" (it is {first['input']!r})"
+        )
         text = f"{path}: {name}: {first['msg']}{given}. Correct it, or take the value from profiles/sandbox.yaml."
     return text + (f" {len(problems) - 1} more wrong." if len(problems) > 1 else "")
 

@@ -28,11 +28,13 @@ def write(
         table = table.sort_by(order_by)
     if metadata:
         table = table.replace_schema_metadata({**(schema.metadata or {}), **metadata})
-    with atomic.writing(path) as temporary:
+    with atomic.open_atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 
-def cast(rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+def cast(
+    rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]], schema: pa.Schema
+) -> pa.Table:
     """Returns the rows as a table of exactly this schema; raises an error where a value does not fit."""
     if not isinstance(rows, pa.Table | pl.DataFrame):
         rows = frame(list(rows), schema)
@@ -47,7 +49,9 @@ def frame(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pl.DataFrame:
     Not by pyarrow, which imports pandas as soon as it sees a list: a second of CPU in every stage.
     """
     types = pl.Schema(schema).items()
-    return pl.DataFrame([pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in types])
+    return pl.DataFrame(
+        [pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in types]
+    )
 
 
 def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
@@ -56,10 +60,12 @@ def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
         # Not pq.read_table, which imports pandas: a second of CPU in every stage.
         with pq.ParquetFile(path) as file:
             if lacking := set(columns or ()) - set(file.schema_arrow.names):
-                raise damaged(path, ValueError(f"it has no column {', '.join(sorted(lacking))}"))
+                raise corrupt_file_error(
+                    path, ValueError(f"it has no column {', '.join(sorted(lacking))}")
+                )
             return pl.from_arrow(file.read(columns=columns))  # type: ignore[return-value]
     except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, error) from error
+        raise corrupt_file_error(path, error) from error
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -67,14 +73,20 @@ def metadata(path: Path) -> dict[str, str]:
     try:
         raw = pq.read_schema(path).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
-        raise damaged(path, error) from error
-    return {key.decode(): value.decode() for key, value in raw.items() if not key.startswith((b"ARROW", b"pandas"))}
+        raise corrupt_file_error(path, error) from error
+    return {
+        key.decode(): value.decode()
+        for key, value in raw.items()
+        if not key.startswith((b"ARROW", b"pandas"))
+    }
 
 
-def damaged(path: Path, error: Exception) -> CorruptFile:
+def corrupt_file_error(path: Path, error: Exception) -> CorruptFile:
     """Returns the error to raise for a file that cannot be read, or is not there."""
     if isinstance(error, FileNotFoundError):
-        return CorruptFile(f"{path} is not there. Run dvc repro: the stage that writes it makes it.")
+        return CorruptFile(
+            f"{path} is not there. Run dvc repro: the stage that writes it makes it."
+        )
     why = " ".join(str(error).split())[:200]
     return CorruptFile(
         f"{path} cannot be read: {why}. Delete it and run dvc repro again: the stage that writes it makes it anew."

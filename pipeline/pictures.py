@@ -18,5 +18,7 @@ def flat(picture: Image.Image) -> Image.Image:
         picture = picture.convert("I").point(lambda value: value / 256).convert("L")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         rgba = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (*GROUND, 255)), rgba).convert("RGB")
+        return Image.alpha_composite(
+            Image.new("RGBA", rgba.size, (*GROUND, 255)), rgba
+        ).convert("RGB")
     return picture.convert("RGB")

@@ -14,11 +14,13 @@ EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
 """The exports that the pipeline reads, by their names in the site's index (contract section 1.2)."""
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")  # a file is named by it, so nothing else may pass for one
+_SHA256 = re.compile(
+    r"[0-9a-f]{64}"
+)  # a file is named by it, so nothing else may pass for one
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class ExportFile:
     """One export as the site's index lists it."""
 
     file_name: str
@@ -56,7 +58,7 @@ class Pin:
     """
 
     site: str
-    exports: dict[str, Export]
+    exports: dict[str, ExportFile]
     delta: Delta | None = None
     search: Search | None = None
 
@@ -66,7 +68,11 @@ class Pin:
         if self.search is not None:
             return f"change {self.search.change}"
         posts = self.exports["posts"].updated_at
-        return posts if self.delta is None else f"{posts}, then changes to {self.delta.change}"
+        return (
+            posts
+            if self.delta is None
+            else f"{posts}, then changes to {self.delta.change}"
+        )
 
 
 def site_key(site: Site) -> str:
@@ -80,10 +86,14 @@ def load(path: Path) -> Pin:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree.get("search"):
             return Pin(tree["site"], {}, search=Search(**tree["search"]))
-        exports = {name: Export(**tree["exports"][name]) for name in EXPORTS}
-        return Pin(tree["site"], exports, Delta(**tree["delta"]) if tree.get("delta") else None)
+        exports = {name: ExportFile(**tree["exports"][name]) for name in EXPORTS}
+        return Pin(
+            tree["site"], exports, Delta(**tree["delta"]) if tree.get("delta") else None
+        )
     except FileNotFoundError as error:
-        raise BadInput(f"{path} is not there. Run e6tag refresh to pin what the site serves now.") from error
+        raise BadInput(
+            f"{path} is not there. Run e6tag refresh to pin what the site serves now."
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
             f"{path} is not a pin ({error!r}). Restore it with git checkout, or run e6tag refresh."
@@ -92,20 +102,25 @@ def load(path: Path) -> Pin:
 
 def save(path: Path, pin: Pin) -> None:
     """Writes snapshot.json, sorted, so that a refresh is a small diff."""
-    atomic.write_text(path, json.dumps(as_tree(pin), indent=2, sort_keys=True) + "\n")
+    atomic.write_text(path, json.dumps(to_dict(pin), indent=2, sort_keys=True) + "\n")
 
 
-def as_tree(pin: Pin) -> dict[str, Any]:
+def to_dict(pin: Pin) -> dict[str, Any]:
     """Returns the pin as JSON has it: what does not apply is left out."""
     return {key: value for key, value in asdict(pin).items() if value}
 
 
-def read_index(index: Any) -> dict[str, Export]:
+def read_index(index: Any) -> dict[str, ExportFile]:
     """Returns the exports of a parsed /db_exports.json; raises BadInput naming what is missing."""
     try:
         listed = {row["name"]: row for row in index}
         exports = {
-            name: Export(row["file_name"], int(row["file_size"]), row["checksum"], row["updated_at"])
+            name: ExportFile(
+                row["file_name"],
+                int(row["file_size"]),
+                row["checksum"],
+                row["updated_at"],
+            )
             for name in EXPORTS
             for row in [listed[name]]
         }
@@ -115,8 +130,14 @@ def read_index(index: Any) -> dict[str, Export]:
             f"/db_exports.json does not list what the contract says: {error!r}. Is this the right site?"
         ) from error
     if nowhere:
-        raise BadInput(f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag refresh later.")
-    unverifiable = [name for name, export in exports.items() if not _SHA256.fullmatch(str(export.checksum))]
+        raise BadInput(
+            f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag refresh later."
+        )
+    unverifiable = [
+        name
+        for name, export in exports.items()
+        if not _SHA256.fullmatch(str(export.checksum))
+    ]
     if unverifiable:
         raise BadInput(
             f"/db_exports.json gives no SHA-256 for {', '.join(unverifiable)}: what cannot be verified is not pinned. "

@@ -21,8 +21,12 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import PolicyViolation
-from pipeline.params import CEILING_REQUESTS_PER_SECOND, DEFAULT_REQUESTS_PER_SECOND, Site
-from pipeline.schemas import Dropped
+from pipeline.params import (
+    CEILING_REQUESTS_PER_SECOND,
+    DEFAULT_REQUESTS_PER_SECOND,
+    Site,
+)
+from pipeline.schemas import PostExclusion
 
 VERSION = "1"
 """Version of these rules; recorded in manifest, model card and bundle. Raise it with every change of a rule."""
@@ -53,7 +57,9 @@ OPT_OUT = frozenset({"avoid_posting", "conditional_dnp"})
 STILL_FORMATS = frozenset({"jpg", "png", "webp"})
 """Rule 5: file extensions that may be asked for. Animated webp and png are recognised by tag and duration."""
 
-ANIMATED_TAGS = frozenset({"animated", "animated_png", "animated_webp", "animated_gif", "video", "flash"})
+ANIMATED_TAGS = frozenset(
+    {"animated", "animated_png", "animated_webp", "animated_gif", "video", "flash"}
+)
 """Rule 5: tags of moving pictures; `animated_png` and `animated_webp` share their extension with still ones."""
 
 EFFECTIVE = frozenset({"active", "processing", "queued"})
@@ -74,68 +80,94 @@ _PICTURE_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"RIFF")
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class PolicyTags:
     """The tag names that the rules speak of, in one snapshot: those listed above and all that lead to them."""
 
     young: frozenset[str]
     opt_out: frozenset[str]
 
     @classmethod
-    def read(cls, implications: pl.DataFrame, aliases: pl.DataFrame) -> "Names":
+    def read(cls, implications: pl.DataFrame, aliases: pl.DataFrame) -> "PolicyTags":
         """Follows the snapshot's relations (schemas.RELATIONS): tags saved long ago lag behind newer ones."""
-        return cls(leading_to(YOUNG, implications, aliases), leading_to(OPT_OUT, implications, aliases))
+        return cls(
+            tags_implying(YOUNG, implications, aliases),
+            tags_implying(OPT_OUT, implications, aliases),
+        )
 
 
-def leading_to(names: frozenset[str], implications: pl.DataFrame, aliases: pl.DataFrame) -> frozenset[str]:
+def tags_implying(
+    names: frozenset[str], implications: pl.DataFrame, aliases: pl.DataFrame
+) -> frozenset[str]:
     """Returns the names and all that imply or alias to one of them, to any depth.
 
     implications, aliases: schemas.RELATIONS. Only relations in force count: a pending one is any user's wish.
     """
-    relations = pl.concat([implications, aliases]).filter(pl.col("status").is_in(sorted(EFFECTIVE)))
+    relations = pl.concat([implications, aliases]).filter(
+        pl.col("status").is_in(sorted(EFFECTIVE))
+    )
     by_consequent = relations.group_by("consequent").agg("antecedent")
-    leads_to = dict(zip(by_consequent["consequent"], by_consequent["antecedent"].to_list(), strict=True))
+    leads_to = dict(
+        zip(
+            by_consequent["consequent"],
+            by_consequent["antecedent"].to_list(),
+            strict=True,
+        )
+    )
     found, frontier = set(names), set(names)
     while frontier:
-        frontier = {name for reached in frontier for name in leads_to.get(reached, [])} - found
+        frontier = {
+            name for reached in frontier for name in leads_to.get(reached, [])
+        } - found
         found |= frontier
     return frozenset(found)
 
 
-def verdict(names: Names) -> pl.Expr:
+def exclusion_reason(names: PolicyTags) -> pl.Expr:
     """Returns an expression over schemas.POSTS: the reason (Dropped) for which a post must not be selected, or null."""
 
     def any_of(wanted: Iterable[str], column: str = "tags") -> pl.Expr:
-        return pl.col(column).list.set_intersection(pl.lit(sorted(wanted), dtype=pl.List(pl.String))).list.len() > 0
+        return (
+            pl.col(column)
+            .list.set_intersection(pl.lit(sorted(wanted), dtype=pl.List(pl.String)))
+            .list.len()
+            > 0
+        )
 
-    return judge(
+    return exclusion_reason_from_flags(
         young=any_of(names.young),
         opted_out=any_of(names.opt_out) | any_of(names.opt_out, "locked_tags"),
         animated=any_of(ANIMATED_TAGS),
     )
 
 
-def judge(*, young: pl.Expr, opted_out: pl.Expr, animated: pl.Expr) -> pl.Expr:
+def exclusion_reason_from_flags(
+    *, young: pl.Expr, opted_out: pl.Expr, animated: pl.Expr
+) -> pl.Expr:
     """Returns rules 1 to 5 for who has looked at the tags already: `sample` finds names in 240 million tags by number.
 
     Over the other columns of schemas.POSTS, as `verdict`. young: a tag is of Names.young; opted_out: a tag or a locked
     tag is of Names.opt_out; animated: a tag is of ANIMATED_TAGS.
     """
-    moving = ~pl.col("ext").is_in(sorted(STILL_FORMATS)) | pl.col("duration").is_not_null() | animated
+    moving = (
+        ~pl.col("ext").is_in(sorted(STILL_FORMATS))
+        | pl.col("duration").is_not_null()
+        | animated
+    )
     return (
         pl.when(pl.col("is_deleted"))
-        .then(pl.lit(Dropped.DELETED.value))
+        .then(pl.lit(PostExclusion.DELETED.value))
         .when(pl.col("is_withheld"))
-        .then(pl.lit(Dropped.WITHHELD.value))
+        .then(pl.lit(PostExclusion.WITHHELD.value))
         .when(pl.col("rating").is_in(sorted(SENSITIVE_RATINGS)) & young)
-        .then(pl.lit(Dropped.FORBIDDEN_YOUNG.value))
+        .then(pl.lit(PostExclusion.FORBIDDEN_YOUNG.value))
         .when(opted_out)
-        .then(pl.lit(Dropped.OPTED_OUT.value))
+        .then(pl.lit(PostExclusion.OPTED_OUT.value))
         .when(moving)
-        .then(pl.lit(Dropped.NOT_STILL.value))
+        .then(pl.lit(PostExclusion.NOT_STILL.value))
     )
 
 
-def permit(site: Site) -> None:
+def require_consent(site: Site) -> None:
     """Raises PolicyViolation where rule 7 forbids to open this site."""
     if not is_remote(site):
         return
@@ -155,7 +187,10 @@ def requests_per_second(site: Site) -> float | None:
     """Returns the rate that rule 6 allows, whatever was asked for; None (no limit) only for servers of this machine."""
     if not is_remote(site):
         return site.requests_per_second
-    return min(site.requests_per_second or DEFAULT_REQUESTS_PER_SECOND, CEILING_REQUESTS_PER_SECOND)
+    return min(
+        site.requests_per_second or DEFAULT_REQUESTS_PER_SECOND,
+        CEILING_REQUESTS_PER_SECOND,
+    )
 
 
 def is_remote(site: Site) -> bool:
@@ -164,10 +199,13 @@ def is_remote(site: Site) -> bool:
         return site.name in REAL_SITES
     from urllib.parse import urlsplit
 
-    return any(urlsplit(url or "").hostname not in LOOPBACK for url in (site.base_url, site.static_url))
+    return any(
+        urlsplit(url or "").hostname not in LOOPBACK
+        for url in (site.base_url, site.static_url)
+    )
 
 
-def refuse_pictures(folder: Path) -> None:
+def check_no_images(folder: Path) -> None:
     """Raises PolicyViolation when a file of a bundle is a picture (rule 8)."""
     for path in sorted(folder.rglob("*")):
         if not path.is_file():
@@ -175,4 +213,6 @@ def refuse_pictures(folder: Path) -> None:
         with path.open("rb") as file:
             head = file.read(16)
         if head.startswith(_PICTURE_MAGIC):
-            raise PolicyViolation(f"{path} is a picture: bundles hold weights, tags, counts and ids only. Remove it.")
+            raise PolicyViolation(
+                f"{path} is a picture: bundles hold weights, tags, counts and ids only. Remove it."
+            )

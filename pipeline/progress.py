@@ -16,7 +16,13 @@ class Meter:
     """Counts finished units. `note` is shown beside the count, such as failures so far."""
 
     def __init__(self, label: str, unit: str, total: int | None) -> None:
-        self.label, self.unit, self.total, self.done, self.note = label, unit, total, 0, ""
+        self.label, self.unit, self.total, self.done, self.note = (
+            label,
+            unit,
+            total,
+            0,
+            "",
+        )
         self._found = self._bytes = 0
         self._started = time.monotonic()
 
@@ -28,7 +34,7 @@ class Meter:
             self.note = note
         self._show()
 
-    def found(self, units: int) -> None:
+    def skip_done(self, units: int) -> None:
         """Counts units that an earlier run finished: they are done, and say nothing about how fast this one is."""
         self._found += units
         self.advance(units)
@@ -43,7 +49,10 @@ class Meter:
         rate = (self.done - self._found) / seconds
         of = f" of {self._counted(self.total)}" if self.total is not None else ""
         unit = "" if self.unit == "bytes" else f" {self.unit}"
-        parts = [f"{self._counted(self.done)}{of}{unit}", f"{self._counted(rate, '.1f')}/s"]
+        parts = [
+            f"{self._counted(self.done)}{of}{unit}",
+            f"{self._counted(rate, '.1f')}/s",
+        ]
         if self._bytes:
             parts.append(f"{self._bytes / seconds / 1e6:,.1f} MB/s")
         if self.total and rate > 0 and self.done < self.total:
@@ -62,9 +71,9 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
     """Shows a meter while the block runs and its last state as a plain line afterwards."""
     if not sys.stderr.isatty():
         plain = Meter(label, unit, total)
-        with _every(PLAIN_INTERVAL, lambda: say(plain.line())):
+        with _every(PLAIN_INTERVAL, lambda: log(plain.line())):
             yield plain
-        say(plain.line())
+        log(plain.line())
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -79,12 +88,14 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
 
         class _BarMeter(Meter):
             def _show(self) -> None:
-                bar.update(task, completed=self.done, total=self.total, state=self.state())
+                bar.update(
+                    task, completed=self.done, total=self.total, state=self.state()
+                )
 
         shown = _BarMeter(label, unit, total)
         with _every(_BAR_INTERVAL, lambda: shown.advance(0)):
             yield shown
-    say(shown.line())
+    log(shown.line())
 
 
 @contextmanager
@@ -111,10 +122,16 @@ def _roughly(seconds: float) -> str:
         return f"{seconds:,.0f} s"
     if seconds < 7_200:
         return f"{seconds / 60:,.0f} min"
-    return f"{seconds / 3_600:,.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.1f} days"
+    return (
+        f"{seconds / 3_600:,.1f} h"
+        if seconds < 172_800
+        else f"{seconds / 86_400:,.1f} days"
+    )
 
 
-def track(things: Iterable[_T], label: str, *, unit: str, total: int | None = None) -> Iterator[_T]:
+def track(
+    things: Iterable[_T], label: str, *, unit: str, total: int | None = None
+) -> Iterator[_T]:
     """Yields the things one by one, showing a meter."""
     if total is None and isinstance(things, Sized):
         total = len(things)
@@ -124,6 +141,6 @@ def track(things: Iterable[_T], label: str, *, unit: str, total: int | None = No
             shown.advance()
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Prints one plain line to stderr at once."""
     print(line, file=sys.stderr, flush=True)

@@ -27,13 +27,24 @@ def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
     else:
         newest = _keep_delta(pinned, asyncio.run(_newest_exports(params, paths)), paths)
     if pinned == newest:
-        progress.say(f"{paths.pin.name} is up to date: {newest.site}, posts of {newest.moment}.")
+        progress.log(
+            f"{paths.pin.name} is up to date: {newest.site}, posts of {newest.moment}."
+        )
         return False
     pin.save(paths.pin, newest)
-    changes.forget(paths, *(one.delta for one in (pinned, newest) if one is not None and one.delta is not None))
+    changes.prune(
+        paths,
+        *(
+            one.delta
+            for one in (pinned, newest)
+            if one is not None and one.delta is not None
+        ),
+    )
     for line in _news(pinned, newest):
-        progress.say(line)
-    progress.say(f"{paths.pin.name} now pins {newest.site}. Review git diff {paths.pin.name}, then run dvc repro.")
+        progress.log(line)
+    progress.log(
+        f"{paths.pin.name} now pins {newest.site}. Review git diff {paths.pin.name}, then run dvc repro."
+    )
     return True
 
 
@@ -46,7 +57,7 @@ def _pinned(paths: Paths, *, delta: bool) -> Pin | None:
     except BadInput as error:
         if delta:
             raise
-        progress.say(f"{error} It is pinned anew.")
+        progress.log(f"{error} It is pinned anew.")
         return None
 
 
@@ -66,7 +77,7 @@ def _keep_delta(pinned: Pin | None, newest: Pin, paths: Paths) -> Pin:
     try:
         changes.pinned_file(pinned, paths)
     except BadInput as error:
-        progress.say(f"the delta is not pinned any more: {error}")
+        progress.log(f"the delta is not pinned any more: {error}")
         return newest
     is_base = pinned.exports["posts"].checksum == newest.exports["posts"].checksum
     return replace(newest, delta=pinned.delta) if is_base else newest
@@ -74,7 +85,9 @@ def _keep_delta(pinned: Pin | None, newest: Pin, paths: Paths) -> Pin:
 
 async def _newest_search(params: Params, paths: Paths, query: str) -> Pin:
     async with open_site(params.site, paths, "refresh") as client:
-        return Pin(pin.site_key(params.site), {}, search=await api.newest(client, query))
+        return Pin(
+            pin.site_key(params.site), {}, search=await api.newest(client, query)
+        )
 
 
 async def _newest_delta(params: Params, paths: Paths, pinned: Pin | None) -> Pin:
@@ -113,7 +126,9 @@ def _news(pinned: Pin | None, newest: Pin) -> list[str]:
     ]
     if newest.search is not None:
         found = newest.search
-        lines.append(f"search {found.query}: posts up to {found.newest_id}, at change {found.change}")
+        lines.append(
+            f"search {found.query}: posts up to {found.newest_id}, at change {found.change}"
+        )
     if newest.delta is not None:
         delta = newest.delta
         lines.append(

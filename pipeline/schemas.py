@@ -9,7 +9,7 @@ from enum import StrEnum
 import pyarrow as pa
 
 
-class Refusal(StrEnum):
+class DownloadFailure(StrEnum):
     """Why a picture that was wanted is not there."""
 
     NOT_FOUND = "not_found"  # 404 or 410: the site does not have it
@@ -21,37 +21,51 @@ class Refusal(StrEnum):
     BROKEN_PICTURE = "broken_picture"  # cannot be decoded
     DECOMPRESSION_BOMB = "decompression_bomb"  # more pixels than download.max_pixels
     TOO_LARGE = "too_large"  # more bytes than download.max_bytes; an original that is listed so is not asked for
-    WRONG_DIMENSIONS = "wrong_dimensions"  # not the size that the export's width and height lead to
-    REDIRECTED = "redirected"  # the answer points to another place, which is never followed
+    WRONG_DIMENSIONS = (
+        "wrong_dimensions"  # not the size that the export's width and height lead to
+    )
+    REDIRECTED = (
+        "redirected"  # the answer points to another place, which is never followed
+    )
     UNAVAILABLE = "unavailable"  # only temporary errors, after all retries; asked for again by the next run
 
 
-class Rejection(StrEnum):
+class RecordRejection(StrEnum):
     """Why a sampled post is not in the manifest or the shards, besides the reasons of Refusal."""
 
     NEAR_DUPLICATE = "near_duplicate"  # an evaluation picture that looks like one of an earlier split
     SAME_PICTURE = "same_picture"  # another post of the sample holds the same md5
 
 
-class LeftOut(StrEnum):
+class TagExclusion(StrEnum):
     """Why a tag of the wanted categories is not in the vocabulary."""
 
-    ALIASED = "aliased"  # only another spelling: its posts count for the tag it stands for
+    ALIASED = (
+        "aliased"  # only another spelling: its posts count for the tag it stands for
+    )
     EXCLUDED = "excluded"  # sample.exclude_tags
     POLICY = "policy"  # a name the policy refuses to select posts by
     FILE_DERIVED = "file_derived"  # says something about the file, not about the picture (contract section 6)
-    TOO_FEW_POSITIVES = "too_few_positives"  # fewer than min_positives among the training posts
+    TOO_FEW_POSITIVES = (
+        "too_few_positives"  # fewer than min_positives among the training posts
+    )
     TOO_FEW_EVALUATION_POSITIVES = "too_few_evaluation_positives"  # fewer than min_eval_positives in validation or test
     INVALID = "invalid"  # of the site's category for tags that are not to be used
-    TWO_CATEGORIES = "two_categories"  # the snapshot has the name twice, in different categories
+    TWO_CATEGORIES = (
+        "two_categories"  # the snapshot has the name twice, in different categories
+    )
     NOT_LISTED = "not_listed"  # not in sample.tags_file
-    OTHER_CATEGORY = "other_category"  # in sample.tags_file, but of none of sample.categories
+    OTHER_CATEGORY = (
+        "other_category"  # in sample.tags_file, but of none of sample.categories
+    )
     UNKNOWN = "unknown"  # in sample.tags_file, but the snapshot has no such tag
     PATTERN = "pattern"  # sample.exclude_patterns
-    BEYOND_VOCABULARY_SIZE = "beyond_vocabulary_size"  # rarer than the tags that were taken
+    BEYOND_VOCABULARY_SIZE = (
+        "beyond_vocabulary_size"  # rarer than the tags that were taken
+    )
 
 
-class Dropped(StrEnum):
+class PostExclusion(StrEnum):
     """Why a post of the snapshot is not a candidate. The first that holds is given, in this order."""
 
     DELETED = "deleted"  # deleted on the site (policy rule 1)
@@ -61,18 +75,24 @@ class Dropped(StrEnum):
     NOT_STILL = "not_still"  # animation, video or flash (rule 5)
     RATING = "rating"  # not one of sample.ratings
     BEFORE_SINCE = "before_since"  # uploaded before harvest.since
-    EXCLUDED_TAG = "excluded_tag"  # has one of sample.exclude_tags, or a tag that implies it
+    EXCLUDED_TAG = (
+        "excluded_tag"  # has one of sample.exclude_tags, or a tag that implies it
+    )
     TOO_FEW_TAGS = "too_few_tags"  # fewer than sample.min_tags
     SPANS_SPLITS = "spans_splits"  # the oldest post of its family (or another of its artists) belongs to another split
 
 
-class Oddity(StrEnum):
+class Anomaly(StrEnum):
     """What is wrong with a snapshot and was worked around."""
 
     ALIAS_CYCLE = "alias_cycle"  # aliases that lead back to the name: it stands for the last name before that
-    ALIAS_OF_TWO = "alias_of_two"  # a name with two aliases in force: the later one holds
+    ALIAS_OF_TWO = (
+        "alias_of_two"  # a name with two aliases in force: the later one holds
+    )
     ALIAS_TO_NOTHING = "alias_to_nothing"  # an alias of a name that tags.parquet does not have: its posts lose the tag
-    IMPLICATION_CYCLE = "implication_cycle"  # tags that imply each other: each brings all of them
+    IMPLICATION_CYCLE = (
+        "implication_cycle"  # tags that imply each other: each brings all of them
+    )
     TWO_CATEGORIES = "two_categories"  # a name in two categories: not in the vocabulary; posts keep the older one
     MISSING_PARENT = "missing_parent"  # a parent that is not in the snapshot: it links its children all the same
     PARENT_CYCLE = "parent_cycle"  # a post that is its own ancestor: all of the cycle are one family
@@ -86,7 +106,9 @@ class Takedown(StrEnum):
     NOT_LISTED = "not_listed"  # the search no longer finds the post: deleted, expunged, or harvest.query does not match
 
 
-def _field(name: str, kind: pa.DataType, doc: str, *, nullable: bool = False) -> pa.Field:
+def _field(
+    name: str, kind: pa.DataType, doc: str, *, nullable: bool = False
+) -> pa.Field:
     return pa.field(name, kind, nullable=nullable, metadata={"doc": doc})
 
 

@@ -6,7 +6,13 @@ Jobs are pure functions of their arguments that leave whole files or nothing, so
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -22,7 +28,9 @@ DASK_TIMEOUT = 30  # seconds a scheduler has to answer
 TRIES = 3  # pools that may break before the job at hand is blamed
 
 
-def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
+def map_unordered(
+    cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_Job]
+) -> Iterator[_Result]:
     """Yields `function(job)` for all jobs, in the order they finish. `function` must be importable by the workers.
 
     A pool that breaks (a worker killed, out of memory) is replaced and its unfinished jobs are done again; when it
@@ -47,7 +55,10 @@ def each(cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_
 
 
 def _drive(
-    executor: Executor, workers: int, function: Callable[[_Job], _Result], jobs: list[_Job]
+    executor: Executor,
+    workers: int,
+    function: Callable[[_Job], _Result],
+    jobs: list[_Job],
 ) -> Iterator[tuple[_Job, _Result]]:
     """Keeps a bounded number of jobs submitted; finished futures are dropped, so that their results are freed."""
     queue = iter(list(jobs))
@@ -79,7 +90,10 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
         workers = max(1, min(cluster.workers or os.cpu_count() or 1, jobs))
         # Spawned, not forked: Polars and TensorFlow hold threads and locks that a fork would copy.
         local: AbstractContextManager[Executor] = ProcessPoolExecutor(
-            workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_exit_with_parent,
+            initargs=(os.getpid(),),
         )
         with local as executor:
             yield executor, workers
@@ -97,7 +111,7 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
         yield executor, max(1, sum(client.nthreads().values()))
 
 
-def _end_with(parent: int) -> None:
+def _exit_with_parent(parent: int) -> None:
     """Makes a worker end when its parent is gone: a killed stage must not leave workers that write beside the next."""
     import threading
     import time

@@ -15,12 +15,16 @@ from sandbox.records import Board
 if TYPE_CHECKING:
     from sandbox.service import Fault
 
-app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False
+)
 
 BoardName = Annotated[str, typer.Option("--board", help=f"One of: {', '.join(NAMES)}.")]
 Posts = Annotated[int | None, typer.Option(help="Number of posts of the drawn board.")]
 Seed = Annotated[int | None, typer.Option(help="What the drawn board is drawn from.")]
-Day = Annotated[int, typer.Option(min=1, max=2, help="2 is the same board a day later.")]
+Day = Annotated[
+    int, typer.Option(min=1, max=2, help="2 is the same board a day later.")
+]
 Faults = Annotated[
     list[str] | None,
     typer.Option(
@@ -36,12 +40,19 @@ Faults = Annotated[
 def serve(
     context: typer.Context,
     board: BoardName = "sandbox",
-    port: Annotated[int, typer.Option(help="Of the site; 0 takes any free one.")] = 8621,
-    static_port: Annotated[int, typer.Option(help="Of the static host; 0 takes any free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(help="Of the site; 0 takes any free one.")
+    ] = 8621,
+    static_port: Annotated[
+        int, typer.Option(help="Of the static host; 0 takes any free one.")
+    ] = 0,
     posts: Posts = None,
     seed: Seed = None,
     day: Day = 1,
-    log: Annotated[Path | None, typer.Option(help="File to append the requests to, one JSON object a line.")] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="File to append the requests to, one JSON object a line."),
+    ] = None,
     fault: Faults = None,
 ) -> None:
     """Serves a board on 127.0.0.1 until Ctrl-C."""
@@ -54,7 +65,9 @@ def serve(
         return
     with _one_line():
         tomorrow = partial(open_board, board, posts=posts, seed=seed, day=2)
-        opened, spoiling = naming.spoil(open_board(board, posts=posts, seed=seed, day=day), tomorrow, fault or [])
+        opened, spoiling = naming.spoil(
+            open_board(board, posts=posts, seed=seed, day=day), tomorrow, fault or []
+        )
         asyncio.run(_serve(opened, spoiling, port, static_port, log))
 
 
@@ -70,7 +83,9 @@ def catalogue() -> None:
 def contact(
     file: Annotated[Path, typer.Argument(help="Picture to write, such as sheet.png.")],
     board: BoardName = "sandbox",
-    number: Annotated[int, typer.Option("-n", min=1, help="How many posts to show.")] = 64,
+    number: Annotated[
+        int, typer.Option("-n", min=1, help="How many posts to show.")
+    ] = 64,
     posts: Posts = None,
     seed: Seed = None,
     day: Day = 1,
@@ -79,7 +94,9 @@ def contact(
     from sandbox.contact import contact_sheet
 
     with _one_line():
-        contact_sheet(open_board(board, posts=posts, seed=seed, day=day), number, seed or 0).save(file)
+        contact_sheet(
+            open_board(board, posts=posts, seed=seed, day=day), number, seed or 0
+        ).save(file)
 
 
 @contextmanager
@@ -92,11 +109,17 @@ def _one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-async def _serve(board: Board, fault: "Fault | None", port: int, static_port: int, log: Path | None) -> None:
+async def _serve(
+    board: Board, fault: "Fault | None", port: int, static_port: int, log: Path | None
+) -> None:
     from sandbox.server import serve as serving
 
-    async with serving(board, port=port, static_port=static_port, log=log, fault=fault) as site:
-        typer.echo(f"site    {site.base_url}\nstatic  {site.static_url}\nCtrl-C ends it.")
+    async with serving(
+        board, port=port, static_port=static_port, log=log, fault=fault
+    ) as site:
+        typer.echo(
+            f"site    {site.base_url}\nstatic  {site.static_url}\nCtrl-C ends it."
+        )
         await asyncio.Event().wait()
 
 

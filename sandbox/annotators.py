@@ -1,13 +1,30 @@
 """How people tag: what is true of a picture in, what is typed under it out. They overlook, confuse and lag behind."""
 
 from sandbox.scenes import Draw
-from sandbox.traits import ALIASES, CLOSURE, CONFUSIONS, DAY_2_ALIAS, DRAWN_GENERAL, TRAITS, YOUNG
+from sandbox.traits import (
+    ALIASES,
+    CLOSURE,
+    CONFUSIONS,
+    DAY_2_ALIAS,
+    DRAWN_GENERAL,
+    TRAITS,
+    YOUNG,
+)
 
 _SPELLINGS: dict[str, list[str]] = {}
 for _old, _new in ALIASES:
     _SPELLINGS.setdefault(_new, []).append(_old)
 
-_WHIMS = ('holding_"sign"', "café", "rock'n'roll", "and/or", "ratio_16:9", "cute", "invalid_tag", "image")
+_WHIMS = (
+    'holding_"sign"',
+    "café",
+    "rock'n'roll",
+    "and/or",
+    "ratio_16:9",
+    "cute",
+    "invalid_tag",
+    "image",
+)
 """Tags typed for no visible reason."""
 
 _MISS = {name: trait.miss for name, trait in TRAITS.items()}

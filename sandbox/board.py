@@ -19,7 +19,7 @@ from sandbox.art.encode import file_bytes
 from sandbox.origins import index_of, origin_of, post_id, scene_of
 from sandbox.posts import make_post, truth_of
 from sandbox.records import Post, Relation, Tag
-from sandbox.tomorrow import Fate, fate_of, live_on, new_change
+from sandbox.tomorrow import Day2Event, apply_event, event_of, new_change
 from sandbox.traits import (
     ALIASES,
     DAY_2_ALIAS,
@@ -46,11 +46,17 @@ class SandboxBoard:
 
     name = "sandbox"
 
-    def __init__(self, posts: int = catalogue.POSTS, seed: int = catalogue.SEED, day: int = 1) -> None:
+    def __init__(
+        self, posts: int = catalogue.POSTS, seed: int = catalogue.SEED, day: int = 1
+    ) -> None:
         if day not in (1, 2):
-            raise ValueError(f"sandbox: day {day} is not on the calendar; there are day 1 and day 2")
+            raise ValueError(
+                f"sandbox: day {day} is not on the calendar; there are day 1 and day 2"
+            )
         if posts < 1:
-            raise ValueError(f"sandbox: a board of {posts} posts cannot be; ask for 1 or more")
+            raise ValueError(
+                f"sandbox: a board of {posts} posts cannot be; ask for 1 or more"
+            )
         self.seed, self.day = seed, day
         self.now = DAY_1 + timedelta(days=day - 1)
         self._size = posts
@@ -73,7 +79,11 @@ class SandboxBoard:
     def original(self, md5: str) -> bytes:
         """Returns the bytes of the original file, also of deleted posts; raises KeyError for an unknown md5."""
         index = self._indices[md5]
-        data = file_bytes(scene_of(self.seed, index, origin_of(self.seed, index), self._is_replaced(index)))
+        data = file_bytes(
+            scene_of(
+                self.seed, index, origin_of(self.seed, index), self._is_replaced(index)
+            )
+        )
         drawn = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if drawn != md5:
             raise WrongPicture(
@@ -93,12 +103,16 @@ class SandboxBoard:
     @cached_property
     def _present(self) -> dict[int, int]:
         """Ids by index of the posts that exist on this day."""
-        count = self._size if self.day == 1 else self._size + catalogue.new_posts(self._size)
-        gone = Fate.EXPUNGED if self.day == 2 else None
+        count = (
+            self._size
+            if self.day == 1
+            else self._size + catalogue.new_posts(self._size)
+        )
+        gone = Day2Event.EXPUNGED if self.day == 2 else None
         return {
             index: post_id(self.seed, index)
             for index in range(count)
-            if index >= self._size or fate_of(index) is not gone
+            if index >= self._size or event_of(index) is not gone
         }
 
     @cached_property
@@ -112,7 +126,11 @@ class SandboxBoard:
         return self._files.originals[index]
 
     def _is_replaced(self, index: int) -> bool:
-        return self.day == 2 and index < self._size and fate_of(index) is Fate.REPLACED
+        return (
+            self.day == 2
+            and index < self._size
+            and event_of(index) is Day2Event.REPLACED
+        )
 
 
 def _posts(seed: int, posts: int, day: int, files: catalogue.Catalogue) -> list[Post]:
@@ -122,16 +140,29 @@ def _posts(seed: int, posts: int, day: int, files: catalogue.Catalogue) -> list[
     now = DAY_1 + timedelta(days=1)
     lived: list[Post] = []
     for index, row in enumerate(rows):
-        better = files.replacements[catalogue.replacement_of(index)] if fate_of(index) is Fate.REPLACED else None
-        post = live_on(seed, index, row, better, now)
+        better = (
+            files.replacements[catalogue.replacement_of(index)]
+            if event_of(index) is Day2Event.REPLACED
+            else None
+        )
+        post = apply_event(seed, index, row, better, now)
         if post:
             lived.append(post)
     fresh = catalogue.new_posts(posts)
     for number in range(fresh):
         index = posts + number
         made = DAY_1 + timedelta(hours=23) * ((number + 0.5) / fresh)
-        post = make_post(seed, index, files.originals[index], made.replace(microsecond=0))
-        lived.append(replace(post, change_seq=new_change(index), is_deleted=False, is_pending=number % 3 == 0))
+        post = make_post(
+            seed, index, files.originals[index], made.replace(microsecond=0)
+        )
+        lived.append(
+            replace(
+                post,
+                change_seq=new_change(index),
+                is_deleted=False,
+                is_pending=number % 3 == 0,
+            )
+        )
     return lived
 
 
@@ -144,7 +175,9 @@ def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
     rows = []
     for number, (name, category) in enumerate(categories.items()):
         lot = hashlib.sha256(name.encode()).digest()
-        drift = (lot[1] % 5) - 2 if lot[0] < 12 else 0  # the site's own counts drift on some tags
+        drift = (
+            (lot[1] % 5) - 2 if lot[0] < 12 else 0
+        )  # the site's own counts drift on some tags
         made = _TAGS_BEGAN + timedelta(hours=number, seconds=lot[2])
         rows.append(
             Tag(
@@ -164,13 +197,24 @@ def _aliases(day: int) -> list[Relation]:
     pairs = [(old, new, "active") for old, new in ALIASES] + list(DEAD_ALIASES)
     relations = [_relation(number, *pair) for number, pair in enumerate(pairs)]
     if day == 2:
-        relations.append(replace(_relation(len(pairs), *DAY_2_ALIAS, "active"), created_at=DAY_1 + timedelta(hours=7)))
+        relations.append(
+            replace(
+                _relation(len(pairs), *DAY_2_ALIAS, "active"),
+                created_at=DAY_1 + timedelta(hours=7),
+            )
+        )
     return relations
 
 
 def _implications() -> list[Relation]:
-    triples = [(low, high, SLOW_IMPLICATIONS.get((low, high), "active")) for low, high in IMPLICATIONS]
-    return [_relation(number, *triple) for number, triple in enumerate([*triples, *DEAD_IMPLICATIONS])]
+    triples = [
+        (low, high, SLOW_IMPLICATIONS.get((low, high), "active"))
+        for low, high in IMPLICATIONS
+    ]
+    return [
+        _relation(number, *triple)
+        for number, triple in enumerate([*triples, *DEAD_IMPLICATIONS])
+    ]
 
 
 def _relation(number: int, antecedent: str, consequent: str, status: str) -> Relation:
@@ -180,8 +224,12 @@ def _relation(number: int, antecedent: str, consequent: str, status: str) -> Rel
         antecedent_name=antecedent,
         consequent_name=consequent,
         status=status,
-        created_at=None if number % 40 == 7 else made,  # NULL in the oldest rows of the site
+        created_at=None
+        if number % 40 == 7
+        else made,  # NULL in the oldest rows of the site
         updated_at=made + timedelta(days=2),
         creator_id=100 + number % 9,
-        reason="" if number % 3 else 'Same thing, see the wiki: "see also", line 1\nline 2',
+        reason=""
+        if number % 3
+        else 'Same thing, see the wiki: "see also", line 1\nline 2',
     )

@@ -5,12 +5,18 @@ from sandbox.records import Board
 NAMES = ("sandbox", "openclipart")
 
 
-def open_board(name: str, *, posts: int | None = None, seed: int | None = None, day: int = 1) -> Board:
+def open_board(
+    name: str, *, posts: int | None = None, seed: int | None = None, day: int = 1
+) -> Board:
     """Opens a board; None stands for its default. `openclipart` is what its packages hold, whatever the rest says."""
     if name == "sandbox":
         from sandbox.board import SandboxBoard
 
-        chosen: dict[str, int] = {key: value for key, value in (("posts", posts), ("seed", seed)) if value is not None}
+        chosen: dict[str, int] = {
+            key: value
+            for key, value in (("posts", posts), ("seed", seed))
+            if value is not None
+        }
         return SandboxBoard(**chosen, day=day)
     if name == "openclipart":
         from sandbox.openclipart import OpenclipartBoard

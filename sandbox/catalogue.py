@@ -63,20 +63,32 @@ def load(seed: int, posts: int) -> Catalogue:
     have_replaced = shipped.replacements if shipped else ()
     count, replaced = _counts(posts)
     wanted = [(index, False) for index in range(len(have), count)]
-    wanted += [(REPLACED_EVERY * place + _REPLACED_FIRST, True) for place in range(len(have_replaced), replaced)]
+    wanted += [
+        (REPLACED_EVERY * place + _REPLACED_FIRST, True)
+        for place in range(len(have_replaced), replaced)
+    ]
     if not wanted:
         return Catalogue(seed, have[:count], have_replaced[:replaced])
-    print(f"sandbox: drawing {len(wanted):,} pictures that the catalogue does not cover", file=sys.stderr)
+    print(
+        f"sandbox: drawing {len(wanted):,} pictures that the catalogue does not cover",
+        file=sys.stderr,
+    )
     drawn = _draw_all(seed, wanted, quiet=len(wanted) < 2_000)
     split = len(wanted) - max(0, replaced - len(have_replaced))
-    return Catalogue(seed, (*have[:count], *drawn[:split]), (*have_replaced[:replaced], *drawn[split:]))
+    return Catalogue(
+        seed,
+        (*have[:count], *drawn[:split]),
+        (*have_replaced[:replaced], *drawn[split:]),
+    )
 
 
 def rebuild() -> None:
     """Draws the whole default board and writes its catalogue; a few minutes."""
     count, replaced = _counts(POSTS)
     wanted = [(index, False) for index in range(count)]
-    wanted += [(REPLACED_EVERY * place + _REPLACED_FIRST, True) for place in range(replaced)]
+    wanted += [
+        (REPLACED_EVERY * place + _REPLACED_FIRST, True) for place in range(replaced)
+    ]
     files = _draw_all(SEED, wanted, quiet=False)
     body = b"".join(_ENTRY.pack(bytes.fromhex(name), size) for name, size in files)
     part = _PATH.with_suffix(".part")
@@ -98,7 +110,9 @@ def _read() -> Catalogue | None:
     if (magic, version) != (_MAGIC, _VERSION):
         return None
     count, replaced = _counts(posts)
-    files = [(name.hex(), size) for name, size in _ENTRY.iter_unpack(data[_HEADER.size :])]
+    files = [
+        (name.hex(), size) for name, size in _ENTRY.iter_unpack(data[_HEADER.size :])
+    ]
     return Catalogue(seed, tuple(files[:count]), tuple(files[count : count + replaced]))
 
 
@@ -113,7 +127,10 @@ def _draw_all(seed: int, wanted: list[tuple[int, bool]], quiet: bool) -> list[Fi
             files += some
             if not quiet and time.monotonic() - told > 10:
                 told = time.monotonic()
-                print(f"sandbox: {len(files):,} of {len(wanted):,} pictures drawn", file=sys.stderr)
+                print(
+                    f"sandbox: {len(files):,} of {len(wanted):,} pictures drawn",
+                    file=sys.stderr,
+                )
     return files
 
 

@@ -7,7 +7,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sandbox.records import CATEGORIES, Board
 
-_CELL, _LINES, _COLUMNS = 240, 9, 8  # pixels per picture, lines of tags under it, pictures per row
+_CELL, _LINES, _COLUMNS = (
+    240,
+    9,
+    8,
+)  # pixels per picture, lines of tags under it, pictures per row
 _LINE = 11  # pixels per line of text
 _STILL = ("jpg", "png", "webp")
 _SHOWN = (CATEGORIES.index("general"), CATEGORIES.index("species"))
@@ -15,12 +19,16 @@ _SHOWN = (CATEGORIES.index("general"), CATEGORIES.index("species"))
 
 def contact_sheet(board: Board, n: int = 64, seed: int = 0) -> Image.Image:
     """Returns a sheet of `n` still pictures chosen by `seed`, each above its given general and species tags."""
-    stills = [post for post in board.posts if post.ext in _STILL and not post.is_deleted]
+    stills = [
+        post for post in board.posts if post.ext in _STILL and not post.is_deleted
+    ]
     draw = Random(f"contact/{seed}").random
     chosen = sorted(stills, key=lambda post: (draw(), post.id))[:n]
     category = {tag.name: tag.category for tag in board.tags}
     height = _CELL + _LINES * _LINE + 6
-    sheet = Image.new("RGB", (_COLUMNS * _CELL, -(-len(chosen) // _COLUMNS) * height), (245, 245, 242))
+    sheet = Image.new(
+        "RGB", (_COLUMNS * _CELL, -(-len(chosen) // _COLUMNS) * height), (245, 245, 242)
+    )
     for place, post in enumerate(chosen):
         tags = [tag for tag in post.tags if category.get(tag) in _SHOWN]
         cell = _cell(board.original(post.md5), tags, height)
@@ -42,7 +50,9 @@ def _cell(data: bytes, tags: list[str], height: int) -> Image.Image:
 
 
 def _wrapped(
-    words: list[str], brush: ImageDraw.ImageDraw, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
+    words: list[str],
+    brush: ImageDraw.ImageDraw,
+    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
 ) -> list[str]:
     lines = [""]
     for word in words:

@@ -99,7 +99,9 @@ ROWS: dict[str, Callable[[Board], Iterable[str]]] = {
 def descendants(implications: Iterable[Relation]) -> dict[str, list[str]]:
     """For each antecedent, all tags that it implies through active implications, to any depth, sorted."""
     implications = tuple(implications)
-    direct: dict[str, set[str]] = {relation.antecedent_name: set() for relation in implications}
+    direct: dict[str, set[str]] = {
+        relation.antecedent_name: set() for relation in implications
+    }
     for relation in implications:
         if relation.status == "active":
             direct[relation.antecedent_name].add(relation.consequent_name)
@@ -174,7 +176,11 @@ def _array(names: Iterable[str]) -> str:
 
 
 def _array_element(name: str) -> str:
-    if name and name.upper() != "NULL" and not any(char in '{},"\\' or char.isspace() for char in name):
+    if (
+        name
+        and name.upper() != "NULL"
+        and not any(char in '{},"\\' or char.isspace() for char in name)
+    ):
         return name
     return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

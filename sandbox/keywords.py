@@ -25,9 +25,33 @@ IMPLIED_SHARE = 0.95  # of the pictures with a folder's word that must carry the
 
 NOISE = frozenset(
     {
-        *("clip_art", "clipart", "openclipart", "open_clip_art", "externalsource", "inkscape"),
-        *("svg", "png", "image", "picture", "graphic", "hash", "example", "sample", "test"),
-        *("unsorted", "duplicates", "special", "examples", "00_strawberry_border", "01_gift_certificate"),
+        *(
+            "clip_art",
+            "clipart",
+            "openclipart",
+            "open_clip_art",
+            "externalsource",
+            "inkscape",
+        ),
+        *(
+            "svg",
+            "png",
+            "image",
+            "picture",
+            "graphic",
+            "hash",
+            "example",
+            "sample",
+            "test",
+        ),
+        *(
+            "unsorted",
+            "duplicates",
+            "special",
+            "examples",
+            "00_strawberry_border",
+            "01_gift_certificate",
+        ),
         *("miscellany", "misc", "stock", "generic"),
     }
 )
@@ -55,12 +79,18 @@ class Vocabulary:
 def build_vocabulary(pictures: Sequence[Words]) -> Vocabulary:
     """Applies the rules above to a whole library; names must come from `tag_name`."""
     words = [_without_junk(picture) for picture in pictures]
-    aliases = _find_aliases(Counter(name for picture in words for name in _all_names(picture)))
+    aliases = _find_aliases(
+        Counter(name for picture in words for name in _all_names(picture))
+    )
     words = [_resolved(picture, aliases) for picture in words]
     meaningful = _shared_names(words).union(*map(_folder_names, words))
-    tags = [(picture.keywords & meaningful) | _folder_names(picture) for picture in words]
+    tags = [
+        (picture.keywords & meaningful) | _folder_names(picture) for picture in words
+    ]
     implications = _find_implications(words, tags)
-    return Vocabulary(tuple(_closed(names, implications) for names in tags), aliases, implications)
+    return Vocabulary(
+        tuple(_closed(names, implications) for names in tags), aliases, implications
+    )
 
 
 def tag_name(text: str) -> str:
@@ -78,9 +108,17 @@ def split_keywords(text: str) -> Iterator[str]:
 
 def _without_junk(picture: Words) -> Words:
     own = {picture.artist, *(picture.artist or "").split("_")}
-    keywords = {name for name in picture.keywords if name not in own and name not in NOISE}
-    folders = tuple(tuple(name for name in path if name not in NOISE) for path in picture.folders)
-    return Words(frozenset(name for name in keywords if not JUNK.fullmatch(name)), folders, picture.artist)
+    keywords = {
+        name for name in picture.keywords if name not in own and name not in NOISE
+    }
+    folders = tuple(
+        tuple(name for name in path if name not in NOISE) for path in picture.folders
+    )
+    return Words(
+        frozenset(name for name in keywords if not JUNK.fullmatch(name)),
+        folders,
+        picture.artist,
+    )
 
 
 def _folder_names(picture: Words) -> frozenset[str]:
@@ -99,7 +137,9 @@ def _find_aliases(counts: Counter[str]) -> dict[str, str]:
         spellings[re.sub("[_-]", "", name)].append(name)
         singulars = [candidate for candidate in _singulars(name) if candidate in counts]
         if singulars:
-            aliases[name] = max(singulars, key=lambda candidate: (counts[candidate], candidate))
+            aliases[name] = max(
+                singulars, key=lambda candidate: (counts[candidate], candidate)
+            )
     for group in spellings.values():
         best = max(group, key=lambda name: (counts[name], "_" in name, name))
         aliases |= {name: best for name in group if name != best}
@@ -108,7 +148,11 @@ def _find_aliases(counts: Counter[str]) -> dict[str, str]:
 
 def _singulars(name: str) -> Iterator[str]:
     for ending, singular in (("s", ""), ("es", ""), ("ies", "y")):
-        if name.endswith(ending) and not name.endswith("ss") and len(name) > len(ending) + 2:
+        if (
+            name.endswith(ending)
+            and not name.endswith("ss")
+            and len(name) > len(ending) + 2
+        ):
             yield name.removesuffix(ending) + singular
 
 
@@ -122,7 +166,9 @@ def _end_of(name: str, aliases: Mapping[str, str]) -> str:
 
 def _resolved(picture: Words, aliases: Mapping[str, str]) -> Words:
     keywords = frozenset(aliases.get(name, name) for name in picture.keywords)
-    folders = tuple(tuple(aliases.get(name, name) for name in path) for path in picture.folders)
+    folders = tuple(
+        tuple(aliases.get(name, name) for name in path) for path in picture.folders
+    )
     return Words(keywords, folders, picture.artist)
 
 
@@ -136,7 +182,9 @@ def _shared_names(words: Iterable[Words]) -> frozenset[str]:
     return frozenset(name for name, artists in users.items() if len(artists) > 1)
 
 
-def _find_implications(words: Iterable[Words], tags: Sequence[frozenset[str]]) -> dict[str, str]:
+def _find_implications(
+    words: Iterable[Words], tags: Sequence[frozenset[str]]
+) -> dict[str, str]:
     above: defaultdict[str, set[str | None]] = defaultdict(set)
     for picture in words:
         for path in picture.folders:
@@ -147,7 +195,9 @@ def _find_implications(words: Iterable[Words], tags: Sequence[frozenset[str]]) -
         outer = next(iter(places))
         if len(places) == 1 and outer and outer != inner:
             carriers = [names for names in tags if inner in names]
-            if sum(outer in names for names in carriers) >= IMPLIED_SHARE * len(carriers):
+            if sum(outer in names for names in carriers) >= IMPLIED_SHARE * len(
+                carriers
+            ):
                 implications[inner] = outer
     return implications
 

@@ -19,17 +19,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sandbox.keywords import Vocabulary, Words, build_vocabulary, split_keywords, tag_name
+from sandbox.keywords import (
+    Vocabulary,
+    Words,
+    build_vocabulary,
+    split_keywords,
+    tag_name,
+)
 from sandbox.records import CATEGORIES, Post, Relation, Tag
 
 ROOT = Path("/usr/share/openclipart")  # where the packages put their files
 
-OPENED = datetime(2005, 1, 1, tzinfo=UTC)  # of the first post; the library grew from 2004 to 2010
+OPENED = datetime(
+    2005, 1, 1, tzinfo=UTC
+)  # of the first post; the library grew from 2004 to 2010
 PACE = timedelta(hours=8)  # from post to post, which ends in 2011
 NOW = datetime(2012, 1, 1, 5, 0, tzinfo=UTC)
 
 DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
-MAIL = re.compile(r"[\[(<].*?[\])>]|\S+@\S+")  # remarks and addresses that stand beside some creators' names
+MAIL = re.compile(
+    r"[\[(<].*?[\])>]|\S+@\S+"
+)  # remarks and addresses that stand beside some creators' names
 SERIES = re.compile(r"[ _-]*\d+$")  # what tells the drawings of a series apart
 
 
@@ -52,7 +62,10 @@ class Drawing:
     @property
     def words(self) -> Words:
         """Its keywords, and the folders of every path."""
-        folders = tuple(tuple(tag_name(part) for part in path.split("/")[:-1]) for path in self.paths)
+        folders = tuple(
+            tuple(tag_name(part) for part in path.split("/")[:-1])
+            for path in self.paths
+        )
         return Words(frozenset(self.keywords), folders, self.artist)
 
 
@@ -74,9 +87,13 @@ class OpenclipartBoard:
         vocabulary = build_vocabulary([drawing.words for drawing in drawings])
         artist_tags = _name_artists(drawings, vocabulary)
         self.posts: Sequence[Post] = tuple(_posts(drawings, vocabulary, artist_tags))
-        self.tags: Sequence[Tag] = _tags(self.posts, vocabulary, frozenset(artist_tags.values()))
+        self.tags: Sequence[Tag] = _tags(
+            self.posts, vocabulary, frozenset(artist_tags.values())
+        )
         self.aliases: Sequence[Relation] = _relations(vocabulary.aliases.items())
-        self.implications: Sequence[Relation] = _relations(vocabulary.implications.items())
+        self.implications: Sequence[Relation] = _relations(
+            vocabulary.implications.items()
+        )
         self._files = {drawing.md5: drawing.paths[0] for drawing in drawings}
 
     def original(self, md5: str) -> bytes:
@@ -127,7 +144,11 @@ def _texts(metadata: ET.Element | None, name: str, ending: str) -> Iterable[str]
     """Texts of the elements with that ending of their name inside a Dublin Core element."""
     if metadata is not None:
         for outer in metadata.iter(DUBLIN_CORE + name):
-            yield from (inner.text for inner in outer.iter() if inner.tag.endswith(ending) and inner.text)
+            yield from (
+                inner.text
+                for inner in outer.iter()
+                if inner.tag.endswith(ending) and inner.text
+            )
 
 
 def _artist(creator: str) -> str | None:
@@ -135,17 +156,23 @@ def _artist(creator: str) -> str | None:
     return name if len(name) > 1 and not name.startswith("hash(") else None
 
 
-def _name_artists(drawings: Iterable[Drawing], vocabulary: Vocabulary) -> dict[str, str]:
+def _name_artists(
+    drawings: Iterable[Drawing], vocabulary: Vocabulary
+) -> dict[str, str]:
     """The tag of each artist: the name, marked where it is a word as well."""
     words = frozenset().union(vocabulary.aliases, *vocabulary.tags)
     names = sorted({drawing.artist for drawing in drawings if drawing.artist})
     return {name: f"{name}_(artist)" if name in words else name for name in names}
 
 
-def _posts(drawings: Sequence[Drawing], vocabulary: Vocabulary, artist_tags: dict[str, str]) -> Iterable[Post]:
+def _posts(
+    drawings: Sequence[Drawing], vocabulary: Vocabulary, artist_tags: dict[str, str]
+) -> Iterable[Post]:
     parents = _parents(drawings)
     uploaders = {artist: 100 + place for place, artist in enumerate(artist_tags)}
-    for place, (drawing, tags) in enumerate(zip(drawings, vocabulary.tags, strict=True)):
+    for place, (drawing, tags) in enumerate(
+        zip(drawings, vocabulary.tags, strict=True)
+    ):
         artist = {artist_tags[drawing.artist]} if drawing.artist else set()
         created = OPENED + place * PACE
         yield Post(
@@ -173,7 +200,9 @@ def _parents(drawings: Iterable[Drawing]) -> dict[str, int]:
     for number, drawing in enumerate(drawings, start=1):
         stem = Path(drawing.paths[0]).stem
         if drawing.artist and SERIES.search(stem):
-            series[drawing.artist, SERIES.sub("", stem).lower()].append((drawing.md5, number))
+            series[drawing.artist, SERIES.sub("", stem).lower()].append(
+                (drawing.md5, number)
+            )
     return {md5: members[0][1] for members in series.values() for md5, _ in members[1:]}
 
 
@@ -190,16 +219,30 @@ def _size_tags(drawing: Drawing) -> Iterable[str]:
     return (name for name, holds in sizes.items() if holds)
 
 
-SIZE_TAGS = frozenset({"hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail"})
+SIZE_TAGS = frozenset(
+    {"hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail"}
+)
 
 
-def _tags(posts: Iterable[Post], vocabulary: Vocabulary, artists: frozenset[str]) -> tuple[Tag, ...]:
+def _tags(
+    posts: Iterable[Post], vocabulary: Vocabulary, artists: frozenset[str]
+) -> tuple[Tag, ...]:
     """Every tag on a post, and those that are only aliased away, with no posts."""
     counts = Counter(name for post in posts for name in post.tags)
-    categories = {**dict.fromkeys(artists, "artist"), **dict.fromkeys(SIZE_TAGS, "meta")}
+    categories = {
+        **dict.fromkeys(artists, "artist"),
+        **dict.fromkeys(SIZE_TAGS, "meta"),
+    }
     names = sorted({*counts, *vocabulary.aliases})
     return tuple(
-        Tag(number, name, CATEGORIES.index(categories.get(name, "general")), counts[name], OPENED, OPENED)
+        Tag(
+            number,
+            name,
+            CATEGORIES.index(categories.get(name, "general")),
+            counts[name],
+            OPENED,
+            OPENED,
+        )
         for number, name in enumerate(names, start=1)
     )
 

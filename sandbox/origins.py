@@ -25,7 +25,11 @@ class Origin:
 
 def post_id(seed: int, index: int) -> int:
     """Returns the post's id: growing with the index, with gaps."""
-    return FIRST_ID + _STRIDE * index + sha256(f"{seed}/id/{index}".encode()).digest()[0] % _STRIDE
+    return (
+        FIRST_ID
+        + _STRIDE * index
+        + sha256(f"{seed}/id/{index}".encode()).digest()[0] % _STRIDE
+    )
 
 
 def gap_id(seed: int, index: int) -> int:
@@ -68,9 +72,16 @@ def scene_of(seed: int, index: int, origin: Origin, replaced: bool = False) -> S
     elif origin.kind == "cropped":
         scene = replace(scene, crop=0.03 + 0.04 * u)
     elif origin.kind == "copy":
-        scene = replace(scene, ext="jpg" if u < 0.9 else "webp", quality=55 + int(30 * u), shrink=0.62 + 0.36 * u)
+        scene = replace(
+            scene,
+            ext="jpg" if u < 0.9 else "webp",
+            quality=55 + int(30 * u),
+            shrink=0.62 + 0.36 * u,
+        )
         if scene.place == "transparent_background":
             scene = replace(scene, place="white_background")
     if replaced:
-        scene = replace(scene, width=scene.width * 5 // 4, height=scene.height * 5 // 4, quality=96)
+        scene = replace(
+            scene, width=scene.width * 5 // 4, height=scene.height * 5 // 4, quality=96
+        )
     return scene

@@ -22,7 +22,9 @@ from PIL import Image
 from sandbox.records import Board, Post
 from sandbox.variants import Encoding, Kind, NoPicture, render
 
-CACHE_BYTES = 64 << 20  # of painted files; pictures are asked for again by other clients and after restarts
+CACHE_BYTES = (
+    64 << 20
+)  # of painted files; pictures are asked for again by other clients and after restarts
 
 Key = tuple[str, str, str]  # md5, kind of file, encoding
 
@@ -36,7 +38,9 @@ class Painter:
         self._start = partial(
             ProcessPoolExecutor,
             max_workers=workers,
-            mp_context=multiprocessing.get_context("spawn"),  # forking a process with an event loop copies its threads
+            mp_context=multiprocessing.get_context(
+                "spawn"
+            ),  # forking a process with an event loop copies its threads
             initializer=_open_worker,
             initargs=(board,),
         )
@@ -53,7 +57,9 @@ class Painter:
 
     async def original(self, post: Post) -> bytes:
         """The file as uploaded."""
-        painted = await self._paint((post.md5, "original", post.ext), partial(_paint_original, post.md5))
+        painted = await self._paint(
+            (post.md5, "original", post.ext), partial(_paint_original, post.md5)
+        )
         return painted or b""
 
     async def variant(self, post: Post, kind: Kind, encoding: Encoding) -> bytes | None:
@@ -76,7 +82,9 @@ class Painter:
     async def _submit(self, task: Callable[[], bytes | None]) -> bytes | None:
         self._pool = self._pool or self._start()
         # In a thread: to submit may start a process, and waits for it to read the board.
-        return await asyncio.wrap_future(await asyncio.to_thread(self._pool.submit, task))
+        return await asyncio.wrap_future(
+            await asyncio.to_thread(self._pool.submit, task)
+        )
 
     def _keep(self, key: Key, future: "asyncio.Future[bytes | None]") -> None:
         del self._painting[key]
@@ -93,7 +101,9 @@ _board: Board  # of a painting process; set by _open_worker
 
 def _open_worker(board: Board) -> None:
     global _board
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches the whole group; the parent decides
     # A picture of more than 89 million pixels takes gigabytes to scale: such posts have no variants here.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -112,7 +122,9 @@ def _paint_original(md5: str) -> bytes:
     return _board.original(md5)
 
 
-def _paint_variant(md5: str, kind: Kind, encoding: Encoding, bg_color: str | None) -> bytes | None:
+def _paint_variant(
+    md5: str, kind: Kind, encoding: Encoding, bg_color: str | None
+) -> bytes | None:
     try:
         return render(_board.original(md5), kind, encoding, bg_color)
     except NoPicture:

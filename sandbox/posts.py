@@ -15,10 +15,15 @@ from sandbox.scenes import Draw, Scene, truth
 from sandbox.traits import CLOSURE, YOUNG
 
 FIRST_DAY = datetime(2016, 1, 5, 9, 0, tzinfo=UTC)
-LAST_DAY = datetime(2026, 6, 30, 3, 0, tzinfo=UTC)  # day 1's exports follow 26 hours later
+LAST_DAY = datetime(
+    2026, 6, 30, 3, 0, tzinfo=UTC
+)  # day 1's exports follow 26 hours later
 _SPREAD = 30_000  # posts between the two; a larger board's further posts crowd into the day after
 _OLD = 12_000  # posts before this index were last saved under older aliases and implications
-_FIRST_CHANGE, _CHANGES = 5_000_000, 16  # change_seq of the first post and step per post
+_FIRST_CHANGE, _CHANGES = (
+    5_000_000,
+    16,
+)  # change_seq of the first post and step per post
 ANIMATED = ("gif", "webm", "mp4", "swf")
 
 _DESCRIPTIONS = (
@@ -34,7 +39,9 @@ _DESCRIPTIONS = (
 )
 
 
-def make_post(seed: int, index: int, file: tuple[str, int], created: datetime | None = None) -> Post:
+def make_post(
+    seed: int, index: int, file: tuple[str, int], created: datetime | None = None
+) -> Post:
     """Returns the post as it stood on day 1, or on the day of its making if `created` is given."""
     draw = Random(f"{seed}/post/{index}").random
     origin = origin_of(seed, index)
@@ -65,9 +72,15 @@ def make_post(seed: int, index: int, file: tuple[str, int], created: datetime | 
         locked_tags=_locked(draw()),
         parent_id=parent,
         source=_source(scene, identifier, draw()),
-        description=_DESCRIPTIONS[int(draw() * len(_DESCRIPTIONS))] if draw() < 0.22 else "",
-        duration=round(0.4 + 55 * draw() ** 3, 2) if scene.ext in ANIMATED[:3] else None,
-        bg_color="f4e1c6" if scene.place == "transparent_background" and draw() < 0.5 else None,
+        description=_DESCRIPTIONS[int(draw() * len(_DESCRIPTIONS))]
+        if draw() < 0.22
+        else "",
+        duration=round(0.4 + 55 * draw() ** 3, 2)
+        if scene.ext in ANIMATED[:3]
+        else None,
+        bg_color="f4e1c6"
+        if scene.place == "transparent_background" and draw() < 0.5
+        else None,
         approver_id=11 + int(20 * draw()) if draw() < 0.8 else None,
         fav_count=score * 2 + int(9 * draw()),
         comment_count=int(8 * draw() ** 4),
@@ -100,7 +113,9 @@ def file_tags(scene: Scene) -> list[str]:
         tags.append("absurd_res")
     if width <= 500 and height <= 500:
         tags.append("low_res")
-    kind = {"gif": "animated_gif", "webm": "webm", "mp4": "video", "swf": "flash"}.get(scene.ext)
+    kind = {"gif": "animated_gif", "webm": "webm", "mp4": "video", "swf": "flash"}.get(
+        scene.ext
+    )
     return [*tags, *CLOSURE[kind]] if kind else tags
 
 
@@ -125,9 +140,15 @@ def _unseen_tags(draw: Draw) -> list[str]:
     elif v > 0.97:
         tags.append("comic")
     if w < 0.72:
-        tags.append("digital_media_(artwork)" if w < 0.68 else "traditional_media_(artwork)")
+        tags.append(
+            "digital_media_(artwork)" if w < 0.68 else "traditional_media_(artwork)"
+        )
     elif w > 0.985:
-        tags.append(("siblings_(lore)", "time_travel_(lore)", "disguised_(lore)")[int((w - 0.985) * 200)])
+        tags.append(
+            ("siblings_(lore)", "time_travel_(lore)", "disguised_(lore)")[
+                int((w - 0.985) * 200)
+            ]
+        )
     if x < 0.02:
         tags.append("paper_crane_(colorist)" if x < 0.013 else "böcklin_(editor)")
     elif x > 0.97:
@@ -135,9 +156,13 @@ def _unseen_tags(draw: Draw) -> list[str]:
     return tags
 
 
-def _given_tags(scene: Scene, unseen: list[str], draw: Draw, old: bool) -> tuple[str, ...]:
+def _given_tags(
+    scene: Scene, unseen: list[str], draw: Draw, old: bool
+) -> tuple[str, ...]:
     seen = truth(scene)
-    carelessness = STYLES[scene.artist].carelessness * (1.0, 1.25, 1.5)[len(scene.figures) - 1]
+    carelessness = (
+        STYLES[scene.artist].carelessness * (1.0, 1.25, 1.5)[len(scene.figures) - 1]
+    )
     given = annotate((*seen, *unseen), carelessness, draw)
     given = let_lag(given, old, draw)
     given.update(file_tags(scene))
@@ -166,4 +191,8 @@ def _source(scene: Scene, identifier: int, u: float) -> str:
     if u < 0.25:
         return ""
     first = f"https://art.example/{scene.artist}/{identifier}"
-    return first if u < 0.8 else f'{first}\nhttps://mirror.example/?id={identifier}&q="a,b"'
+    return (
+        first
+        if u < 0.8
+        else f'{first}\nhttps://mirror.example/?id={identifier}&q="a,b"'
+    )

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-CATEGORIES = ("general", "artist", "contributor", "copyright", "character", "species", "invalid", "meta", "lore")
+CATEGORIES = (
+    "general",
+    "artist",
+    "contributor",
+    "copyright",
+    "character",
+    "species",
+    "invalid",
+    "meta",
+    "lore",
+)
 """Category names by id (contract section 6): only 0, 1, 3 and 4 agree with Danbooru."""
 
 

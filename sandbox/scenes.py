@@ -32,7 +32,9 @@ class Figure:
     mouth: str  # "", smile, open_mouth, tongue_out, frown, teeth, :3
     hair: str  # colour or ""
     long_hair: bool
-    marks: tuple[str, ...]  # markings and parts of the body that not all of the species have
+    marks: tuple[
+        str, ...
+    ]  # markings and parts of the body that not all of the species have
     worn: tuple[str, ...]
     held: str
 
@@ -55,7 +57,9 @@ class Scene:
     ext: str
     crop: float = 0.0  # share cut off each side
     quality: int = 90  # of the encoder, where the format has one
-    shrink: float = 1.0  # a re-encoded copy is drawn at full size, then made smaller by this
+    shrink: float = (
+        1.0  # a re-encoded copy is drawn at full size, then made smaller by this
+    )
 
 
 def wheel(pairs: Iterable[tuple[str, float]]) -> Callable[[float], str]:
@@ -73,7 +77,9 @@ def _toss(draw: Draw, odds: Iterable[tuple[str, float]]) -> list[str]:
 
 _SPECIES = wheel((species.name, species.weight) for species in SPECIES)
 _COLOURS = {species.name: wheel(species.colours) for species in SPECIES}
-_FRAMING = wheel([("full_body", 50), ("half-length_portrait", 27), ("headshot_portrait", 23)])
+_FRAMING = wheel(
+    [("full_body", 50), ("half-length_portrait", 27), ("headshot_portrait", 23)]
+)
 _EYES = wheel(
     [
         ("blue", 44),
@@ -85,12 +91,40 @@ _EYES = wheel(
         ("heterochromia", 0.8),
     ]
 )
-_GAZE = wheel([("looking_at_viewer", 66), ("looking_aside", 2.4), ("looking_up", 2), ("", 29)])
-_MOUTH = wheel(
-    [("smile", 44), ("open_mouth", 18), ("tongue_out", 2.5), ("frown", 2.3), ("teeth", 1.2), (":3", 0.6), ("", 29)]
+_GAZE = wheel(
+    [("looking_at_viewer", 66), ("looking_aside", 2.4), ("looking_up", 2), ("", 29)]
 )
-_HAIR = wheel([("black", 70), ("brown", 7), ("blue", 7), ("blonde", 6), ("red", 4.5), ("pink", 2.5)])
-_HATS = wheel([("hat", 62), ("beanie", 13), ("wizard_hat", 10), ("top_hat", 6), ("party_hat", 5), ("crown", 4)])
+_MOUTH = wheel(
+    [
+        ("smile", 44),
+        ("open_mouth", 18),
+        ("tongue_out", 2.5),
+        ("frown", 2.3),
+        ("teeth", 1.2),
+        (":3", 0.6),
+        ("", 29),
+    ]
+)
+_HAIR = wheel(
+    [
+        ("black", 70),
+        ("brown", 7),
+        ("blue", 7),
+        ("blonde", 6),
+        ("red", 4.5),
+        ("pink", 2.5),
+    ]
+)
+_HATS = wheel(
+    [
+        ("hat", 62),
+        ("beanie", 13),
+        ("wizard_hat", 10),
+        ("top_hat", 6),
+        ("party_hat", 5),
+        ("crown", 4),
+    ]
+)
 _HELD = wheel(
     [("flower", 50), ("book", 10), ("balloon", 9), ("ball", 7), ("umbrella", 6), ("sword", 6), ("ice_cream", 5),
      ("apple", 3), ("pizza", 0.3)]
@@ -100,7 +134,9 @@ _SIMPLE = wheel(
      ("pattern_background", 4.5), ("transparent_background", 2.5), ("simple_background", 10)]
 )  # fmt: skip
 _ARTISTS = wheel((str(number), 1 / (number + 6)) for number in range(len(ARTISTS)))
-_CHARACTERS = wheel((str(number), 1 / (number + 2)) for number in range(len(CHARACTERS)))
+_CHARACTERS = wheel(
+    (str(number), 1 / (number + 2)) for number in range(len(CHARACTERS))
+)
 
 # What a portrait from the shoulders up still shows of the clothes.
 _HEADGEAR = "hat beanie wizard_hat top_hat party_hat crown glasses sunglasses scarf bow_tie collar bell headphones"
@@ -116,7 +152,13 @@ def compose(seed: int, index: int) -> Scene:
     u = draw()
     count = 1 if u < 0.815 else 2 if u < 0.973 else 3
     u = draw()
-    view = "front_view" if u < 0.63 else "side_view" if u < 0.975 or framing == "headshot_portrait" else "rear_view"
+    view = (
+        "front_view"
+        if u < 0.63
+        else "side_view"
+        if u < 0.975 or framing == "headshot_portrait"
+        else "rear_view"
+    )
     place, things = _surroundings(draw, framing)
     if place == "transparent_background" and style.hatched:
         place = "white_background"  # lines all over leave nothing to see through
@@ -156,15 +198,27 @@ def _surroundings(draw: Draw, framing: str) -> tuple[str, list[str]]:
     ground = "snow" if u < 0.08 else "beach" if u < 0.15 else "grass"
     things.append(ground)
     if ground != "beach":
-        odds = [("tree", 0.5), ("mountain", 0.07), ("rain", 0.03), ("building", 0.05), ("fence", 0.05)]
+        odds = [
+            ("tree", 0.5),
+            ("mountain", 0.07),
+            ("rain", 0.03),
+            ("building", 0.05),
+            ("fence", 0.05),
+        ]
         things += _toss(draw, odds)
     if ground == "grass":
-        odds = [("flower", 0.06), ("mushroom", 0.035), ("butterfly", 0.0 if night else 0.03)]
+        odds = [
+            ("flower", 0.06),
+            ("mushroom", 0.035),
+            ("butterfly", 0.0 if night else 0.03),
+        ]
         things += _toss(draw, odds)
     return "outside", things
 
 
-def _figure(draw: Draw, framing: str, view: str, things: list[str], cast: int) -> Figure:
+def _figure(
+    draw: Draw, framing: str, view: str, things: list[str], cast: int
+) -> Figure:
     name = CHARACTERS[cast][1] if cast >= 0 else _SPECIES(draw())
     species = BY_NAME[name]
     anthro = draw() < 0.78
@@ -188,17 +242,44 @@ def _figure(draw: Draw, framing: str, view: str, things: list[str], cast: int) -
         hair = _HAIR(draw())
     worn = _outfit(draw, anthro, framing, view, things)
     held = ""
-    if anthro and framing != "headshot_portrait" and pose in ("", "standing", "sitting") and draw() < 0.34:
-        held = "waving" if draw() < 0.08 else "umbrella" if "rain" in things and draw() < 0.7 else _HELD(draw())
+    if (
+        anthro
+        and framing != "headshot_portrait"
+        and pose in ("", "standing", "sitting")
+        and draw() < 0.34
+    ):
+        held = (
+            "waving"
+            if draw() < 0.08
+            else "umbrella"
+            if "rain" in things and draw() < 0.7
+            else _HELD(draw())
+        )
     long_hair = bool(hair) and draw() < 0.07
     marks = _marks(draw, species, framing, view, mouth, hair)
-    return Figure(name, anthro, colour, pose, eyes, lids, gaze, mouth, hair, long_hair, marks, worn, held)
+    return Figure(
+        name,
+        anthro,
+        colour,
+        pose,
+        eyes,
+        lids,
+        gaze,
+        mouth,
+        hair,
+        long_hair,
+        marks,
+        worn,
+        held,
+    )
 
 
 def _pose(draw: Draw, full: bool) -> tuple[str, str]:
     """Pose and lids: sleepers lie with closed eyes."""
     u = draw()
-    lids = "eyes_closed" if draw() < 0.013 else "one_eye_closed" if draw() < 0.022 else ""
+    lids = (
+        "eyes_closed" if draw() < 0.013 else "one_eye_closed" if draw() < 0.022 else ""
+    )
     if not full:
         return "", lids
     if u < 0.61:
@@ -210,13 +291,17 @@ def _pose(draw: Draw, full: bool) -> tuple[str, str]:
     return ("lying", "eyes_closed" if u > 0.98 else lids)
 
 
-def _outfit(draw: Draw, anthro: bool, framing: str, view: str, things: list[str]) -> tuple[str, ...]:
+def _outfit(
+    draw: Draw, anthro: bool, framing: str, view: str, things: list[str]
+) -> tuple[str, ...]:
     worn = []
     cold = "snow" in things
     if anthro and draw() < 0.7:
         if draw() < 0.86:
             u = draw()
-            worn.append("hoodie" if u < 0.058 else "striped_shirt" if u < 0.09 else "shirt")
+            worn.append(
+                "hoodie" if u < 0.058 else "striped_shirt" if u < 0.09 else "shirt"
+            )
         if framing == "full_body" and draw() < 0.72:
             worn.append("skirt" if draw() < 0.1 else "pants")
         odds = [
@@ -239,13 +324,19 @@ def _outfit(draw: Draw, anthro: bool, framing: str, view: str, things: list[str]
     if "glasses" in worn and draw() < (0.8 if "beach" in things else 0.08):
         worn[worn.index("glasses")] = "sunglasses"
     if view == "rear_view":
-        worn = [name for name in worn if name not in ("glasses", "sunglasses", "bow_tie", "bell")]
+        worn = [
+            name
+            for name in worn
+            if name not in ("glasses", "sunglasses", "bow_tie", "bell")
+        ]
     if framing == "headshot_portrait":
         worn = [name for name in worn if name in _NEAR_THE_HEAD]
     return tuple(worn)
 
 
-def _marks(draw: Draw, species: Species, framing: str, view: str, mouth: str, hair: str) -> tuple[str, ...]:
+def _marks(
+    draw: Draw, species: Species, framing: str, view: str, mouth: str, hair: str
+) -> tuple[str, ...]:
     marks = list(species.always)
     marks += _toss(draw, species.often)
     if draw() < species.belly:
@@ -258,7 +349,14 @@ def _marks(draw: Draw, species: Species, framing: str, view: str, mouth: str, ha
         marks.append("tears")
     hidden = set()
     if view == "rear_view":
-        hidden |= {"blush", "tears", "whiskers", "facial_markings", "teeth", "countershading"}
+        hidden |= {
+            "blush",
+            "tears",
+            "whiskers",
+            "facial_markings",
+            "teeth",
+            "countershading",
+        }
     if framing == "headshot_portrait":
         hidden |= {"wings", "claws", "socks_(marking)", "dipstick_tail"}
         hidden |= {"fin"} if species.tail == "fin" else set()
@@ -282,23 +380,36 @@ def _symbols(draw: Draw, place: str, figures: list[Figure]) -> list[str]:
     return _toss(draw, odds)
 
 
-def _format(draw: Draw, framing: str, figures: list[Figure], place: str) -> tuple[int, int, str]:
+def _format(
+    draw: Draw, framing: str, figures: list[Figure], place: str
+) -> tuple[int, int, str]:
     """Width, height and file type."""
     first, count = figures[0], len(figures)
-    narrow = framing == "full_body" and count == 1 and first.anthro and first.pose != "lying"
-    ratio = (0.72 + 0.4 * draw()) if narrow else (0.85 + 0.5 * draw()) + 0.22 * (count - 1)
+    narrow = (
+        framing == "full_body" and count == 1 and first.anthro and first.pose != "lying"
+    )
+    ratio = (
+        (0.72 + 0.4 * draw()) if narrow else (0.85 + 0.5 * draw()) + 0.22 * (count - 1)
+    )
     u, v, w = draw(), draw(), draw()
     ext = "jpg" if w < 0.755 else "png" if w < 0.97 else "webp"
     large = u < 0.085
     if not large:
-        long_side = 400 + 100 * v if u < 0.19 else 500 + (120 if ext == "png" else 320) * v * v
+        long_side = (
+            400 + 100 * v if u < 0.19 else 500 + (120 if ext == "png" else 320) * v * v
+        )
     elif v < 0.03:
-        long_side, ratio = 3_200.0, 1.9 if ratio > 1 else 1 / 1.9  # absurd_res, a handful
+        long_side, ratio = (
+            3_200.0,
+            1.9 if ratio > 1 else 1 / 1.9,
+        )  # absurd_res, a handful
     elif v < 0.12:
         long_side, ratio = 1_720 + 900 * (v - 0.03), 1.9 if ratio > 1 else 1 / 1.9
     else:
         long_side = (860 + 200 * v) * max(ratio, 1 / ratio)
-    width, height = (long_side, long_side / ratio) if ratio > 1 else (long_side * ratio, long_side)
+    width, height = (
+        (long_side, long_side / ratio) if ratio > 1 else (long_side * ratio, long_side)
+    )
     if place == "transparent_background" or (large and ext == "webp"):
         ext = "png"
     if large and ext == "png" and place != "transparent_background" and w < 0.93:
@@ -308,7 +419,12 @@ def _format(draw: Draw, framing: str, figures: list[Figure], place: str) -> tupl
 
 def truth(scene: Scene) -> tuple[str, ...]:
     """Returns all tags that are true of the picture, implied ones included, in a fixed order without repeats."""
-    direct = [ARTISTS[scene.artist], ("solo", "duo", "group")[len(scene.figures) - 1], scene.framing, scene.view]
+    direct = [
+        ARTISTS[scene.artist],
+        ("solo", "duo", "group")[len(scene.figures) - 1],
+        scene.framing,
+        scene.view,
+    ]
     if scene.character >= 0:
         character, _, series = CHARACTERS[scene.character]
         direct += [character, series] if series else [character]
@@ -333,13 +449,27 @@ def truth(scene: Scene) -> tuple[str, ...]:
 def _figure_tags(figure: Figure, scene: Scene, coloured: bool) -> list[str]:
     species = BY_NAME[figure.species]
     tags = [figure.species, "anthro" if figure.anthro else "feral"]
-    tags += [word for word in (species.covering, figure.pose, figure.lids, figure.gaze, figure.mouth) if word]
+    tags += [
+        word
+        for word in (
+            species.covering,
+            figure.pose,
+            figure.lids,
+            figure.gaze,
+            figure.mouth,
+        )
+        if word
+    ]
     if figure.pose == "lying" and figure.lids == "eyes_closed":
         tags.append("sleeping")
     if coloured:
         tags.append(f"{figure.colour}_body")
         if figure.eyes:
-            tags.append("heterochromia" if figure.eyes == "heterochromia" else f"{figure.eyes}_eyes")
+            tags.append(
+                "heterochromia"
+                if figure.eyes == "heterochromia"
+                else f"{figure.eyes}_eyes"
+            )
     if figure.mouth == "tongue_out":
         tags.append("open_mouth")
     if figure.hair:
@@ -350,13 +480,19 @@ def _figure_tags(figure: Figure, scene: Scene, coloured: bool) -> list[str]:
     if species.tail and scene.framing != "headshot_portrait":
         tags.append("fluffy_tail" if species.tail == "bushy" else "tail")
     if figure.held:
-        tags += ["waving"] if figure.held == "waving" else [figure.held, "holding_object"]
+        tags += (
+            ["waving"] if figure.held == "waving" else [figure.held, "holding_object"]
+        )
     return [*tags, *figure.marks, *figure.worn]
 
 
 def recolour(scene: Scene, u: float) -> Scene:
     """Returns the scene with its first figure in another coat, as artists post variants of one drawing."""
     first = scene.figures[0]
-    others = [colour for colour in ("white", "grey", "black", "brown", "orange", "blue") if colour != first.colour]
+    others = [
+        colour
+        for colour in ("white", "grey", "black", "brown", "orange", "blue")
+        if colour != first.colour
+    ]
     painted = replace(first, colour=others[int(u * len(others))])
     return replace(scene, figures=(painted, *scene.figures[1:]), character=-1)

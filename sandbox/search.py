@@ -17,7 +17,9 @@ MAX_WILDCARD_TAGS = 40  # a wildcard stands for so many tags at most, the most u
 MAX_VALUES = 320  # in a list such as id:1,2,3
 MAX_DEPTH = 10  # of groups in parentheses; so many are refused with 422
 
-EFFECTIVE = frozenset({"active", "processing", "queued"})  # statuses of aliases that searches resolve
+EFFECTIVE = frozenset(
+    {"active", "processing", "queued"}
+)  # statuses of aliases that searches resolve
 
 Number = Callable[[Post], float]
 Test = Callable[[Post], bool]
@@ -47,7 +49,10 @@ ORDERS: dict[str, Callable[[Post], object]] = {
     "id": lambda post: post.id,
     "score": lambda post: (-NUMBERS["score"](post), -post.id),
     "favcount": lambda post: (-post.fav_count, -post.id),
-    "created": lambda post: (-post.created_at.replace(tzinfo=UTC).timestamp(), -post.id),
+    "created": lambda post: (
+        -post.created_at.replace(tzinfo=UTC).timestamp(),
+        -post.id,
+    ),
     "change": lambda post: -post.change_seq,
     "filesize": lambda post: (-post.file_size, -post.id),
     "id_desc": lambda post: -post.id,
@@ -96,7 +101,9 @@ def parse(text: str) -> Query:
     tokens = text.lower().split()
     if sum(map(_counts, tokens)) > MAX_TAGS:
         raise BadQuery(f"You cannot search for more than {MAX_TAGS} tags at a time")
-    groups: list[tuple[str, list[Term]]] = [("", [])]  # sign and terms of the open groups, the innermost last
+    groups: list[tuple[str, list[Term]]] = [
+        ("", [])
+    ]  # sign and terms of the open groups, the innermost last
     order, limit, mentions_status = "id_desc", None, False
     for token in tokens:
         sign = token[0] if token[0] in "-~" and len(token) > 1 else ""
@@ -131,7 +138,9 @@ def _close(groups: list[tuple[str, list[Term]]]) -> None:
 
 def _counts(token: str) -> bool:
     body = token.lstrip("-~")
-    return not (body in ("(", ")", "status:deleted") or token.startswith(("rating:s", "limit:")))
+    return not (
+        body in ("(", ")", "status:deleted") or token.startswith(("rating:s", "limit:"))
+    )
 
 
 def _row_test(key: str, value: str) -> Test | None:
@@ -149,7 +158,9 @@ def _row_test(key: str, value: str) -> Test | None:
         case "type" | "filetype":
             return lambda post: post.ext in values
         case _ if key in NUMBERS:
-            return _number_test(NUMBERS[key], value, _ordinal if key == "date" else float)
+            return _number_test(
+                NUMBERS[key], value, _ordinal if key == "date" else float
+            )
     return None
 
 
@@ -162,7 +173,10 @@ def _number_test(number: Number, value: str, read: Callable[[str], float]) -> Te
     try:
         if ".." in value:
             low, high = (read(end) if end else None for end in value.split("..", 1))
-            return lambda post: (low is None or low <= number(post)) and (high is None or number(post) <= high)
+            return lambda post: (
+                (low is None or low <= number(post))
+                and (high is None or number(post) <= high)
+            )
         for sign, compare in COMPARISONS:
             if value.startswith(sign):
                 bound = read(value.removeprefix(sign))
@@ -181,9 +195,14 @@ class Index:
         self.by_id = {post.id: post for post in board.posts}
         self.by_md5 = {post.md5: post for post in board.posts}
         self.aliases = {
-            alias.antecedent_name: alias.consequent_name for alias in board.aliases if alias.status in EFFECTIVE
+            alias.antecedent_name: alias.consequent_name
+            for alias in board.aliases
+            if alias.status in EFFECTIVE
         }
-        self._names_by_use = [tag.name for tag in sorted(board.tags, key=lambda tag: (-tag.post_count, tag.id))]
+        self._names_by_use = [
+            tag.name
+            for tag in sorted(board.tags, key=lambda tag: (-tag.post_count, tag.id))
+        ]
         self._carriers: defaultdict[str, list[int]] = defaultdict(list)
         for position, post in enumerate(board.posts):
             for tag in post.tags:
@@ -192,7 +211,9 @@ class Index:
     def find(self, text: str, *, order: str | None = None) -> list[Post]:
         """All posts that the query selects, in its order or in the one given; raises BadQuery."""
         query = parse(text)
-        found = [self.posts[position] for position in sorted(self._matching(query.terms))]
+        found = [
+            self.posts[position] for position in sorted(self._matching(query.terms))
+        ]
         if not query.mentions_status:
             found = [post for post in found if not post.is_deleted]
         found.sort(key=ORDERS[order or query.order])  # type: ignore[arg-type]  # keys of one order are comparable
@@ -220,16 +241,30 @@ class Index:
                 found &= self._holders(term)
             elif not term.test and term.sign == "-":
                 found -= self._holders(term)
-        tests = [(term.sign == "-", term.test) for term in terms if term.test and term.sign != "~"]
-        return {place for place in found if all(test(self.posts[place]) is not negated for negated, test in tests)}
+        tests = [
+            (term.sign == "-", term.test)
+            for term in terms
+            if term.test and term.sign != "~"
+        ]
+        return {
+            place
+            for place in found
+            if all(test(self.posts[place]) is not negated for negated, test in tests)
+        }
 
     def _holders(self, term: Term) -> set[int]:
         if term.group is not None:
             return self._matching(term.group)
         if term.test:
-            return {position for position, post in enumerate(self.posts) if term.test(post)}
+            return {
+                position for position, post in enumerate(self.posts) if term.test(post)
+            }
         is_pattern = "*" in term.name
-        names = self.match_names(term.name)[:MAX_WILDCARD_TAGS] if is_pattern else [self.resolve(term.name)]
+        names = (
+            self.match_names(term.name)[:MAX_WILDCARD_TAGS]
+            if is_pattern
+            else [self.resolve(term.name)]
+        )
         return {position for name in names for position in self._carriers.get(name, ())}
 
 

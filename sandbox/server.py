@@ -89,7 +89,9 @@ async def serve(
         requests: list[Request] = []
         keep: Callable[[Request], None] = requests.append
         if log:
-            file = stack.enter_context(log.open("a", encoding="utf-8", buffering=1))  # whole lines, even if killed
+            file = stack.enter_context(
+                log.open("a", encoding="utf-8", buffering=1)
+            )  # whole lines, even if killed
 
             def keep(request: Request) -> None:
                 requests.append(request)
@@ -97,7 +99,10 @@ async def serve(
 
         painter = await stack.enter_async_context(Painter(board, workers))
         service = Service(board, _url(static_socket), painter, login)
-        for role, routes, listener in (("site", site.ROUTES, site_socket), ("static", static.ROUTES, static_socket)):
+        for role, routes, listener in (
+            ("site", site.ROUTES, site_socket),
+            ("static", static.ROUTES, static_socket),
+        ):
             app = web.Application(middlewares=[_answering(role, keep, fault)])
             app[SERVICE] = service
             app.add_routes(routes)
@@ -113,7 +118,9 @@ def _url(listener: socket.socket) -> str:
     return f"http://{address}:{port}"
 
 
-def _answering(host: str, keep: Callable[[Request], None], fault: Fault | None) -> Middleware:
+def _answering(
+    host: str, keep: Callable[[Request], None], fault: Fault | None
+) -> Middleware:
     """Answers and delivers every request of one host, and keeps a record of it."""
 
     @web.middleware
@@ -123,7 +130,11 @@ def _answering(host: str, keep: Callable[[Request], None], fault: Fault | None) 
         try:
             complete = await _deliver(request, response)
         finally:  # a server that is shut down leaves here too
-            body = getattr(response, "body", None) if complete and request.method != "HEAD" else None
+            body = (
+                getattr(response, "body", None)
+                if complete and request.method != "HEAD"
+                else None
+            )
             keep(
                 Request(
                     time=time.monotonic(),
@@ -142,7 +153,9 @@ def _answering(host: str, keep: Callable[[Request], None], fault: Fault | None) 
     return answer
 
 
-async def _respond(request: web.Request, handler: Handler, fault: Fault | None) -> web.StreamResponse:
+async def _respond(
+    request: web.Request, handler: Handler, fault: Fault | None
+) -> web.StreamResponse:
     if not is_welcome(request.headers.get("User-Agent", "")):
         return web.Response(status=403, text=FORBIDDEN_PAGE, content_type="text/html")
     try:
@@ -169,7 +182,11 @@ async def _deliver(request: web.Request, response: web.StreamResponse) -> bool:
     except ConnectionError:
         return False
     # Polled, because a transport tells of an empty buffer by this number alone.
-    while (transport := request.transport) and transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
+    while (
+        (transport := request.transport)
+        and transport.get_write_buffer_size()
+        and not transport.is_closing()
+    ):  # noqa: ASYNC110
         await asyncio.sleep(0.002)
     return transport is not None and not transport.is_closing()
 

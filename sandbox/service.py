@@ -33,7 +33,9 @@ class Refused(Exception):
 class Service:
     """Parts of a served board, each built when first asked for."""
 
-    def __init__(self, board: Board, static_url: str, painter: Painter, login: tuple[str, str]) -> None:
+    def __init__(
+        self, board: Board, static_url: str, painter: Painter, login: tuple[str, str]
+    ) -> None:
         self.board = board
         self.static_url = static_url
         self.painter = painter
@@ -63,7 +65,10 @@ class Service:
         given = _credentials(request)
         if given and given != self._login:
             raise Refused(401, "SessionLoader::AuthenticationFailure")
-        return Viewer(logged_in=bool(given), safe_mode=request.query.get("safe_mode", "").lower() in TRUTHY)
+        return Viewer(
+            logged_in=bool(given),
+            safe_mode=request.query.get("safe_mode", "").lower() in TRUTHY,
+        )
 
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
@@ -80,7 +85,9 @@ def _credentials(request: web.Request) -> tuple[str, str] | None:
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            user, _, key = base64.b64decode(encoded, validate=True).decode().partition(":")
+            user, _, key = (
+                base64.b64decode(encoded, validate=True).decode().partition(":")
+            )
         except (binascii.Error, UnicodeDecodeError) as error:
             raise Refused(401, "SessionLoader::AuthenticationFailure") from error
         return user, key

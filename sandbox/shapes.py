@@ -25,7 +25,9 @@ def is_visible(post: Post, viewer: Viewer) -> bool:
     """Whether the viewer is given the post's file URLs: the three rules of section 2.5."""
     if post.is_deleted or (viewer.safe_mode and post.rating != "s"):
         return False
-    return viewer.logged_in or not (post.is_hidden_from_anonymous or (post.rating != "s" and "young" in post.tags))
+    return viewer.logged_in or not (
+        post.is_hidden_from_anonymous or (post.rating != "s" and "young" in post.tags)
+    )
 
 
 def site_time(moment: datetime | None) -> str | None:
@@ -33,12 +35,16 @@ def site_time(moment: datetime | None) -> str | None:
     if moment is None:
         return None
     # By hand, not by zoneinfo: slim machines have no time zone database. The rule holds since 2007.
-    standard = moment.replace(tzinfo=UTC) - timedelta(hours=5)  # what a clock there shows without summer time
+    standard = moment.replace(tzinfo=UTC) - timedelta(
+        hours=5
+    )  # what a clock there shows without summer time
     starts = _sunday(standard.year, 3, 2) + timedelta(hours=2)
     ends = _sunday(standard.year, 11, 1) + timedelta(hours=1)
     summer = starts <= standard < ends
     zone = timezone(timedelta(hours=-4 if summer else -5))
-    return moment.replace(tzinfo=UTC).astimezone(zone).isoformat(timespec="milliseconds")
+    return (
+        moment.replace(tzinfo=UTC).astimezone(zone).isoformat(timespec="milliseconds")
+    )
 
 
 def _sunday(year: int, month: int, nth: int) -> datetime:
@@ -86,7 +92,11 @@ class Shapes:
         """The default shape of /posts.json and /posts/<id>.json."""
         links, sampled = self._links(post, viewer), has_sample(post)
         preview = preview_size(post.width, post.height)
-        sample = sample_size(post.width, post.height) if sampled else (post.width, post.height)
+        sample = (
+            sample_size(post.width, post.height)
+            if sampled
+            else (post.width, post.height)
+        )
         return {
             "id": post.id,
             "created_at": site_time(post.created_at),
@@ -140,12 +150,21 @@ class Shapes:
             return self._thumbnail(post, viewer)
         legacy = self.legacy(post, viewer)
         return {
-            **{key: legacy[key] for key in ("id", "created_at", "updated_at", "change_seq")},
+            **{
+                key: legacy[key]
+                for key in ("id", "created_at", "updated_at", "change_seq")
+            },
             "files": self._files(post, viewer),
-            **{key: legacy[key] for key in ("uploader_id", "uploader_name", "approver_id")},
+            **{
+                key: legacy[key]
+                for key in ("uploader_id", "uploader_name", "approver_id")
+            },
             "stats": {
                 "score": legacy["score"],
-                **{key: legacy[key] for key in ("fav_count", "is_favorited", "vote", "comment_count")},
+                **{
+                    key: legacy[key]
+                    for key in ("fav_count", "is_favorited", "vote", "comment_count")
+                },
                 "hotness": 0.0,
             },
             "flags": legacy["flags"],
@@ -156,9 +175,16 @@ class Shapes:
                 "notes": False,
                 "sample": legacy["sample"]["has"],
             },
-            "relationships": {key: legacy["relationships"][key] for key in ("parent_id", "children")},
-            **{key: legacy[key] for key in ("pools", "rating", "locked_tags", "sources", "description")},
-            "tags": legacy["tags"] if mode == "extended" else [tag for tag in post.tags if tag in self._category],
+            "relationships": {
+                key: legacy["relationships"][key] for key in ("parent_id", "children")
+            },
+            **{
+                key: legacy[key]
+                for key in ("pools", "rating", "locked_tags", "sources", "description")
+            },
+            "tags": legacy["tags"]
+            if mode == "extended"
+            else [tag for tag in post.tags if tag in self._category],
         }
 
     def tag(self, tag: Tag) -> Json:
@@ -177,7 +203,11 @@ class Shapes:
 
     def alias(self, relation: Relation) -> Json:
         """One element of /tag_aliases.json."""
-        return {**_relation(relation), "post_count": self._counts.get(relation.consequent_name, 0), "approver_id": None}
+        return {
+            **_relation(relation),
+            "post_count": self._counts.get(relation.consequent_name, 0),
+            "approver_id": None,
+        }
 
     def implication(self, relation: Relation) -> Json:
         """One element of /tag_implications.json."""
@@ -187,7 +217,10 @@ class Shapes:
     def _links(self, post: Post, viewer: Viewer) -> Links:
         if not is_visible(post, viewer):
             return Links(None, None, None, None, None)
-        root, folder = f"{self._static_url}/data", f"{post.md5[:2]}/{post.md5[2:4]}/{post.md5}"
+        root, folder = (
+            f"{self._static_url}/data",
+            f"{post.md5[:2]}/{post.md5[2:4]}/{post.md5}",
+        )
         sample = f"{root}/sample/{folder}" if has_sample(post) else None
         return Links(
             file=f"{root}/{folder}.{post.ext}",
@@ -200,7 +233,11 @@ class Shapes:
     def _files(self, post: Post, viewer: Viewer) -> Json:
         links, sampled = self._links(post, viewer), has_sample(post)
         preview = preview_size(post.width, post.height)
-        sample = sample_size(post.width, post.height) if sampled else (post.width, post.height)
+        sample = (
+            sample_size(post.width, post.height)
+            if sampled
+            else (post.width, post.height)
+        )
         files: Json = {
             "meta": {
                 "md5": post.md5,
@@ -231,7 +268,11 @@ class Shapes:
     def _thumbnail(self, post: Post, viewer: Viewer) -> Json:
         links = self._links(post, viewer)
         width, height = preview_size(post.width, post.height)
-        flags = [name for name in ("deleted", "pending", "flagged") if getattr(post, f"is_{name}")]
+        flags = [
+            name
+            for name in ("deleted", "pending", "flagged")
+            if getattr(post, f"is_{name}")
+        ]
         return {
             "id": post.id,
             "created_at": site_time(post.created_at),
@@ -293,7 +334,11 @@ def _alternates(post: Post, links: Links) -> Json:
 
 
 def _score(post: Post) -> Json:
-    return {"up": post.up_score, "down": post.down_score, "total": post.up_score + post.down_score}
+    return {
+        "up": post.up_score,
+        "down": post.down_score,
+        "total": post.up_score + post.down_score,
+    }
 
 
 def _flags(post: Post) -> Json:

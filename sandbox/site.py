@@ -37,14 +37,25 @@ async def export_index(request: web.Request) -> web.Response:
     """The exports there are, ordered by name."""
     service = request.app[SERVICE]
     exports = await service.exports()
-    return json_response([export_row(export, service.static_url) for _, export in sorted(exports.items())])
+    return json_response(
+        [
+            export_row(export, service.static_url)
+            for _, export in sorted(exports.items())
+        ]
+    )
 
 
 async def export_page(request: web.Request) -> web.Response:
     """The same for people."""
     service = request.app[SERVICE]
-    rows = [export_row(export, service.static_url) for _, export in sorted((await service.exports()).items())]
-    lines = (f'<li><a href="{row["url"]}">{row["file_name"]}</a> {row["file_size"]:,} bytes</li>' for row in rows)
+    rows = [
+        export_row(export, service.static_url)
+        for _, export in sorted((await service.exports()).items())
+    ]
+    lines = (
+        f'<li><a href="{row["url"]}">{row["file_name"]}</a> {row["file_size"]:,} bytes</li>'
+        for row in rows
+    )
     return _page("DB exports", f"<ul>{''.join(lines)}</ul>")
 
 
@@ -65,12 +76,16 @@ async def posts(request: web.Request) -> web.Response:
 
 async def post(request: web.Request) -> web.Response:
     """One post, deleted ones too."""
-    return _one_post(request, request.app[SERVICE].index.by_id.get(int(request.match_info["id"])))
+    return _one_post(
+        request, request.app[SERVICE].index.by_id.get(int(request.match_info["id"]))
+    )
 
 
 async def random_post(request: web.Request) -> web.Response:
     """One post that a search finds: the same every time, as everything here."""
-    found = request.app[SERVICE].index.find(request.query.get("tags", ""), order="random")
+    found = request.app[SERVICE].index.find(
+        request.query.get("tags", ""), order="random"
+    )
     return _one_post(request, found[0] if found else None)
 
 
@@ -86,12 +101,17 @@ async def tags(request: web.Request) -> web.Response:
     search = _search(request)
     names = _list(search.get("name"))
     pattern = search.get("name_matches")
-    matching = frozenset(service.index.match_names(pattern.lower())) if pattern else None
+    matching = (
+        frozenset(service.index.match_names(pattern.lower())) if pattern else None
+    )
     ids = _list(search.get("id"))
     found = [
         tag
         for tag in service.board.tags
-        if (tag.post_count > 0 or search.get("hide_empty", "true") in ("false", "no", "0"))
+        if (
+            tag.post_count > 0
+            or search.get("hide_empty", "true") in ("false", "no", "0")
+        )
         and (names is None or tag.name in names)
         and (matching is None or tag.name in matching)
         and (ids is None or str(tag.id) in ids)
@@ -122,23 +142,40 @@ async def tag(request: web.Request) -> web.Response:
 async def aliases(request: web.Request) -> web.Response:
     """Tag aliases of any status."""
     service = request.app[SERVICE]
-    return json_response(list(map(service.shapes.alias, _relations(request, service.board.aliases))))
+    return json_response(
+        list(map(service.shapes.alias, _relations(request, service.board.aliases)))
+    )
 
 
 async def implications(request: web.Request) -> web.Response:
     """Tag implications of any status."""
     service = request.app[SERVICE]
-    return json_response(list(map(service.shapes.implication, _relations(request, service.board.implications))))
+    return json_response(
+        list(
+            map(
+                service.shapes.implication,
+                _relations(request, service.board.implications),
+            )
+        )
+    )
 
 
 async def avoid_postings(request: web.Request) -> web.Response:
     """Artists who opted out: those of posts that carry an opt-out tag."""
     board = request.app[SERVICE].board
     artists = {tag.name: tag for tag in board.tags if tag.category == 1}
-    names = {name for post in board.posts if not OPT_OUTS.isdisjoint(post.tags) for name in post.tags}
+    names = {
+        name
+        for post in board.posts
+        if not OPT_OUTS.isdisjoint(post.tags)
+        for name in post.tags
+    }
     listed = [artists[name] for name in sorted(names & artists.keys())]
     return json_response(
-        [{"id": place, "artist_name": artist.name, "is_active": True} for place, artist in enumerate(listed, start=1)]
+        [
+            {"id": place, "artist_name": artist.name, "is_active": True}
+            for place, artist in enumerate(listed, start=1)
+        ]
     )
 
 
@@ -151,7 +188,10 @@ async def front_page(request: web.Request) -> web.Response:
     """Says what this is to a person who opens the address."""
     board = request.app[SERVICE].board
     text = f"Board <b>{html.escape(board.name)}</b>, day {board.day}: {len(board.posts):,} posts."
-    return _page("Sandbox", f'<p>{text} <a href="/db_exports">Exports</a>, <a href="/posts.json">posts</a>.</p>')
+    return _page(
+        "Sandbox",
+        f'<p>{text} <a href="/db_exports">Exports</a>, <a href="/posts.json">posts</a>.</p>',
+    )
 
 
 ROUTES = [
@@ -191,7 +231,9 @@ def _shape(request: web.Request, post: Post) -> Json:
         return service.shapes.v2(post, viewer, request.query.get("mode", "basic"))
     shaped = service.shapes.legacy(post, viewer)
     only = _list(request.query.get("only"))
-    return {key: value for key, value in shaped.items() if key in only} if only else shaped
+    return (
+        {key: value for key, value in shaped.items() if key in only} if only else shaped
+    )
 
 
 def _is_bare(request: web.Request) -> bool:
@@ -232,7 +274,9 @@ def _page_text(request: web.Request) -> str:
             return text
         if text[0] not in "ab" and 1 <= int(text) <= MAX_PAGE:
             return text
-    raise Refused(410, f"You cannot go beyond page {MAX_PAGE}. Please narrow your search terms.")
+    raise Refused(
+        410, f"You cannot go beyond page {MAX_PAGE}. Please narrow your search terms."
+    )
 
 
 def _search(request: web.Request) -> dict[str, str]:
@@ -246,9 +290,14 @@ def _list(text: str | None) -> frozenset[str] | None:
     return None if not text else frozenset(part.strip() for part in text.split(","))
 
 
-def _relations(request: web.Request, relations: Sequence[Relation]) -> Sequence[Relation]:
+def _relations(
+    request: web.Request, relations: Sequence[Relation]
+) -> Sequence[Relation]:
     search = _search(request)
-    before, after = _list(search.get("antecedent_name")), _list(search.get("consequent_name"))
+    before, after = (
+        _list(search.get("antecedent_name")),
+        _list(search.get("consequent_name")),
+    )
     matching = search.get("name_matches")
     status = search.get("status", "").lower()
     found = [
@@ -257,13 +306,19 @@ def _relations(request: web.Request, relations: Sequence[Relation]) -> Sequence[
         if (before is None or relation.antecedent_name in before)
         and (after is None or relation.consequent_name in after)
         and (not matching or _matches(relation, matching.lower()))
-        and (not status or relation.status == status or (status == "approved" and relation.status in EFFECTIVE))
+        and (
+            not status
+            or relation.status == status
+            or (status == "approved" and relation.status in EFFECTIVE)
+        )
     ]
     return _page_of(request, sorted(found, key=lambda relation: -relation.id))
 
 
 def _matches(relation: Relation, pattern: str) -> bool:
-    return is_like(relation.antecedent_name, pattern) or is_like(relation.consequent_name, pattern)
+    return is_like(relation.antecedent_name, pattern) or is_like(
+        relation.consequent_name, pattern
+    )
 
 
 def _page(title: str, body: str) -> web.Response:

@@ -33,7 +33,9 @@ async def export(request: web.Request) -> web.Response:
     found = exports.get(request.match_info["name"])
     if not found:
         raise web.HTTPNotFound
-    return file_response(request, found.body, "application/gzip", found.checksum, found.updated_at)
+    return file_response(
+        request, found.body, "application/gzip", found.checksum, found.updated_at
+    )
 
 
 async def original(request: web.Request) -> web.Response:
@@ -42,7 +44,9 @@ async def original(request: web.Request) -> web.Response:
     if request.match_info["ext"] != post.ext:
         raise web.HTTPNotFound
     body = await request.app[SERVICE].painter.original(post)
-    return file_response(request, body, CONTENT_TYPES[post.ext], post.md5, post.created_at)
+    return file_response(
+        request, body, CONTENT_TYPES[post.ext], post.md5, post.created_at
+    )
 
 
 async def variant(request: web.Request) -> web.Response:
@@ -54,7 +58,13 @@ async def variant(request: web.Request) -> web.Response:
     body = await request.app[SERVICE].painter.variant(post, kind, encoding)
     if body is None:
         raise web.HTTPNotFound
-    return file_response(request, body, CONTENT_TYPES[encoding], f"{post.md5}-{kind}-{encoding}", post.created_at)
+    return file_response(
+        request,
+        body,
+        CONTENT_TYPES[encoding],
+        f"{post.md5}-{kind}-{encoding}",
+        post.created_at,
+    )
 
 
 async def robots(_request: web.Request) -> web.Response:
@@ -74,22 +84,34 @@ def _post(request: web.Request) -> Post:
     """The post whose file the path names, if this viewer may have it."""
     service, path = request.app[SERVICE], request.match_info
     post = service.index.by_md5.get(path["md5"])
-    if not post or not post.md5.startswith(path["a"] + path["b"]) or not is_visible(post, service.viewer(request)):
+    if (
+        not post
+        or not post.md5.startswith(path["a"] + path["b"])
+        or not is_visible(post, service.viewer(request))
+    ):
         raise web.HTTPNotFound
     return post
 
 
-def file_response(request: web.Request, body: bytes, content_type: str, tag: str, modified: datetime) -> web.Response:
+def file_response(
+    request: web.Request, body: bytes, content_type: str, tag: str, modified: datetime
+) -> web.Response:
     """The whole file, or the part that a `Range` asks for: only of this very file if an `If-Range` says so."""
     headers = {
         "ETag": f'"{tag}"',
-        "Last-Modified": format_datetime(modified.replace(tzinfo=UTC, microsecond=0), usegmt=True),
+        "Last-Modified": format_datetime(
+            modified.replace(tzinfo=UTC, microsecond=0), usegmt=True
+        ),
         "Accept-Ranges": "bytes",
         "Content-Type": content_type,
     }
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
-    unchanged = request.headers.get("If-Range") in (None, headers["ETag"], headers["Last-Modified"])
+    unchanged = request.headers.get("If-Range") in (
+        None,
+        headers["ETag"],
+        headers["Last-Modified"],
+    )
     try:
         asked = request.http_range
     except ValueError:  # several ranges, or junk: the whole file is a correct answer
@@ -98,6 +120,8 @@ def file_response(request: web.Request, body: bytes, content_type: str, tag: str
         return web.Response(body=body, headers=headers)
     start, stop, _ = asked.indices(len(body))
     if start >= stop:
-        return web.Response(status=416, headers={"Content-Range": f"bytes */{len(body)}"})
+        return web.Response(
+            status=416, headers={"Content-Range": f"bytes */{len(body)}"}
+        )
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
     return web.Response(status=206, body=body[start:stop], headers=headers)

@@ -11,7 +11,20 @@ from sandbox.species import FAMILIES, SPECIES
 
 _ID = {name: number for number, name in enumerate(CATEGORIES)}
 
-COLOURS = ("white", "grey", "black", "brown", "orange", "tan", "yellow", "red", "green", "blue", "purple", "pink")
+COLOURS = (
+    "white",
+    "grey",
+    "black",
+    "brown",
+    "orange",
+    "tan",
+    "yellow",
+    "red",
+    "green",
+    "blue",
+    "purple",
+    "pink",
+)
 HAIR_COLOURS = ("black", "brown", "blonde", "red", "blue", "pink")
 EYE_COLOURS = ("blue", "green", "yellow", "brown", "red", "purple")
 
@@ -126,12 +139,17 @@ def _miss(name: str, category: str) -> float:
 
 def _vocabulary() -> dict[str, Trait]:
     names = dict.fromkeys(DRAWN_GENERAL, "general")
-    names |= {species.name: "species" for species in SPECIES} | {name: "species" for pair in FAMILIES for name in pair}
+    names |= {species.name: "species" for species in SPECIES} | {
+        name: "species" for pair in FAMILIES for name in pair
+    }
     names |= dict.fromkeys(ARTISTS, "artist")
     names |= {character: "character" for character, _, _ in CHARACTERS}
     names |= {series: "copyright" for _, _, series in CHARACTERS if series}
     names |= {name: category for category, unseen in _UNSEEN.items() for name in unseen}
-    return {name: Trait(name, _ID[category], _miss(name, category)) for name, category in names.items()}
+    return {
+        name: Trait(name, _ID[category], _miss(name, category))
+        for name, category in names.items()
+    }
 
 
 TRAITS = _vocabulary()
@@ -154,14 +172,21 @@ def _implications() -> tuple[tuple[str, str], ...]:
         "video": "webm", "absurd_res": "superabsurd_res", "hi_res": "absurd_res", "low_res": "thumbnail",
     }  # fmt: skip
     pairs = [(name, kind) for kind, names in kinds.items() for name in names.split()]
-    pairs += [(species.name, species.parent) for species in SPECIES if (species.name, species.parent) not in FAMILIES]
+    pairs += [
+        (species.name, species.parent)
+        for species in SPECIES
+        if (species.name, species.parent) not in FAMILIES
+    ]
     return tuple(dict.fromkeys([*FAMILIES, *pairs]))
 
 
 IMPLICATIONS = _implications()
 """Implications in force, antecedent first. They form a DAG."""
 
-SLOW_IMPLICATIONS = {("wizard_hat", "hat"): "processing", ("party_hat", "hat"): "queued"}
+SLOW_IMPLICATIONS = {
+    ("wizard_hat", "hat"): "processing",
+    ("party_hat", "hat"): "queued",
+}
 """Implications in force although their status is not yet `active`."""
 
 DEAD_IMPLICATIONS = (

@@ -20,7 +20,12 @@ from sandbox.records import Board
 from sandbox.server import Site, serve
 
 SMALL: dict[str, Any] = {
-    "sample": {"min_positives": 40, "min_eval_positives": 2, "min_tags": 4, "exclude_tags": ["comic"]},
+    "sample": {
+        "min_positives": 40,
+        "min_eval_positives": 2,
+        "min_tags": 4,
+        "exclude_tags": ["comic"],
+    },
     "download": {"pack_pictures": 40, "retries": 2},
     "shard": {"shards": 4, "size": 64},
     "train": {"size": 64},
@@ -41,7 +46,9 @@ def served(board: Board, **options: Any) -> Iterator[Site]:
             ready.set()
             await over.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(run()), daemon=True
+    )
     thread.start()
     try:
         assert ready.wait(60), "the sandbox did not start"
@@ -64,7 +71,11 @@ class Project:
 def make_project(folder: Path, at: Site, /, **sections: dict[str, Any]) -> Project:
     """Writes params.yaml for the served site and pins what it serves. Sections add to SMALL."""
     tree: dict[str, Any] = {name: dict(section) for name, section in SMALL.items()}
-    tree["site"] = {"name": "custom", "base_url": at.base_url, "static_url": at.static_url}
+    tree["site"] = {
+        "name": "custom",
+        "base_url": at.base_url,
+        "static_url": at.static_url,
+    }
     for name, section in sections.items():
         tree.setdefault(name, {}).update(section)
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +108,12 @@ def prepare(project: Project) -> Project:
     """Harvests and samples, so that pictures can be fetched."""
     params = project.params
     harvest.run(params.harvest, project.paths, site=params.site)
-    sample.run(params.sample, project.paths, since=params.harvest.since.isoformat(), manifest=params.manifest)
+    sample.run(
+        params.sample,
+        project.paths,
+        since=params.harvest.since.isoformat(),
+        manifest=params.manifest,
+    )
     return project
 
 
@@ -116,7 +132,9 @@ def damage(path: Path) -> None:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
     """A project with everything up to the manifest, made once. To be copied, not changed."""
-    project = prepare(make_project(tmp_path_factory.mktemp("finished") / "project", site))
+    project = prepare(
+        make_project(tmp_path_factory.mktemp("finished") / "project", site)
+    )
     fetch(project)
     manifest.run(project.params.manifest, project.paths, everything=project.params)
     return project
@@ -145,7 +163,9 @@ def ready(finished: Project, tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def misbehaving(board: SandboxBoard, tmp_path: Path) -> Iterator[Callable[..., Project]]:
+def misbehaving(
+    board: SandboxBoard, tmp_path: Path
+) -> Iterator[Callable[..., Project]]:
     """Returns a function that serves the board with a fault and makes a project for it."""
     with ExitStack() as stack:
 

@@ -26,11 +26,22 @@ SHARES = {"train": 16, "validation": 8, "test": 8}
 """Posts per split. Post ids are 1 to 32 in this order."""
 
 PARAMS = Params.model_validate(
-    {"sample": {"min_positives": 4, "min_eval_positives": 2, "min_tags": 1, "vocabulary_size": 3}}
+    {
+        "sample": {
+            "min_positives": 4,
+            "min_eval_positives": 2,
+            "min_tags": 1,
+            "vocabulary_size": 3,
+        }
+    }
 )
 """Parameters for which these datasets are good."""
 
-LINEAGE = {"pin": {"site": "sandbox"}, "policy_version": "1", "parameters": {"sample": {}}}
+LINEAGE = {
+    "pin": {"site": "sandbox"},
+    "policy_version": "1",
+    "parameters": {"sample": {}},
+}
 
 
 def write_all(paths: Paths) -> None:
@@ -56,7 +67,13 @@ def split_of(post_id: int) -> str:
 
 def names_of(post_id: int) -> list[str]:
     """Returns the tags of a post: half foxes, of which some are called `vulpine`; every other has a hat."""
-    kind = ["fox"] if post_id % 4 == 0 else ["vulpine"] if post_id % 4 == 1 else ["unlabelled"]
+    kind = (
+        ["fox"]
+        if post_id % 4 == 0
+        else ["vulpine"]
+        if post_id % 4 == 1
+        else ["unlabelled"]
+    )
     return sorted([*kind, *(["hat"] if post_id % 2 else [])])
 
 
@@ -78,17 +95,35 @@ def write_snapshot(paths: Paths) -> None:
         {**_post(34, ["fawn", "hat"]), "rating": "q"},
         _post(35, ["avoid_posting", "hat"]),
     ]
-    names = ["avoid_posting", "canine", "fawn", "fox", "hat", "unlabelled", "vulpine", "young"]
-    tags = [{"tag_id": i, "name": name, "category": 0, "post_count": 3} for i, name in enumerate(names, 1)]
+    names = [
+        "avoid_posting",
+        "canine",
+        "fawn",
+        "fox",
+        "hat",
+        "unlabelled",
+        "vulpine",
+        "young",
+    ]
+    tags = [
+        {"tag_id": i, "name": name, "category": 0, "post_count": 3}
+        for i, name in enumerate(names, 1)
+    ]
     parquet.write(paths.snapshot / "posts.parquet", posts, schemas.POSTS)
     parquet.write(paths.snapshot / "tags.parquet", tags, schemas.TAGS)
-    parquet.write(paths.snapshot / "aliases.parquet", [_relation(1, "vulpine", "fox")], schemas.RELATIONS)
+    parquet.write(
+        paths.snapshot / "aliases.parquet",
+        [_relation(1, "vulpine", "fox")],
+        schemas.RELATIONS,
+    )
     implications = [
         _relation(1, "fox", "canine"),
         _relation(2, "fawn", "young"),
         {**_relation(3, "hat", "fox"), "status": "retired"},
     ]
-    parquet.write(paths.snapshot / "implications.parquet", implications, schemas.RELATIONS)
+    parquet.write(
+        paths.snapshot / "implications.parquet", implications, schemas.RELATIONS
+    )
     parquet.write(paths.snapshot / "rejected.parquet", [], schemas.SNAPSHOT_REJECTED)
     parquet.write(paths.snapshot / "unknown_tags.parquet", [], schemas.UNKNOWN_TAGS)
 
@@ -136,7 +171,11 @@ def write_sample(paths: Paths) -> None:
         {"post_id": 34, "reason": "forbidden_young", "group_id": None},
         {"post_id": 35, "reason": "opted_out", "group_id": None},
     ]
-    parquet.write(paths.sample / "posts.parquet", _only(posts, schemas.SAMPLED_POSTS), schemas.SAMPLED_POSTS)
+    parquet.write(
+        paths.sample / "posts.parquet",
+        _only(posts, schemas.SAMPLED_POSTS),
+        schemas.SAMPLED_POSTS,
+    )
     parquet.write(paths.sample / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
     parquet.write(paths.sample / "left_out.parquet", left_out, schemas.LEFT_OUT)
     parquet.write(paths.sample / "dropped.parquet", dropped, schemas.DROPPED)
@@ -152,17 +191,56 @@ def write_explanations(paths: Paths) -> None:
         _strategy("sample", 32, 0.0),
         _strategy("board", 32, 0.0),
     ]
-    lacking = [{"antecedent": "fox", "consequent": "canine", "posts": 16, "lacking": 16, "share": 1.0}]
+    lacking = [
+        {
+            "antecedent": "fox",
+            "consequent": "canine",
+            "posts": 16,
+            "lacking": 16,
+            "share": 1.0,
+        }
+    ]
     spellings = [{"name": "vulpine", "stands_for": "fox", "posts": 8, "is_known": True}]
     pairs = [
-        {"first": "canine", "second": "fox", "posts": 16, "expected": 8.0, "lift": 2.0, "is_implied": True},
-        {"first": "canine", "second": "hat", "posts": 8, "expected": 8.0, "lift": 1.0, "is_implied": False},
-        {"first": "fox", "second": "hat", "posts": 8, "expected": 32.0, "lift": 0.25, "is_implied": False},
+        {
+            "first": "canine",
+            "second": "fox",
+            "posts": 16,
+            "expected": 8.0,
+            "lift": 2.0,
+            "is_implied": True,
+        },
+        {
+            "first": "canine",
+            "second": "hat",
+            "posts": 8,
+            "expected": 8.0,
+            "lift": 1.0,
+            "is_implied": False,
+        },
+        {
+            "first": "fox",
+            "second": "hat",
+            "posts": 8,
+            "expected": 32.0,
+            "lift": 0.25,
+            "is_implied": False,
+        },
     ]
-    oddities = [{"kind": "missing_parent", "subject": "7", "detail": "parent 3 is not in the snapshot"}]
+    oddities = [
+        {
+            "kind": "missing_parent",
+            "subject": "7",
+            "detail": "parent 3 is not in the snapshot",
+        }
+    ]
     parquet.write(paths.sample / "strategies.parquet", strategies, schemas.STRATEGIES)
-    parquet.write(paths.sample / "lacking_implied.parquet", lacking, schemas.LACKING_IMPLIED)
-    parquet.write(paths.sample / "aliased_spellings.parquet", spellings, schemas.ALIASED_SPELLINGS)
+    parquet.write(
+        paths.sample / "lacking_implied.parquet", lacking, schemas.LACKING_IMPLIED
+    )
+    parquet.write(
+        paths.sample / "aliased_spellings.parquet", spellings, schemas.ALIASED_SPELLINGS
+    )
     parquet.write(paths.sample / "co_occurrence.parquet", pairs, schemas.CO_OCCURRENCE)
     parquet.write(paths.sample / "oddities.parquet", oddities, schemas.ODDITIES)
 
@@ -171,29 +249,87 @@ def write_images(paths: Paths) -> None:
     """Writes data/images: a pack of all sampled posts but 16, and the takedown of 33. The bytes are no pictures."""
     kept = [post_id for post_id in range(1, 33) if post_id != 16]
     outcomes = [
-        {"md5": md5(post_id), "variant": "sample", "outcome": "kept", "pack": PACK, "detail": None} for post_id in kept
+        {
+            "md5": md5(post_id),
+            "variant": "sample",
+            "outcome": "kept",
+            "pack": PACK,
+            "detail": None,
+        }
+        for post_id in kept
     ]
-    outcomes.append({"md5": md5(16), "variant": "sample", "outcome": "not_found", "pack": None, "detail": "404"})
-    taken = [{"md5": md5(33), "post_id": 33, "reason": "deleted", "snapshot": "2026-07-01T01:00:02.000-04:00"}]
-    pictures = [packs.Picture(md5(post_id), post_id, "sample", b"...", "jpeg", 640, 480) for post_id in kept]
+    outcomes.append(
+        {
+            "md5": md5(16),
+            "variant": "sample",
+            "outcome": "not_found",
+            "pack": None,
+            "detail": "404",
+        }
+    )
+    taken = [
+        {
+            "md5": md5(33),
+            "post_id": 33,
+            "reason": "deleted",
+            "snapshot": "2026-07-01T01:00:02.000-04:00",
+        }
+    ]
+    pictures = [
+        packs.PackedImage(md5(post_id), post_id, "sample", b"...", "jpeg", 640, 480)
+        for post_id in kept
+    ]
     packs.write(paths.images / PACK, sorted(pictures, key=lambda one: one.md5))
-    parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
-    parquet.write(paths.images / "takedowns.parquet", taken, schemas.TAKEDOWNS, order_by="md5")
+    parquet.write(
+        paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5"
+    )
+    parquet.write(
+        paths.images / "takedowns.parquet", taken, schemas.TAKEDOWNS, order_by="md5"
+    )
 
 
 def write_manifest(paths: Paths) -> None:
     """Writes data/manifest: all sampled posts but 16, which could not be fetched."""
     lineage = {"lineage": json.dumps(LINEAGE, sort_keys=True)}
     for split in SPLITS:
-        rows = [_record(post_id) for post_id in range(1, 33) if split_of(post_id) == split and post_id != 16]
+        rows = [
+            _record(post_id)
+            for post_id in range(1, 33)
+            if split_of(post_id) == split and post_id != 16
+        ]
         parquet.write(
-            paths.manifest / f"{split}.parquet", _only(rows, schemas.MANIFEST), schemas.MANIFEST, metadata=lineage
+            paths.manifest / f"{split}.parquet",
+            _only(rows, schemas.MANIFEST),
+            schemas.MANIFEST,
+            metadata=lineage,
         )
-    rejected = [{"post_id": 16, "md5": md5(16), "split": "train", "reason": "not_found", "detail": "404"}]
-    parquet.write(paths.manifest / "rejected.parquet", rejected, schemas.REJECTED, metadata=lineage)
+    rejected = [
+        {
+            "post_id": 16,
+            "md5": md5(16),
+            "split": "train",
+            "reason": "not_found",
+            "detail": "404",
+        }
+    ]
+    parquet.write(
+        paths.manifest / "rejected.parquet",
+        rejected,
+        schemas.REJECTED,
+        metadata=lineage,
+    )
     nearest, random = {4: 2, 9: 6}, {30: 8}
-    leakage = [{"distance": bits, "nearest": nearest.get(bits, 0), "random": random.get(bits, 0)} for bits in range(65)]
-    parquet.write(paths.manifest / "leakage.parquet", leakage, schemas.LEAKAGE, metadata=lineage)
+    leakage = [
+        {
+            "distance": bits,
+            "nearest": nearest.get(bits, 0),
+            "random": random.get(bits, 0),
+        }
+        for bits in range(65)
+    ]
+    parquet.write(
+        paths.manifest / "leakage.parquet", leakage, schemas.LEAKAGE, metadata=lineage
+    )
 
 
 def write_shards(paths: Paths) -> None:
@@ -202,11 +338,18 @@ def write_shards(paths: Paths) -> None:
     index = []
     for split in SHARES:
         for number in (0, 1):
-            kept = [p for p in range(1, 33) if split_of(p) == split and p % 2 == number and p not in (15, 16)]
+            kept = [
+                p
+                for p in range(1, 33)
+                if split_of(p) == split and p % 2 == number and p not in (15, 16)
+            ]
             content = b"".join(tfrecord.frame(_example(post_id)) for post_id in kept)
             shard = f"{split}-{number:05}-of-00002.tfrecord"
             (paths.shards / shard).write_bytes(content)
-            counts = [sum(label in labels_of(post_id) for post_id in kept) for label in range(3)]
+            counts = [
+                sum(label in labels_of(post_id) for post_id in kept)
+                for label in range(3)
+            ]
             sha256 = hashlib.sha256(content).hexdigest()
             index.append(
                 {
@@ -218,8 +361,18 @@ def write_shards(paths: Paths) -> None:
                     "label_counts": counts,
                 }
             )
-    rejected = [{"post_id": 15, "md5": md5(15), "split": "train", "reason": "broken_picture", "detail": None}]
-    parquet.write(paths.shards / "index.parquet", index, schemas.SHARDS, order_by="shard")
+    rejected = [
+        {
+            "post_id": 15,
+            "md5": md5(15),
+            "split": "train",
+            "reason": "broken_picture",
+            "detail": None,
+        }
+    ]
+    parquet.write(
+        paths.shards / "index.parquet", index, schemas.SHARDS, order_by="shard"
+    )
     parquet.write(paths.shards / "rejected.parquet", rejected, schemas.REJECTED)
 
 
@@ -243,18 +396,31 @@ def write_evaluation(paths: Paths) -> None:
             "category": "general",
             "train_positives": 7,
             "test_positives": 4,
-            **dict.fromkeys(("prevalence", "baseline_average_precision", "baseline_accuracy", "threshold"), 0.5),
+            **dict.fromkeys(
+                (
+                    "prevalence",
+                    "baseline_average_precision",
+                    "baseline_accuracy",
+                    "threshold",
+                ),
+                0.5,
+            ),
             "baseline_f1": 0.67,
             "auc": 1.0,
         }
         for i, name in enumerate(TAGS)
     ]
     curves = [{"curve": "roc_micro", "x": x, "y": x} for x in (0.0, 0.5, 1.0)]
-    parquet.write(paths.evaluation / "predictions.parquet", predictions, schemas.PREDICTIONS)
+    parquet.write(
+        paths.evaluation / "predictions.parquet", predictions, schemas.PREDICTIONS
+    )
     parquet.write(paths.evaluation / "per_tag.parquet", per_tag, schemas.PER_TAG)
     parquet.write(paths.evaluation / "curves.parquet", curves, schemas.CURVES)
     names = ("macro_auc", "macro_map", "macro_f1", "micro_auc", "accuracy")
-    metrics = {split: {name: {"value": 1.0, "baseline": 0.5} for name in names} for split in ("validation", "test")}
+    metrics = {
+        split: {name: {"value": 1.0, "baseline": 0.5} for name in names}
+        for split in ("validation", "test")
+    }
     write_json(paths.evaluation / "metrics.json", metrics)
     write_json(paths.evaluation / "thresholds.json", dict.fromkeys(TAGS, 0.5))
 
@@ -264,15 +430,23 @@ def write_bundle(paths: Paths) -> None:
     paths.bundle.mkdir(parents=True, exist_ok=True)
     model = bytes(range(256)) * 64
     (paths.bundle / "model.onnx").write_bytes(model)
-    (paths.bundle / "selected_tags.csv").write_text("tag_id,name,category,count\n2,canine,0,7\n4,fox,0,7\n5,hat,0,7\n")
-    (paths.bundle / "thresholds.csv").write_text("name,threshold\n" + "".join(f"{name},0.5\n" for name in TAGS))
+    (paths.bundle / "selected_tags.csv").write_text(
+        "tag_id,name,category,count\n2,canine,0,7\n4,fox,0,7\n5,hat,0,7\n"
+    )
+    (paths.bundle / "thresholds.csv").write_text(
+        "name,threshold\n" + "".join(f"{name},0.5\n" for name in TAGS)
+    )
     (paths.bundle / "model_card.md").write_text("# A tagger\n")
     write_json(paths.bundle / "preprocessing.json", {"size": 96})
     checksum = hashlib.sha256(model).hexdigest()
-    write_json(paths.bundle / "lineage.json", {**LINEAGE, "model": {"onnx_sha256": checksum}})
+    write_json(
+        paths.bundle / "lineage.json", {**LINEAGE, "model": {"onnx_sha256": checksum}}
+    )
 
 
-def change(path: Path, edit: Callable[[pl.DataFrame], pl.DataFrame], schema: Any) -> None:
+def change(
+    path: Path, edit: Callable[[pl.DataFrame], pl.DataFrame], schema: Any
+) -> None:
     """Rewrites a Parquet file with its rows edited, keeping its text metadata."""
     kept = parquet.metadata(path)
     parquet.write(path, edit(parquet.read(path)), schema, metadata=kept)
@@ -340,22 +514,42 @@ def _record(post_id: int) -> Row:
         "phash": post_id * 7_919,
     }
     labels = {"label_ids": labels_of(post_id), "given_ids": given_of(post_id)}
-    return {**_post(post_id, []), "group_id": post_id, "split": split_of(post_id), **labels, **facts}
+    return {
+        **_post(post_id, []),
+        "group_id": post_id,
+        "split": split_of(post_id),
+        **labels,
+        **facts,
+    }
 
 
 def _relation(relation_id: int, antecedent: str, consequent: str) -> Row:
-    return {"relation_id": relation_id, "antecedent": antecedent, "consequent": consequent, "status": "active"}
+    return {
+        "relation_id": relation_id,
+        "antecedent": antecedent,
+        "consequent": consequent,
+        "status": "active",
+    }
 
 
 def _example(post_id: int) -> bytes:
     labels = labels_of(post_id)
     return tfrecord.example(
-        {"post_id": [post_id], "md5": md5(post_id).encode(), "labels": labels, "jpeg": b"\xff\xd8\xff"}
+        {
+            "post_id": [post_id],
+            "md5": md5(post_id).encode(),
+            "labels": labels,
+            "jpeg": b"\xff\xd8\xff",
+        }
     )
 
 
 def _positives(label: int, split: str) -> int:
-    return sum(label in labels_of(post_id) for post_id in range(1, 33) if split_of(post_id) == split)
+    return sum(
+        label in labels_of(post_id)
+        for post_id in range(1, 33)
+        if split_of(post_id) == split
+    )
 
 
 def _score(post_id: int, label: int) -> float:

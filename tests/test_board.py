@@ -57,7 +57,9 @@ def by_id(board: SandboxBoard) -> dict[int, Post]:
 def test_metadata_of_30_000_posts_takes_seconds() -> None:
     begun = time.process_time()
     posts = [make_post(621, index, ("0" * 32, 1)) for index in range(3_000)]
-    assert 10 * (time.process_time() - begun) < 8, "30,000 posts should take about 2 s of CPU"
+    assert 10 * (time.process_time() - begun) < 8, (
+        "30,000 posts should take about 2 s of CPU"
+    )
     assert len({post.id for post in posts}) == 3_000
 
 
@@ -66,11 +68,19 @@ def test_a_smaller_board_is_a_prefix_of_a_larger_one(board: SandboxBoard) -> Non
 
 
 def test_the_board_is_the_same_in_another_process(board: SandboxBoard) -> None:
-    code = "from sandbox.board import SandboxBoard as B; import hashlib as h; b = B(900); "
+    code = (
+        "from sandbox.board import SandboxBoard as B; import hashlib as h; b = B(900); "
+    )
     code += "print(h.sha256(repr([b.posts, b.tags, b.truth(b.posts[7].id) == 0]).encode()).hexdigest())"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     root = Path(board_module.__file__).parents[1]
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=root, env=environment)
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        cwd=root,
+        env=environment,
+    )
     here = SandboxBoard(900)
     text = repr([here.posts, here.tags, False])
     assert told.stdout.decode().strip() == hashlib.sha256(text.encode()).hexdigest()
@@ -80,7 +90,11 @@ def test_ids_grow_and_have_gaps(board: SandboxBoard) -> None:
     ids = [post.id for post in board.posts]
     assert ids == sorted(set(ids))
     assert ids[-1] - ids[0] > 2 * len(ids)
-    assert len({post.md5 for post in board.posts}) == len(ids) == len({post.change_seq for post in board.posts})
+    assert (
+        len({post.md5 for post in board.posts})
+        == len(ids)
+        == len({post.change_seq for post in board.posts})
+    )
 
 
 def test_posts_come_in_from_2016_until_the_exports(board: SandboxBoard) -> None:
@@ -88,17 +102,24 @@ def test_posts_come_in_from_2016_until_the_exports(board: SandboxBoard) -> None:
     assert made == sorted(made)
     assert made[0].year == 2016
     assert (board.now - made[-1]).total_seconds() > 0
-    assert all(post.updated_at is None or post.created_at <= post.updated_at <= board.now for post in board.posts)
+    assert all(
+        post.updated_at is None or post.created_at <= post.updated_at <= board.now
+        for post in board.posts
+    )
 
 
-def test_tags_are_sorted_by_code_point_and_in_the_tag_table(board: SandboxBoard) -> None:
+def test_tags_are_sorted_by_code_point_and_in_the_tag_table(
+    board: SandboxBoard,
+) -> None:
     names = {tag.name for tag in board.tags}
     for post in board.posts:
         assert list(post.tags) == sorted(set(post.tags))
         assert names.issuperset(post.tags)
 
 
-def test_shares_of_ratings_formats_and_deleted_posts(board: SandboxBoard, eligible: list[Post]) -> None:
+def test_shares_of_ratings_formats_and_deleted_posts(
+    board: SandboxBoard, eligible: list[Post]
+) -> None:
     share = Counter[str]()
     for post in board.posts:
         share.update([post.rating, post.ext, "deleted" if post.is_deleted else "kept"])
@@ -139,8 +160,16 @@ def test_the_awkward_rows_are_there(board: SandboxBoard) -> None:
     assert any("\n" in post.source for post in posts)
     assert any(post.updated_at is None for post in posts)
     assert any(post.bg_color for post in posts)
-    assert any(post.bg_color is None and "transparent_background" in board.truth(post.id) for post in posts[:3_000])
-    for flag in ("is_pending", "is_flagged", "is_hidden_from_anonymous", "is_rating_locked"):
+    assert any(
+        post.bg_color is None and "transparent_background" in board.truth(post.id)
+        for post in posts[:3_000]
+    )
+    for flag in (
+        "is_pending",
+        "is_flagged",
+        "is_hidden_from_anonymous",
+        "is_rating_locked",
+    ):
         assert any(getattr(post, flag) for post in posts), flag
     names = {name for post in posts for name in post.tags}
     assert any(not name.isascii() for name in names)
@@ -156,9 +185,13 @@ def test_ninety_tags_and_more_are_drawn() -> None:
     assert all(CATEGORIES[TRAITS[name].category] == "general" for name in DRAWN_GENERAL)
 
 
-def test_frequencies_fall_from_over_half_the_posts_to_a_handful(board: SandboxBoard, eligible: list[Post]) -> None:
+def test_frequencies_fall_from_over_half_the_posts_to_a_handful(
+    board: SandboxBoard, eligible: list[Post]
+) -> None:
     counts = Counter(name for post in eligible for name in post.tags)
-    live = Counter(name for post in board.posts if not post.is_deleted for name in post.tags)
+    live = Counter(
+        name for post in board.posts if not post.is_deleted for name in post.tags
+    )
     many = [name for name in DRAWN_GENERAL if counts[name] >= 1_300]
     between = [name for name in DRAWN_GENERAL if 570 <= counts[name] < 1_300]
     few = [name for name in DRAWN_GENERAL if counts[name] < 570]
@@ -171,7 +204,10 @@ def test_frequencies_fall_from_over_half_the_posts_to_a_handful(board: SandboxBo
 
 
 def test_a_typical_post_has_12_to_20_general_tags(eligible: list[Post]) -> None:
-    general = [sum(name in TRAITS and TRAITS[name].category == 0 for name in post.tags) for post in eligible]
+    general = [
+        sum(name in TRAITS and TRAITS[name].category == 0 for name in post.tags)
+        for post in eligible
+    ]
     assert 12 <= sorted(general)[len(general) // 2] <= 20
 
 
@@ -179,7 +215,9 @@ def test_traits_are_correlated(board: SandboxBoard) -> None:
     truths = [board.truth(post.id) for post in board.posts[:3_000]]
 
     def share(name: str, given: str) -> float:
-        return sum(name in truth for truth in truths if given in truth) / sum(given in truth for truth in truths)
+        return sum(name in truth for truth in truths if given in truth) / sum(
+            given in truth for truth in truths
+        )
 
     assert share("moon", "night") > 0.6 > 0.05 > share("sun", "night")
     assert share("fluffy_tail", "fox") > 2 * share("fluffy_tail", "mammal") / 1.5
@@ -193,26 +231,53 @@ def test_implications_form_a_dag_and_reach_young_in_one_and_two_steps() -> None:
     assert CLOSURE["red_fox"] == ("red_fox", "fox", "canine", "canid", "mammal")
 
 
-def test_relations_of_every_status_and_an_alias_of_two_steps(board: SandboxBoard) -> None:
-    statuses = {relation.status.split(":")[0] for relation in (*board.aliases, *board.implications)}
-    assert statuses >= {"active", "pending", "deleted", "retired", "queued", "processing", "error"}
-    active = {alias.antecedent_name: alias.consequent_name for alias in board.aliases if alias.status == "active"}
+def test_relations_of_every_status_and_an_alias_of_two_steps(
+    board: SandboxBoard,
+) -> None:
+    statuses = {
+        relation.status.split(":")[0]
+        for relation in (*board.aliases, *board.implications)
+    }
+    assert statuses >= {
+        "active",
+        "pending",
+        "deleted",
+        "retired",
+        "queued",
+        "processing",
+        "error",
+    }
+    active = {
+        alias.antecedent_name: alias.consequent_name
+        for alias in board.aliases
+        if alias.status == "active"
+    }
     assert active[active["doggy"]] == "domestic_dog"
     assert any(not antecedent.isascii() for antecedent in active)
     assert any(relation.created_at is None for relation in board.aliases)
 
 
 def test_older_posts_lag_behind_aliases_and_implications(board: SandboxBoard) -> None:
-    spellings = {alias.antecedent_name for alias in board.aliases if alias.status == "active"}
+    spellings = {
+        alias.antecedent_name for alias in board.aliases if alias.status == "active"
+    }
     old, new = board.posts[:12_000], board.posts[12_000:]
     assert sum(bool(spellings & set(post.tags)) for post in old) > 300
     assert not any(spellings & set(post.tags) for post in new)
-    lacking = [post for post in old if any(not set(CLOSURE.get(name, ())) <= set(post.tags) for name in post.tags)]
+    lacking = [
+        post
+        for post in old
+        if any(not set(CLOSURE.get(name, ())) <= set(post.tags) for name in post.tags)
+    ]
     assert len(lacking) > 300
 
 
-def test_post_counts_leave_out_deleted_posts_and_drift_on_few_tags(board: SandboxBoard) -> None:
-    counts = Counter(name for post in board.posts if not post.is_deleted for name in post.tags)
+def test_post_counts_leave_out_deleted_posts_and_drift_on_few_tags(
+    board: SandboxBoard,
+) -> None:
+    counts = Counter(
+        name for post in board.posts if not post.is_deleted for name in post.tags
+    )
     off = [tag.name for tag in board.tags if tag.post_count != counts[tag.name]]
     assert 1 <= len(off) < len(board.tags) / 10
 
@@ -247,17 +312,24 @@ def test_truth_of_an_unknown_post_is_a_key_error(board: SandboxBoard) -> None:
 
 
 def test_pictures_have_the_bytes_of_the_catalogue(board: SandboxBoard) -> None:
-    for post in board.posts[::750]:  # 40 posts of all years; `original` compares the md5s itself
+    for post in board.posts[
+        ::750
+    ]:  # 40 posts of all years; `original` compares the md5s itself
         data = board.original(post.md5)
         assert len(data) == post.file_size
         if post.ext in STILL:
             with Image.open(io.BytesIO(data)) as picture:
                 picture.load()
                 assert picture.size == (post.width, post.height)
-                assert picture.format == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[post.ext]
+                assert (
+                    picture.format
+                    == {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[post.ext]
+                )
 
 
-def test_a_picture_drawn_otherwise_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_drawn_otherwise_is_refused_with_the_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     small = SandboxBoard(posts=5)
     monkeypatch.setattr(board_module, "file_bytes", lambda _scene: b"another Pillow")
     with pytest.raises(WrongPicture, match="python -m sandbox catalogue"):
@@ -269,12 +341,19 @@ def test_an_unknown_md5_is_a_key_error(board: SandboxBoard) -> None:
         board.original("0" * 32)
 
 
-def test_another_seed_is_another_board_drawn_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_another_seed_is_another_board_drawn_at_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     other = SandboxBoard(posts=6, seed=7)
     assert "drawing" in capfd.readouterr().err
     post = next(post for post in other.posts if post.ext in STILL)
-    assert hashlib.md5(other.original(post.md5), usedforsecurity=False).hexdigest() == post.md5
-    assert [post.tags for post in other.posts] != [post.tags for post in SandboxBoard(posts=6).posts]
+    assert (
+        hashlib.md5(other.original(post.md5), usedforsecurity=False).hexdigest()
+        == post.md5
+    )
+    assert [post.tags for post in other.posts] != [
+        post.tags for post in SandboxBoard(posts=6).posts
+    ]
 
 
 def test_animations_begin_as_their_kind_does(board: SandboxBoard) -> None:
@@ -288,7 +367,10 @@ def test_animations_begin_as_their_kind_does(board: SandboxBoard) -> None:
 def test_re_encoded_copies_without_a_parent_exist(board: SandboxBoard) -> None:
     from sandbox.origins import origin_of
 
-    kinds = Counter((origin.kind, origin.parented) for origin in (origin_of(621, index) for index in range(5_000)))
+    kinds = Counter(
+        (origin.kind, origin.parented)
+        for origin in (origin_of(621, index) for index in range(5_000))
+    )
     assert kinds["copy", False] > 40
     assert kinds["copy", True] > 25
     assert kinds["recoloured", True] > 60
@@ -314,7 +396,9 @@ def test_a_contact_sheet_shows_as_many_pictures_as_asked_for() -> None:
 # --- day 2 ----------------------------------------------------------------------------------------------------------
 
 
-def test_day_2_brings_one_percent_new_posts(board: SandboxBoard, next_day: SandboxBoard) -> None:
+def test_day_2_brings_one_percent_new_posts(
+    board: SandboxBoard, next_day: SandboxBoard
+) -> None:
     before, after = by_id(board), by_id(next_day)
     fresh = [post for number, post in after.items() if number not in before]
     assert len(fresh) == 300
@@ -322,7 +406,9 @@ def test_day_2_brings_one_percent_new_posts(board: SandboxBoard, next_day: Sandb
     assert [post.id for post in next_day.posts] == sorted(after)
 
 
-def test_day_2_changes_what_a_day_changes_and_bumps_change_seq(board: SandboxBoard, next_day: SandboxBoard) -> None:
+def test_day_2_changes_what_a_day_changes_and_bumps_change_seq(
+    board: SandboxBoard, next_day: SandboxBoard
+) -> None:
     before, after = by_id(board), by_id(next_day)
     seen = Counter[str]("expunged" for number in before if number not in after)
     highest = max(post.change_seq for post in board.posts)
@@ -335,29 +421,55 @@ def test_day_2_changes_what_a_day_changes_and_bumps_change_seq(board: SandboxBoa
         seen["replaced"] += new.md5 != old.md5
         seen["retagged"] += new.tags != old.tags and new.md5 == old.md5
         seen["rerated"] += new.rating != old.rating
-        seen["opted out"] += "conditional_dnp" in new.tags and "conditional_dnp" not in old.tags
-    for event in ("expunged", "deleted", "replaced", "retagged", "rerated", "opted out"):
+        seen["opted out"] += (
+            "conditional_dnp" in new.tags and "conditional_dnp" not in old.tags
+        )
+    for event in (
+        "expunged",
+        "deleted",
+        "replaced",
+        "retagged",
+        "rerated",
+        "opted out",
+    ):
         assert seen[event] >= 20, event
 
 
 def test_a_small_board_sees_every_event_too() -> None:
-    before, after = by_id(SandboxBoard(posts=600)), by_id(SandboxBoard(posts=600, day=2))
+    before, after = (
+        by_id(SandboxBoard(posts=600)),
+        by_id(SandboxBoard(posts=600, day=2)),
+    )
     assert len(after.keys() - before.keys()) == 6
     assert before.keys() - after.keys()
-    assert any(post.md5 != before[number].md5 for number, post in after.items() if number in before)
+    assert any(
+        post.md5 != before[number].md5
+        for number, post in after.items()
+        if number in before
+    )
 
 
-def test_a_replaced_file_is_served_and_the_old_one_is_gone(board: SandboxBoard, next_day: SandboxBoard) -> None:
+def test_a_replaced_file_is_served_and_the_old_one_is_gone(
+    board: SandboxBoard, next_day: SandboxBoard
+) -> None:
     before = by_id(board)
-    new = next(post for post in next_day.posts if post.id in before and post.md5 != before[post.id].md5)
+    new = next(
+        post
+        for post in next_day.posts
+        if post.id in before and post.md5 != before[post.id].md5
+    )
     assert len(next_day.original(new.md5)) == new.file_size
     with pytest.raises(KeyError):
         next_day.original(before[new.id].md5)
 
 
-def test_day_2_has_one_new_alias_whose_old_spelling_was_in_use(board: SandboxBoard, next_day: SandboxBoard) -> None:
+def test_day_2_has_one_new_alias_whose_old_spelling_was_in_use(
+    board: SandboxBoard, next_day: SandboxBoard
+) -> None:
     fresh = set(next_day.aliases) - set(board.aliases)
-    assert [(alias.antecedent_name, alias.consequent_name) for alias in fresh] == [("smiling", "smile")]
+    assert [(alias.antecedent_name, alias.consequent_name) for alias in fresh] == [
+        ("smiling", "smile")
+    ]
     assert sum("smiling" in post.tags for post in board.posts) > 100
 
 

@@ -55,21 +55,40 @@ class Served:
         """Returns the requests for pictures, from that line of the log on."""
         lines = self.log.read_text().splitlines()[since:] if self.log.exists() else []
         requests = [json.loads(line) for line in lines]
-        return [one for one in requests if one["host"] == "static" and "/db_export/" not in one["path"]]
+        return [
+            one
+            for one in requests
+            if one["host"] == "static" and "/db_export/" not in one["path"]
+        ]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The first posts of the shipped board, served by `python -m sandbox`."""
     log = tmp_path_factory.mktemp("served") / "requests.jsonl"
-    command = [sys.executable, "-u", "-m", "sandbox", "--port", "0", "--posts", str(POSTS), "--log", str(log)]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "sandbox",
+        "--port",
+        "0",
+        "--posts",
+        str(POSTS),
+        "--log",
+        str(log),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     urls: list[str] = []
     while len(urls) < 2:
         line = process.stdout.readline()
         assert line, "the sandbox ended before it served"
-        urls += [word.rstrip(".,") for word in line.split() if word.startswith("http://127.0.0.1")]
+        urls += [
+            word.rstrip(".,")
+            for word in line.split()
+            if word.startswith("http://127.0.0.1")
+        ]
     yield Served(urls[0], urls[1], log)
     process.send_signal(signal.SIGINT)
     process.wait(30)
@@ -85,7 +104,11 @@ def environment() -> dict[str, str]:
 def fresh_copy(folder: Path, served: Served) -> Path:
     """Copies what git tracks (or would) into a new repository, with small parameters and a pin of the served site."""
     files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     for name in files:
         if (ROOT / name).is_file():
@@ -96,14 +119,29 @@ def fresh_copy(folder: Path, served: Served) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for section, changes in SMALL.items():
         params[section] |= changes
-    params["site"] |= {"name": "custom", "base_url": served.base_url, "static_url": served.static_url}
+    params["site"] |= {
+        "name": "custom",
+        "base_url": served.base_url,
+        "static_url": served.static_url,
+    }
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    subprocess.run([sys.executable, "-m", "pipeline", "refresh"], cwd=folder, env=environment(), check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pipeline", "refresh"],
+        cwd=folder,
+        env=environment(),
+        check=True,
+    )
     return folder
 
 
 def dvc(folder: Path, *arguments: str) -> str:
-    result = subprocess.run(["dvc", *arguments], cwd=folder, env=environment(), capture_output=True, text=True)
+    result = subprocess.run(
+        ["dvc", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     return result.stdout + result.stderr
 
@@ -118,15 +156,25 @@ def line(tmp_path_factory: pytest.TempPathFactory, served: Served) -> Path:
 
 def test_line_ends_with_bundle_and_report(line: Path) -> None:
     bundle = {path.name for path in (line / "data" / "bundle").iterdir()}
-    assert {"model.onnx", "selected_tags.csv", "thresholds.csv", "model_card.md", "lineage.json"} <= bundle
+    assert {
+        "model.onnx",
+        "selected_tags.csv",
+        "thresholds.csv",
+        "model_card.md",
+        "lineage.json",
+    } <= bundle
     assert (line / "reports" / "index.html").stat().st_size > 50_000
-    metrics = json.loads((line / "data" / "evaluation" / "metrics.json").read_text())["test"]
+    metrics = json.loads((line / "data" / "evaluation" / "metrics.json").read_text())[
+        "test"
+    ]
     assert metrics["macro_auc"]["value"] > 0.5 == metrics["macro_auc"]["baseline"]
     verdicts = sorted((line / "data" / "gates").glob("*/verdict.json"))
     assert [json.loads(path.read_text())["success"] for path in verdicts] == [True] * 6
 
 
-def test_nothing_changed_means_nothing_runs_and_no_request(line: Path, served: Served) -> None:
+def test_nothing_changed_means_nothing_runs_and_no_request(
+    line: Path, served: Served
+) -> None:
     asked = len(served.log.read_text().splitlines())
     assert "Running stage" not in dvc(line, "repro")
     assert len(served.log.read_text().splitlines()) == asked
@@ -137,7 +185,9 @@ def test_no_forbidden_post_was_ever_requested(line: Path, served: Served) -> Non
     young = {"young"}
     for _ in range(10):
         young |= {
-            one.antecedent_name for one in board.implications if one.status == "active" and one.consequent_name in young
+            one.antecedent_name
+            for one in board.implications
+            if one.status == "active" and one.consequent_name in young
         }
     posts = {post.md5: post for post in board.posts}
     requests = served.pictures()
@@ -147,7 +197,10 @@ def test_no_forbidden_post_was_ever_requested(line: Path, served: Served) -> Non
         assert not post.is_deleted
         assert post.rating == "s" or not young & set(post.tags)
         assert post.rating == "s"  # the shipped ratings
-        assert not {"avoid_posting", "conditional_dnp"} & {*post.tags, *post.locked_tags}
+        assert not {"avoid_posting", "conditional_dnp"} & {
+            *post.tags,
+            *post.locked_tags,
+        }
         assert post.ext in {"jpg", "png", "webp"}
         assert "e6tag/" in request["agent"]
 
@@ -165,9 +218,16 @@ def test_shards_hold_what_the_board_says_as_tensorflow_reads_them(line: Path) ->
         " list(tf.io.decode_jpeg(one['jpeg']).shape), tf.sparse.to_dense(one['labels']).numpy().tolist()]))\n"
     )
     paths = sorted((line / "data" / "shards").glob("*.tfrecord"))
-    result = subprocess.run([sys.executable, "-c", script, *paths], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     records = [json.loads(one) for one in result.stdout.splitlines()]
-    names = pl.read_parquet(line / "data" / "sample" / "vocabulary.parquet")["name"].to_list()
+    names = pl.read_parquet(line / "data" / "sample" / "vocabulary.parquet")[
+        "name"
+    ].to_list()
     board = SandboxBoard(posts=POSTS)
     posts = {post.id: post for post in board.posts}
     positives: Counter[str] = Counter()
@@ -207,22 +267,36 @@ def test_line_killed_while_it_downloads_and_while_it_shards_ends_with_the_same_h
     assert run_and_kill(lambda: len(served.pictures(since)) > 120)
     assert run_and_kill(lambda: list((folder / "data" / "shards").glob("train-*")))
     dvc(folder, "repro", "shard")
-    locks = [yaml.safe_load((one / "dvc.lock").read_text())["stages"] for one in (line, folder)]
+    locks = [
+        yaml.safe_load((one / "dvc.lock").read_text())["stages"]
+        for one in (line, folder)
+    ]
     for stage in DATA_STAGES:
         assert locks[0][stage]["outs"] == locks[1][stage]["outs"], stage
     delivered = Counter(one["path"] for one in served.pictures(since))
-    in_flight = 2 * (32 + ASIDE)  # two kills while downloading, site.concurrency requests under way at each
+    in_flight = 2 * (
+        32 + ASIDE
+    )  # two kills while downloading, site.concurrency requests under way at each
     assert sum(delivered.values()) - len(delivered) <= in_flight
 
 
 def test_every_tag_has_512_positives_on_the_shipped_board(tmp_path: Path) -> None:
     params, paths = Params(), Paths(tmp_path)
     refresh.run(params, paths)
-    assert paths.pin.read_bytes() == (ROOT / "snapshot.json").read_bytes(), "the shipped pin is not the board's day 1"
+    assert paths.pin.read_bytes() == (ROOT / "snapshot.json").read_bytes(), (
+        "the shipped pin is not the board's day 1"
+    )
     harvest.run(params.harvest, paths, site=params.site)
-    sample.run(params.sample, paths, since=params.harvest.since.isoformat(), manifest=params.manifest)
+    sample.run(
+        params.sample,
+        paths,
+        since=params.harvest.since.isoformat(),
+        manifest=params.manifest,
+    )
     vocabulary = pl.read_parquet(paths.sample / "vocabulary.parquet")
-    posts = pl.read_parquet(paths.sample / "posts.parquet").filter(pl.col("split") == "train")
+    posts = pl.read_parquet(paths.sample / "posts.parquet").filter(
+        pl.col("split") == "train"
+    )
     counts = posts["label_ids"].explode().value_counts()
     assert vocabulary.height >= 45
     assert counts.height == vocabulary.height

@@ -20,7 +20,9 @@ from pipeline.train import run as train
 from pipeline.train import shards
 
 # Keras hands its variables to h5py, and tf2onnx makes arrays, in ways that NumPy 2 asks to change.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +50,17 @@ def test_onnx_gives_the_probabilities_of_the_evaluation(exported: Paths) -> None
 
     session = onnxruntime.InferenceSession(exported.bundle / "model.onnx")
     (given,), (answer,) = session.get_inputs(), session.get_outputs()
-    assert (given.name, given.shape, given.type) == ("input", ["N", 32, 32, 3], "tensor(float)")
+    assert (given.name, given.shape, given.type) == (
+        "input",
+        ["N", 32, 32, 3],
+        "tensor(float)",
+    )
     assert (answer.name, answer.shape) == ("output", ["N", len(toy_shards.TAGS)])
     batch = next(dataset.batches(shards.read_splits(exported)["test"], 32, 48))
     found = session.run(None, {"input": batch.pictures.astype(np.float32)})[0]
-    predicted = parquet.read(exported.evaluation / "predictions.parquet").filter(split="test")
+    predicted = parquet.read(exported.evaluation / "predictions.parquet").filter(
+        split="test"
+    )
     scores = dict(zip(predicted["post_id"], predicted["scores"].to_list(), strict=True))
     expected = np.array([scores[post_id] for post_id in batch.post_ids.tolist()])
     assert np.abs(found - expected).max() < 1e-4
@@ -64,7 +72,9 @@ def test_tags_and_thresholds_are_in_the_order_of_the_output(exported: Paths) -> 
     assert [tag["name"] for tag in tags] == list(toy_shards.TAGS)
     assert {tag["category"] for tag in tags} == {"0"}
     vocabulary = parquet.read(exported.sample / "vocabulary.parquet")
-    assert [int(tag["count"]) for tag in tags] == vocabulary["train_positives"].to_list()
+    assert [int(tag["count"]) for tag in tags] == vocabulary[
+        "train_positives"
+    ].to_list()
     thresholds = rows(exported.bundle / "thresholds.csv")
     assert [row["name"] for row in thresholds] == list(toy_shards.TAGS)
     assert all(0 <= float(row["threshold"]) <= 1 for row in thresholds)
@@ -84,7 +94,10 @@ def test_lineage_goes_from_the_pin_to_the_weights(exported: Paths) -> None:
     assert lineage["pin"]["site"] == "toy"
     assert lineage["policy_version"] == "1"
     assert {"manifest", "shard", "train", "export"} <= set(lineage["parameters"])
-    assert lineage["model"]["fingerprint"] == json.loads((exported.model / "training.json").read_text())["fingerprint"]
+    assert (
+        lineage["model"]["fingerprint"]
+        == json.loads((exported.model / "training.json").read_text())["fingerprint"]
+    )
 
 
 def test_a_bundle_holds_no_picture_and_no_address(exported: Paths) -> None:
@@ -106,7 +119,10 @@ def test_same_model_gives_the_same_bytes(project: Paths) -> None:
 
 def test_disagreement_beyond_the_tolerance_publishes_nothing(project: Paths) -> None:
     shutil.rmtree(project.bundle)
-    with pytest.raises(BadInput, match=r"model\.onnx differs from model\.keras by .* Nothing is published"):
+    with pytest.raises(
+        BadInput,
+        match=r"model\.onnx differs from model\.keras by .* Nothing is published",
+    ):
         run(Export(tolerance=1e-30), project, shard=Shard(size=toy_shards.SIZE))
     assert not project.bundle.exists()
 

@@ -76,7 +76,9 @@ class Ground:
     elsewhere: Site  # another host, which nobody has a reason to ask
     finished: Project  # all from exports: snapshot and sample; images where the fixture `pictures` is
     found: Project  # a snapshot from the API
-    counted: Counter[str] = field(default_factory=Counter)  # requests of the present case
+    counted: Counter[str] = field(
+        default_factory=Counter
+    )  # requests of the present case
 
     def start(self, case: "Case", folder: Path) -> Project:
         """A project at the point where the case's stage runs."""
@@ -85,7 +87,13 @@ class Ground:
         for section, values in case.sections.items():
             tree.setdefault(section, {}).update(values)
         project.paths.params.write_text(yaml.safe_dump(tree))
-        remove(project, ".work", "data/images", "data/ledger.sqlite", "data/politeness.json")
+        remove(
+            project,
+            ".work",
+            "data/images",
+            "data/ledger.sqlite",
+            "data/politeness.json",
+        )
         if case.source != "pictures":
             remove(project, "data/snapshot", "data/sample")
         return replace(project, params=Params.model_validate(tree))
@@ -94,7 +102,9 @@ class Ground:
     def bad(self) -> frozenset[str]:
         """Md5s of three pictures that are wanted as originals."""
         outcomes = pl.read_parquet(self.finished.paths.images / "outcomes.parquet")
-        return frozenset(outcomes.filter(outcome="kept", variant="original")["md5"].head(3))
+        return frozenset(
+            outcomes.filter(outcome="kept", variant="original")["md5"].head(3)
+        )
 
     def whole(self, case: "Case") -> Project:
         """The undisturbed project of the case's source."""
@@ -118,10 +128,18 @@ class Ground:
         start = len(self.site.requests)
 
         def asked(path: str) -> list[Request]:
-            return [request for request in list(self.site.requests)[start:] if request.path.startswith(path)]
+            return [
+                request
+                for request in list(self.site.requests)[start:]
+                if request.path.startswith(path)
+            ]
 
         yield asked
-        told = (one for one in asked("/") if not (one.status == 200 and 0 < one.bytes_sent <= len(NO_POSTS)))
+        told = (
+            one
+            for one in asked("/")
+            if not (one.status == 200 and 0 < one.bytes_sent <= len(NO_POSTS))
+        )
         self.counted.update(address(one.path, one.query) for one in told)
 
     @property
@@ -138,13 +156,21 @@ Asked = Callable[[str], list[Request]]
 
 
 @pytest.fixture(scope="module")
-def ground(board: SandboxBoard, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+def ground(
+    board: SandboxBoard, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ground]:
     """Served once; each case sets the fault and takes it away."""
     unruly, folder = Unruly(), tmp_path_factory.mktemp("ground")
     with served(board, fault=unruly) as site, served(board) as elsewhere:
         small = {"sample": {"size": 48, "min_positives": 12, "min_eval_positives": 1}}
-        finished = prepare(make_project(folder / "exports", site, **small, download={"pack_pictures": 16}))
-        found = make_project(folder / "api", site, harvest={"source": "api", "query": QUERY})
+        finished = prepare(
+            make_project(
+                folder / "exports", site, **small, download={"pack_pictures": 16}
+            )
+        )
+        found = make_project(
+            folder / "api", site, harvest={"source": "api", "query": QUERY}
+        )
         harvest.run(found.params.harvest, found.paths, site=found.params.site)
         yield Ground(site, unruly, elsewhere, finished, found)
 
@@ -173,11 +199,15 @@ class Case:
     fault: Callable[[Ground], faults.Fault]
     status: int = 0
     says: str = ""  # regular expression, in the last line of an error, or in what a run that succeeds says
-    kept: Mapping[str, int] | None = None  # outcomes other than kept, by reason; None: as in an undisturbed run
+    kept: Mapping[str, int] | None = (
+        None  # outcomes other than kept, by reason; None: as in an undisturbed run
+    )
     final: bool = False  # the site's no: not asked again, so the pictures stay away
     pinned: bool = False  # the fault is there when the pin is made
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    range: bool = False  # the rest of the export is asked for, not the whole of it again
+    range: bool = (
+        False  # the rest of the export is asked for, not the whole of it again
+    )
 
 
 PATIENT = {"download": {"retries": 3, "max_rejected": 0.5}}
@@ -190,33 +220,107 @@ def spoils(fault: faults.Fault) -> Callable[[Ground], faults.Fault]:
 
 
 EXPORTS = [
-    Case("429 with Retry-After", "exports", spoils(faults.Throttled(times=1, retry_after=1))),
+    Case(
+        "429 with Retry-After",
+        "exports",
+        spoils(faults.Throttled(times=1, retry_after=1)),
+    ),
     Case("429 without", "exports", spoils(faults.Throttled(times=3))),
-    Case("503 with Retry-After", "exports", spoils(faults.Down(EXPORT, times=1, retry_after=1))),
+    Case(
+        "503 with Retry-After",
+        "exports",
+        spoils(faults.Down(EXPORT, times=1, retry_after=1)),
+    ),
     Case("503 without", "exports", spoils(faults.Down(times=2, per_path=True))),
     Case(
-        "503, asks for an hour", "exports", spoils(faults.Down(EXPORT, retry_after=3_600)), 75, "asks to wait 3,600 s"
+        "503, asks for an hour",
+        "exports",
+        spoils(faults.Down(EXPORT, retry_after=3_600)),
+        75,
+        "asks to wait 3,600 s",
     ),
-    Case("503 for ever", "exports", spoils(faults.Down(EXPORT)), 75, r"posts\.csv\.gz does not answer after \d+ tries"),
+    Case(
+        "503 for ever",
+        "exports",
+        spoils(faults.Down(EXPORT)),
+        75,
+        r"posts\.csv\.gz does not answer after \d+ tries",
+    ),
     Case("500", "exports", spoils(faults.Failing(times=2))),
     Case("520", "exports", spoils(faults.Failing(EXPORT, times=2, status=520))),
-    Case("challenge 403", "exports", spoils(faults.Challenge(INDEX)), 75, "asks for a human"),
-    Case("challenge 403, body only", "exports", spoils(faults.Challenge(INDEX, header=False)), 75, "asks for a human"),
-    Case("challenge 403, header only", "exports", spoils(faults.Challenge(INDEX, body=False)), 75, "asks for a human"),
-    Case("challenge 200", "exports", spoils(faults.Challenge(EXPORT, status=200)), 75, "asks for a human"),
-    Case("challenge 200, body only", "exports", spoils(faults.Challenge(INDEX, status=200, header=False)), 75, "human"),
-    Case("403 page", "exports", spoils(faults.Forbidden()), 75, r"page of its own \(403\)"),
+    Case(
+        "challenge 403",
+        "exports",
+        spoils(faults.Challenge(INDEX)),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "challenge 403, body only",
+        "exports",
+        spoils(faults.Challenge(INDEX, header=False)),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "challenge 403, header only",
+        "exports",
+        spoils(faults.Challenge(INDEX, body=False)),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "challenge 200",
+        "exports",
+        spoils(faults.Challenge(EXPORT, status=200)),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "challenge 200, body only",
+        "exports",
+        spoils(faults.Challenge(INDEX, status=200, header=False)),
+        75,
+        "human",
+    ),
+    Case(
+        "403 page",
+        "exports",
+        spoils(faults.Forbidden()),
+        75,
+        r"page of its own \(403\)",
+    ),
     Case("reset", "exports", spoils(faults.Reset(EXPORT, times=2)), range=True),
     Case("truncated", "exports", spoils(faults.Truncated(EXPORT, times=2)), range=True),
-    Case("chunks without an end", "exports", spoils(faults.Unfinished(EXPORT, times=2)), range=True),
-    Case("half, and its length agrees", "exports", spoils(faults.Shortened(EXPORT, times=1))),
+    Case(
+        "chunks without an end",
+        "exports",
+        spoils(faults.Unfinished(EXPORT, times=2)),
+        range=True,
+    ),
+    Case(
+        "half, and its length agrees",
+        "exports",
+        spoils(faults.Shortened(EXPORT, times=1)),
+    ),
     Case("half for ever", "exports", spoils(faults.Shortened(EXPORT)), 1, "posts"),
     Case("stall after the head", "exports", spoils(faults.Stalled(EXPORT, times=1))),
-    Case("stall midway", "exports", spoils(faults.Stalled(EXPORT, times=1, share=0.5)), range=True),
+    Case(
+        "stall midway",
+        "exports",
+        spoils(faults.Stalled(EXPORT, times=1, share=0.5)),
+        range=True,
+    ),
     Case("silence", "exports", spoils(faults.Silent(INDEX, times=1))),
     Case("drip", "exports", spoils(faults.Dripping(EXPORT, times=1)), range=True),
     Case("wrong byte once", "exports", spoils(faults.Flipped(EXPORT, times=1))),
-    Case("wrong byte for ever", "exports", spoils(faults.Flipped(EXPORT)), 1, "has SHA-256 .* Nothing was written"),
+    Case(
+        "wrong byte for ever",
+        "exports",
+        spoils(faults.Flipped(EXPORT)),
+        1,
+        "has SHA-256 .* Nothing was written",
+    ),
     Case(
         "wrong checksum",
         "exports",
@@ -226,7 +330,13 @@ EXPORTS = [
         pinned=True,
     ),
     Case("HTML", "exports", spoils(faults.Html(EXPORT)), 75, "posts"),
-    Case("listed and not there", "exports", spoils(faults.Missing(EXPORT)), 1, "posts.csv.gz is refused"),
+    Case(
+        "listed and not there",
+        "exports",
+        spoils(faults.Missing(EXPORT)),
+        1,
+        "posts.csv.gz is refused",
+    ),
     Case(
         "redirect",
         "exports",
@@ -241,33 +351,86 @@ EXPORTS = [
         1,
         "status 302 to",
     ),
-    Case("missing column", "exports", spoils(faults.MissingColumn("md5")), 1, "has no column md5", pinned=True),
+    Case(
+        "missing column",
+        "exports",
+        spoils(faults.MissingColumn("md5")),
+        1,
+        "has no column md5",
+        pinned=True,
+    ),
     Case("more columns", "exports", spoils(faults.ExtraColumns()), pinned=True),
     Case("more keys", "exports", spoils(faults.ExtraKeys())),
 ]
 
 SEARCH = [
-    Case("429 with Retry-After", "api", spoils(faults.Throttled(times=1, retry_after=1))),
+    Case(
+        "429 with Retry-After", "api", spoils(faults.Throttled(times=1, retry_after=1))
+    ),
     Case("503 without", "api", spoils(faults.Down(times=2, per_path=True))),
-    Case("503, asks for an hour", "api", spoils(faults.Down("/tags", retry_after=3_600)), 75, "asks to wait 3,600 s"),
+    Case(
+        "503, asks for an hour",
+        "api",
+        spoils(faults.Down("/tags", retry_after=3_600)),
+        75,
+        "asks to wait 3,600 s",
+    ),
     Case("500", "api", spoils(faults.Failing(times=3))),
     Case("520", "api", spoils(faults.Failing(times=3, status=520))),
-    Case("challenge 403", "api", spoils(faults.Challenge("/tag_implications")), 75, "asks for a human"),
-    Case("challenge 200", "api", spoils(faults.Challenge("/tag_implications", status=200)), 75, "asks for a human"),
-    Case("403 page", "api", spoils(faults.Forbidden("/tags")), 75, r"page of its own \(403\)"),
-    Case("403 JSON", "api", spoils(faults.Forbidden("/tags", html=False)), 1, "Access Denied"),
+    Case(
+        "challenge 403",
+        "api",
+        spoils(faults.Challenge("/tag_implications")),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "challenge 200",
+        "api",
+        spoils(faults.Challenge("/tag_implications", status=200)),
+        75,
+        "asks for a human",
+    ),
+    Case(
+        "403 page",
+        "api",
+        spoils(faults.Forbidden("/tags")),
+        75,
+        r"page of its own \(403\)",
+    ),
+    Case(
+        "403 JSON",
+        "api",
+        spoils(faults.Forbidden("/tags", html=False)),
+        1,
+        "Access Denied",
+    ),
     Case("reset", "api", spoils(faults.Reset(times=2))),
     Case("truncated", "api", spoils(faults.Truncated(times=2))),
     Case("half, and its length agrees", "api", spoils(faults.Shortened(times=2))),
     Case("stall midway", "api", spoils(faults.Stalled(times=1, share=0.5))),
     Case("silence", "api", spoils(faults.Silent(times=1))),
-    Case("HTML", "api", spoils(faults.Html("/tags")), 1, "answered text/html, not JSON"),
-    Case("redirect", "api", lambda at: faults.Redirected("/tags", to=at.elsewhere.base_url), 1, "status 302 to"),
+    Case(
+        "HTML", "api", spoils(faults.Html("/tags")), 1, "answered text/html, not JSON"
+    ),
+    Case(
+        "redirect",
+        "api",
+        lambda at: faults.Redirected("/tags", to=at.elsewhere.base_url),
+        1,
+        "status 302 to",
+    ),
     Case("more keys", "api", spoils(faults.ExtraKeys())),
     Case("short pages", "api", spoils(faults.ShortPages(posts=60))),
     Case("v2, extended", "api", spoils(faults.V2Anyway())),
     Case("v2, basic", "api", spoils(faults.V2Anyway(mode="basic"))),
-    Case("cursor that repeats", "api", spoils(faults.RepeatingCursor()), 1, "would repeat for ever"),
+    Case(
+        "cursor that repeats",
+        "api",
+        spoils(faults.RepeatingCursor()),
+        1,
+        "would repeat for ever",
+    ),
 ]
 
 
@@ -318,7 +481,9 @@ PICTURES = [
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test waits a minute for a server that stalls, nor long between two tries."""
-    patience = replace(client.OURS, silence=1.5, look=1.5, first_backoff=0.02, failing=0.2)
+    patience = replace(
+        client.LOCAL_TIMEOUTS, silence=1.5, look=1.5, first_backoff=0.02, failing=0.2
+    )
     monkeypatch.setattr(client, "OURS", patience)
 
 
@@ -339,14 +504,19 @@ Run = Callable[[str, Project], tuple[int, str]]
 
 
 def cases(rows: list[Case]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(row, id=f"{row.source}: {row.name}") for row in rows])
+    return pytest.mark.parametrize(
+        "case", [pytest.param(row, id=f"{row.source}: {row.name}") for row in rows]
+    )
 
 
 @cases(EXPORTS + SEARCH)
 def test_harvest_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted(
     case: Case, ground: Ground, tmp_path: Path, run: Run
 ) -> None:
-    project, whole = ground.start(case, tmp_path), hashes((ground.whole(case)).paths.snapshot)
+    project, whole = (
+        ground.start(case, tmp_path),
+        hashes((ground.whole(case)).paths.snapshot),
+    )
     with ground.disturbed(case) as asked:
         if case.pinned:
             refresh.run(project.params, project.paths)
@@ -367,7 +537,9 @@ def test_harvest_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted(
 @pytest.mark.parametrize(
     ("index_lag", "says"),
     [
-        pytest.param(0, "which is gone. Run e6tag refresh", id="the index follows at once"),
+        pytest.param(
+            0, "which is gone. Run e6tag refresh", id="the index follows at once"
+        ),
         pytest.param(1, "has SHA-256 .* Nothing was written", id="the index lags"),
         pytest.param(None, "has SHA-256 .* Nothing was written", id="the index stays"),
     ],
@@ -376,7 +548,13 @@ def test_export_that_is_swapped_while_it_is_fetched_is_never_spliced(
     ground: Ground, tmp_path: Path, run: Run, index_lag: int | None, says: str
 ) -> None:
     tomorrow = SandboxBoard(posts=600, day=2)
-    case = Case("swapped", "exports", lambda _: faults.Swapped(tomorrow, index_lag=index_lag), 1, says)
+    case = Case(
+        "swapped",
+        "exports",
+        lambda _: faults.Swapped(tomorrow, index_lag=index_lag),
+        1,
+        says,
+    )
     project, snapshot = ground.start(case, tmp_path), ground.finished.paths.snapshot
     with ground.disturbed(case):
         judge(case, *run("harvest", project), ground.spoiled)
@@ -389,7 +567,9 @@ def test_export_that_is_swapped_while_it_is_fetched_is_never_spliced(
     assert hashes(project.paths.snapshot) == hashes(snapshot)
 
 
-def test_rows_that_an_export_gives_twice_are_there_once_and_listed(ground: Ground, tmp_path: Path, run: Run) -> None:
+def test_rows_that_an_export_gives_twice_are_there_once_and_listed(
+    ground: Ground, tmp_path: Path, run: Run
+) -> None:
     case = Case("doubled rows", "exports", lambda _: faults.DoubledRows())
     project = ground.start(case, tmp_path)
     with ground.disturbed(case):
@@ -399,7 +579,9 @@ def test_rows_that_an_export_gives_twice_are_there_once_and_listed(ground: Groun
     assert without_rejected(project) == without_rejected(ground.finished)
 
 
-def test_posts_that_come_on_two_pages_are_there_once_and_listed(ground: Ground, tmp_path: Path, run: Run) -> None:
+def test_posts_that_come_on_two_pages_are_there_once_and_listed(
+    ground: Ground, tmp_path: Path, run: Run
+) -> None:
     case = Case("doubled posts", "api", lambda _: faults.DoubledPosts())
     project = ground.start(case, tmp_path)
     with ground.disturbed(case):
@@ -410,11 +592,17 @@ def test_posts_that_come_on_two_pages_are_there_once_and_listed(ground: Ground, 
 
 
 def without_rejected(project: Project) -> dict[str, str]:
-    return {name: sha256 for name, sha256 in hashes(project.paths.snapshot).items() if name != "rejected.parquet"}
+    return {
+        name: sha256
+        for name, sha256 in hashes(project.paths.snapshot).items()
+        if name != "rejected.parquet"
+    }
 
 
 @pytest.mark.parametrize("source", ["exports", "api"])
-def test_post_of_two_thousand_tags_has_them_all(board: SandboxBoard, tmp_path: Path, run: Run, source: str) -> None:
+def test_post_of_two_thousand_tags_has_them_all(
+    board: SandboxBoard, tmp_path: Path, run: Run, source: str
+) -> None:
     section = {"source": "api", "query": "status:any"} if source == "api" else {}
     crowded = faults.ManyTags(board)
     with served(crowded) as site:
@@ -428,9 +616,21 @@ def test_post_of_two_thousand_tags_has_them_all(board: SandboxBoard, tmp_path: P
 @pytest.mark.parametrize(
     ("fault", "source", "says"),
     [
-        pytest.param(faults.JsonBomb(INDEX, megabytes=1_024), "exports", "more than .* bytes of JSON", id="index"),
-        pytest.param(faults.JsonBomb(API, megabytes=1_024), "api", "more than .* bytes of JSON", id="API"),
-        pytest.param(faults.ExportBomb(megabytes=1_024), "exports", "export posts", id="export"),
+        pytest.param(
+            faults.JsonBomb(INDEX, megabytes=1_024),
+            "exports",
+            "more than .* bytes of JSON",
+            id="index",
+        ),
+        pytest.param(
+            faults.JsonBomb(API, megabytes=1_024),
+            "api",
+            "more than .* bytes of JSON",
+            id="API",
+        ),
+        pytest.param(
+            faults.ExportBomb(megabytes=1_024), "exports", "export posts", id="export"
+        ),
     ],
 )
 def test_gzip_bomb_is_refused_with_little_memory(
@@ -452,11 +652,15 @@ def process(stage: str, project: Project) -> tuple[int, str, float]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", stage]
     with (project.paths.root / "said").open("w+") as said:
-        child = subprocess.Popen(command, cwd=project.paths.root, env=environment, stdout=said, stderr=said)
+        child = subprocess.Popen(
+            command, cwd=project.paths.root, env=environment, stdout=said, stderr=said
+        )
         peak = 0.0  # not what the kernel says at the end: a child starts with the peak of its parent, this process
         while child.poll() is None:
             with suppress(OSError):  # it ended meanwhile
-                found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text())
+                found = re.search(
+                    r"VmHWM:\s+(\d+) kB", Path(f"/proc/{child.pid}/status").read_text()
+                )
                 peak = max(peak, int(found[1]) * 1024 if found else 0)
             time.sleep(0.01)
         said.seek(0)
@@ -465,9 +669,15 @@ def process(stage: str, project: Project) -> tuple[int, str, float]:
 
 @pytest.mark.parametrize(
     "case",
-    [pytest.param(case, id=case.name) for case in EXPORTS if case.name in ("challenge 200", "listed and not there")],
+    [
+        pytest.param(case, id=case.name)
+        for case in EXPORTS
+        if case.name in ("challenge 200", "listed and not there")
+    ],
 )
-def test_process_ends_with_the_same_status_and_line(case: Case, ground: Ground, tmp_path: Path) -> None:
+def test_process_ends_with_the_same_status_and_line(
+    case: Case, ground: Ground, tmp_path: Path
+) -> None:
     project = ground.start(case, tmp_path)
     with ground.disturbed(case):
         status, said, _ = process("harvest", project)
@@ -475,10 +685,14 @@ def test_process_ends_with_the_same_status_and_line(case: Case, ground: Ground, 
 
 
 @pytest.mark.parametrize("agent", ["", "Python-urllib/3.11", "curl/8.5"])
-def test_agent_that_names_nobody_gets_the_page_of_the_edge(ground: Ground, agent: str) -> None:
+def test_agent_that_names_nobody_gets_the_page_of_the_edge(
+    ground: Ground, agent: str
+) -> None:
     url = f"{ground.site.base_url}/db_exports.json"
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(urllib.request.Request(url, headers={"User-Agent": agent}))  # noqa: S310
+        urllib.request.urlopen(
+            urllib.request.Request(url, headers={"User-Agent": agent})
+        )  # noqa: S310
     with raised.value as refusal:
         assert (refusal.code, refusal.headers.get_content_type()) == (403, "text/html")
 
@@ -500,7 +714,9 @@ def test_download_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted
             assert not asked("/")
     if case.final:
         assert refused(project) == case.kept
-    elif case.kept:  # these lie in a pack of their own: sealed packs are not opened for them
+    elif (
+        case.kept
+    ):  # these lie in a pack of their own: sealed packs are not opened for them
         assert pictures_of(project) == pictures_of(ground.finished)
     else:
         assert hashes(project.paths.images) == whole
@@ -511,7 +727,9 @@ def test_download_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted
 def judge(case: Case, status: int, said: str, spoiled: int) -> None:
     """Compares what a run did with the row; prints the row with the number of requests that were spoiled."""
     last = said.strip().splitlines()[-1]
-    print(f"{case.source} | {case.name} | {spoiled} | {status} | {last if status else ''} | {dict(case.kept or {})}")
+    print(
+        f"{case.source} | {case.name} | {spoiled} | {status} | {last if status else ''} | {dict(case.kept or {})}"
+    )
     assert status == case.status, said
     assert re.search(case.says, last), last
     assert "Traceback" not in said
@@ -529,10 +747,18 @@ def refused(project: Project) -> dict[str, int]:
 
 def pictures_of(project: Project) -> dict[tuple[str, str], str]:
     """SHA-256 of all pictures in packs, by md5 and variant."""
-    found = pl.read_parquet(project.paths.images / "pack-*.parquet", columns=["md5", "variant", "bytes"])
-    return {(md5, variant): hashlib.sha256(data).hexdigest() for md5, variant, data in found.iter_rows()}
+    found = pl.read_parquet(
+        project.paths.images / "pack-*.parquet", columns=["md5", "variant", "bytes"]
+    )
+    return {
+        (md5, variant): hashlib.sha256(data).hexdigest()
+        for md5, variant, data in found.iter_rows()
+    }
 
 
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 by name of every file of a folder; nothing where there is none."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.glob("*"))}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("*"))
+    }

@@ -31,7 +31,9 @@ from flows.dvc_stages import Outcome, StageFailed
 
 pytestmark = [
     pytest.mark.timeout(240),
-    pytest.mark.filterwarnings("ignore:_NoneStep.value:DeprecationWarning"),  # DVC 3.67 uses pygtrie's old ways
+    pytest.mark.filterwarnings(
+        "ignore:_NoneStep.value:DeprecationWarning"
+    ),  # DVC 3.67 uses pygtrie's old ways
 ]
 
 HOUSE = Path(__file__).parent.parent
@@ -117,7 +119,14 @@ class Project:
 
     def work(self) -> None:
         """Every stage stale, and willing."""
-        for stage in ("refresh", "harvest", "snapshot", "evaluate", "evaluation", "report"):
+        for stage in (
+            "refresh",
+            "harvest",
+            "snapshot",
+            "evaluate",
+            "evaluation",
+            "report",
+        ):
             self.order(stage)
 
 
@@ -128,9 +137,13 @@ def make_project(root: Path) -> Project:
     (root / "dvc.yaml").write_text(DVC_YAML)
     (root / ".gitignore").write_text("/data/\n/reports/\n")
     (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text(f"[core]\n    analytics = false\n    site_cache_dir = {root / '.site'}\n")
+    (root / ".dvc" / "config").write_text(
+        f"[core]\n    analytics = false\n    site_cache_dir = {root / '.site'}\n"
+    )
     (root / "orders").mkdir()
-    shutil.copytree(HOUSE / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        HOUSE / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(HOUSE / name, root)
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
@@ -162,7 +175,11 @@ def test_plan_is_dvcs_own_order(stages: Project) -> None:
         text=True,
         check=True,
     )
-    assert dvc_stages.plan(stages.root) == ORDER == tuple(re.findall(r"Running stage '(.+)':", repro.stdout))
+    assert (
+        dvc_stages.plan(stages.root)
+        == ORDER
+        == tuple(re.findall(r"Running stage '(.+)':", repro.stdout))
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +190,9 @@ def test_plan_is_dvcs_own_order(stages: Project) -> None:
         pytest.param(["validate"], ORDER[:4], id="all gates"),
     ],
 )
-def test_targets_are_read_as_dvc_reads_them(stages: Project, targets: list[str], planned: tuple[str, ...]) -> None:
+def test_targets_are_read_as_dvc_reads_them(
+    stages: Project, targets: list[str], planned: tuple[str, ...]
+) -> None:
     assert dvc_stages.plan(stages.root, targets) == planned
 
 
@@ -191,7 +210,9 @@ def test_stage_is_rebuilt_then_unchanged_then_restored(stages: Project) -> None:
     assert dvc_stages.run(stages.root, "harvest", said.append) is Outcome.RESTORED
 
 
-def test_failure_carries_the_stages_own_exit_status_and_last_words(stages: Project) -> None:
+def test_failure_carries_the_stages_own_exit_status_and_last_words(
+    stages: Project,
+) -> None:
     stages.order("harvest", "exit 75")
     with pytest.raises(StageFailed) as failure:
         dvc_stages.run(stages.root, "harvest", lambda _: None)
@@ -201,7 +222,9 @@ def test_failure_carries_the_stages_own_exit_status_and_last_words(stages: Proje
 
 
 def test_failure_of_dvc_itself_keeps_its_exit_status(stages: Project) -> None:
-    with pytest.raises(StageFailed, match=r"no_such_stage: exit status 255: .* not found") as failure:
+    with pytest.raises(
+        StageFailed, match=r"no_such_stage: exit status 255: .* not found"
+    ) as failure:
         dvc_stages.run(stages.root, "no_such_stage", lambda _: None)
     assert failure.value.exit_status == 255
 
@@ -212,7 +235,10 @@ def test_stage_that_another_dvc_works_on_is_for_later(stages: Project) -> None:
 
     def meanwhile(line: str) -> None:
         if "harvest speaks" in line:
-            for attempt in (dvc_stages.changed, lambda *stage: dvc_stages.run(*stage, lambda _: None)):
+            for attempt in (
+                dvc_stages.changed,
+                lambda *stage: dvc_stages.run(*stage, lambda _: None),
+            ):
                 with pytest.raises(StageFailed) as failure:
                     attempt(stages.root, "harvest")
                 statuses.append(failure.value.exit_status)
@@ -232,7 +258,9 @@ print(os.getpid(), child.pid, flush=True)
 """
 
 
-def test_interrupted_command_leaves_nothing_even_when_it_ignores_the_interrupt(tmp_path: Path) -> None:
+def test_interrupted_command_leaves_nothing_even_when_it_ignores_the_interrupt(
+    tmp_path: Path,
+) -> None:
     pids: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -240,7 +268,12 @@ def test_interrupted_command_leaves_nothing_even_when_it_ignores_the_interrupt(t
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        commands.stream([sys.executable, "-c", STUBBORN + "time.sleep(600)"], tmp_path, interrupt, grace=1)
+        commands.stream(
+            [sys.executable, "-c", STUBBORN + "time.sleep(600)"],
+            tmp_path,
+            interrupt,
+            grace=1,
+        )
     assert len(pids) == 2
     assert gone(pids, seconds=0)
 
@@ -248,7 +281,15 @@ def test_interrupted_command_leaves_nothing_even_when_it_ignores_the_interrupt(t
 def test_orphan_that_holds_the_output_open_is_not_waited_for(tmp_path: Path) -> None:
     said: list[str] = []
     started = time.monotonic()
-    assert commands.stream([sys.executable, "-c", STUBBORN + "os._exit(9)"], tmp_path, said.append, grace=1) == 9
+    assert (
+        commands.stream(
+            [sys.executable, "-c", STUBBORN + "os._exit(9)"],
+            tmp_path,
+            said.append,
+            grace=1,
+        )
+        == 9
+    )
     assert time.monotonic() - started < 20
     assert gone([int(said[0].split()[1])], seconds=0)
 
@@ -282,7 +323,13 @@ assert all(artifacts.verdict_path(artifacts.GATE + name) == paths.Paths().verdic
 
 def test_names_used_by_the_flows_are_the_pipelines() -> None:
     """The flows cannot import the package (see flows/__init__.py), so what they spell out is compared here."""
-    found = subprocess.run([sys.executable, "-c", NAMES], cwd=HOUSE, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        [sys.executable, "-c", NAMES],
+        cwd=HOUSE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert found.returncode == 0, found.stderr
 
 
@@ -312,7 +359,9 @@ class Refuse(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """Writes down the request line."""
         self.server.asked.append(self.rfile.readline().decode(errors="replace").strip())
-        self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.wfile.write(
+            b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +423,9 @@ class Service:
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         """The server's answer. Like Prefect's own client it asks again on 503: SQLite is locked for a moment."""
         deadline = time.monotonic() + 60
-        while (answer := self.client.request(method, path, json=body)).status_code == 503:
+        while (
+            answer := self.client.request(method, path, json=body)
+        ).status_code == 503:
             assert time.monotonic() < deadline, answer.text
             time.sleep(0.5)
         answer.raise_for_status()
@@ -383,7 +434,9 @@ class Service:
     def trigger(self) -> str:
         """Runs the deployment, without the five seconds that the command takes; returns the id of the flow run."""
         deployment = self.ask("GET", "/deployments/name/e6tag/nightly")["id"]
-        return str(self.ask("POST", f"/deployments/{deployment}/create_flow_run", {})["id"])
+        return str(
+            self.ask("POST", f"/deployments/{deployment}/create_flow_run", {})["id"]
+        )
 
     def state(self, flow_run: str) -> str:
         """The type of the flow run's state now."""
@@ -392,7 +445,9 @@ class Service:
     def finish(self, flow_run: str) -> str:
         """Waits for the flow run's last state."""
         last = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
-        self.wait(lambda: self.state(flow_run) in last, f"the end of flow run {flow_run}")
+        self.wait(
+            lambda: self.state(flow_run) in last, f"the end of flow run {flow_run}"
+        )
         return self.state(flow_run)
 
     def wait(self, reached: Callable[[], Any], what: str, seconds: float = 120) -> Any:
@@ -403,17 +458,27 @@ class Service:
                 if found := reached():
                     return found
             time.sleep(0.3)
-        logs = "\n".join(f"{log.name}:\n{log.read_text()[-4_000:]}" for log in sorted(self.logs.glob("*.log")))
+        logs = "\n".join(
+            f"{log.name}:\n{log.read_text()[-4_000:]}"
+            for log in sorted(self.logs.glob("*.log"))
+        )
         pytest.fail(f"no sign of {what} in {seconds} s\n{logs}")
 
     def tasks(self, flow_run: str) -> list[dict[str, Any]]:
         """The task runs in the order of their start. They are recorded with a delay: give those that ran time."""
-        query = {"flow_runs": {"id": {"any_": [flow_run]}}, "sort": "EXPECTED_START_TIME_ASC"}
+        query = {
+            "flow_runs": {"id": {"any_": [flow_run]}},
+            "sort": "EXPECTED_START_TIME_ASC",
+        }
         final = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
         def recorded() -> list[dict[str, Any]]:
             found = self.find("task_runs", **query)
-            return found if found and all(run["state_type"] in final for run in found) else []
+            return (
+                found
+                if found and all(run["state_type"] in final for run in found)
+                else []
+            )
 
         return list(self.wait(recorded, "recorded task runs", seconds=30))
 
@@ -425,21 +490,29 @@ class Service:
     def log(self, flow_run: str) -> str:
         """The flow run's log, with its tasks' lines."""
         query = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "sort": "TIMESTAMP_ASC"}
-        pages = iter(lambda: self.find("logs", **query, limit=200, offset=next(offsets)), [])
+        pages = iter(
+            lambda: self.find("logs", **query, limit=200, offset=next(offsets)), []
+        )
         offsets = itertools.count(0, 200)
         return "\n".join(line["message"] for page in pages for line in page)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, outside: Recorder) -> Iterator[Service]:
+def service(
+    tmp_path_factory: pytest.TempPathFactory, outside: Recorder
+) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("prefect")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     api = f"http://127.0.0.1:{port}/api"
     project = make_project(folder / "project")
     # Neither DO_NOT_TRACK nor a CI's name: that nothing phones home must be the project's own doing.
-    foreign = re.compile(r"PREFECT_|DO_NOT_TRACK$|CI$|CI_|.*_PROXY$|E6TAG_", re.IGNORECASE)
-    environment = {name: value for name, value in os.environ.items() if not foreign.match(name)} | {
+    foreign = re.compile(
+        r"PREFECT_|DO_NOT_TRACK$|CI$|CI_|.*_PROXY$|E6TAG_", re.IGNORECASE
+    )
+    environment = {
+        name: value for name, value in os.environ.items() if not foreign.match(name)
+    } | {
         "PREFECT_HOME": str(folder / "home"),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
@@ -455,8 +528,20 @@ def service(tmp_path_factory: pytest.TempPathFactory, outside: Recorder) -> Iter
         try:
             service.start("server", "server", "start")
             service.wait(lambda: client.get("/health").is_success, "a healthy server")
-            service.start("worker", "worker", "start", "--pool", "local", "--type", "process", "--name", "test")
-            service.wait(lambda: client.get("/work_pools/local").is_success, "the worker's pool")
+            service.start(
+                "worker",
+                "worker",
+                "start",
+                "--pool",
+                "local",
+                "--type",
+                "process",
+                "--name",
+                "test",
+            )
+            service.wait(
+                lambda: client.get("/work_pools/local").is_success, "the worker's pool"
+            )
             yield service
         finally:
             end_all(environment["PREFECT_HOME"])
@@ -467,7 +552,11 @@ def service(tmp_path_factory: pytest.TempPathFactory, outside: Recorder) -> Iter
 def end_all(home: str) -> None:
     """Ends every process that has this PREFECT_HOME: server, worker, and what they started, in any session."""
     for sign in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
-        ours = [process for process in psutil.process_iter() if prefect_home(process) == home]
+        ours = [
+            process
+            for process in psutil.process_iter()
+            if prefect_home(process) == home
+        ]
         for process in ours:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(sign)
@@ -476,7 +565,11 @@ def end_all(home: str) -> None:
 
 def prefect_home(process: psutil.Process) -> str | None:
     try:
-        return process.environ().get("PREFECT_HOME") if process.pid != os.getpid() else None
+        return (
+            process.environ().get("PREFECT_HOME")
+            if process.pid != os.getpid()
+            else None
+        )
     except psutil.Error:
         return None
 
@@ -485,11 +578,20 @@ def prefect_home(process: psutil.Process) -> str | None:
 def scheduled(service: Service) -> list[dict[str, Any]]:
     """The runs that the deployment's cron put on the calendar. It is paused then, lest its hour come during a test."""
     service.prefect("--no-prompt", "deploy", "--all")
-    query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
-    found = service.wait(lambda: service.find("flow_runs", **query), "scheduled runs", seconds=60)
+    query = {
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+    }
+    found = service.wait(
+        lambda: service.find("flow_runs", **query), "scheduled runs", seconds=60
+    )
     deployment = service.ask("GET", "/deployments/name/e6tag/nightly")
     for schedule in deployment["schedules"]:
-        service.ask("PATCH", f"/deployments/{deployment['id']}/schedules/{schedule['id']}", {"active": False})
+        service.ask(
+            "PATCH",
+            f"/deployments/{deployment['id']}/schedules/{schedule['id']}",
+            {"active": False},
+        )
     return list(found)
 
 
@@ -502,10 +604,15 @@ def deployed(service: Service, scheduled: list[dict[str, Any]]) -> Service:
 def test_cron_yields_scheduled_runs(scheduled: list[dict[str, Any]]) -> None:
     assert len(scheduled) >= 3
     assert {run["state"]["name"] for run in scheduled} == {"Scheduled"}
-    assert all(run["auto_scheduled"] and run["expected_start_time"][11:16] == "09:30" for run in scheduled)
+    assert all(
+        run["auto_scheduled"] and run["expected_start_time"][11:16] == "09:30"
+        for run in scheduled
+    )
 
 
-def test_deployment_runs_every_stage_in_dvcs_order_and_publishes(deployed: Service) -> None:
+def test_deployment_runs_every_stage_in_dvcs_order_and_publishes(
+    deployed: Service,
+) -> None:
     said = deployed.prefect("deployment", "run", "e6tag/nightly")
     found = re.search(r"UUID: ([0-9a-f-]{36})", said)
     assert found, said
@@ -516,15 +623,36 @@ def test_deployment_runs_every_stage_in_dvcs_order_and_publishes(deployed: Servi
     assert {task["state_name"] for task in tasks[1:]} == {"Rebuilt"}
     for stage in ("refresh", "harvest", "snapshot", "evaluate", "evaluation", "report"):
         # Prefect sends logs in batches: the last may come after the state.
-        deployed.wait(lambda said=f"{stage} speaks": said in deployed.log(run), f"the output of {stage}", seconds=30)
+        deployed.wait(
+            lambda said=f"{stage} speaks": said in deployed.log(run),
+            f"the output of {stage}",
+            seconds=30,
+        )
     published = deployed.artifacts(run)
-    assert sorted(published) == ["gate-evaluation", "gate-snapshot", "metrics", "report", "stages"]
-    assert published["gate-snapshot"]["description"].startswith("passed: 2 of 2 expectations hold")
-    assert [row["stage"] for row in json.loads(published["stages"]["data"])] == list(ORDER)
-    assert json.loads(published["metrics"]["data"]) == [
-        {"split": "test", "metric": "macro_auc", "value": 0.9, "image-blind baseline": 0.5}
+    assert sorted(published) == [
+        "gate-evaluation",
+        "gate-snapshot",
+        "metrics",
+        "report",
+        "stages",
     ]
-    assert (deployed.project.root / "reports/index.html").as_uri() in published["report"]["data"]
+    assert published["gate-snapshot"]["description"].startswith(
+        "passed: 2 of 2 expectations hold"
+    )
+    assert [row["stage"] for row in json.loads(published["stages"]["data"])] == list(
+        ORDER
+    )
+    assert json.loads(published["metrics"]["data"]) == [
+        {
+            "split": "test",
+            "metric": "macro_auc",
+            "value": 0.9,
+            "image-blind baseline": 0.5,
+        }
+    ]
+    assert (deployed.project.root / "reports/index.html").as_uri() in published[
+        "report"
+    ]["data"]
 
 
 def test_failing_gate_fails_the_run_at_that_task(deployed: Service) -> None:
@@ -532,41 +660,78 @@ def test_failing_gate_fails_the_run_at_that_task(deployed: Service) -> None:
     run = deployed.trigger()
     assert deployed.finish(run) == "FAILED"
     tasks = deployed.tasks(run)
-    assert [task["name"] for task in tasks] == ["refresh", "harvest", "validate@snapshot"]
-    assert [task["state_type"] for task in tasks] == ["COMPLETED", "COMPLETED", "FAILED"]
+    assert [task["name"] for task in tasks] == [
+        "refresh",
+        "harvest",
+        "validate@snapshot",
+    ]
+    assert [task["state_type"] for task in tasks] == [
+        "COMPLETED",
+        "COMPLETED",
+        "FAILED",
+    ]
     assert tasks[-1]["run_count"] == 1, "a gate that fails is not tried again"
     published = deployed.artifacts(run)
     assert sorted(published) == ["gate-snapshot", "stages"]
-    assert published["gate-snapshot"]["description"].startswith("FAILED: 1 of 2 expectations hold, 3 unexpected")
+    assert published["gate-snapshot"]["description"].startswith(
+        "FAILED: 1 of 2 expectations hold, 3 unexpected"
+    )
     first = json.loads(published["gate-snapshot"]["data"])[0]
-    assert (first["column"], first["checked"], first["unexpected"], first["success"]) == ("score", 7, 3, False)
+    assert (
+        first["column"],
+        first["checked"],
+        first["unexpected"],
+        first["success"],
+    ) == ("score", 7, 3, False)
 
 
 def test_cancelled_run_leaves_no_process(deployed: Service) -> None:
     sleepers = deployed.project.root / "sleepers"
     deployed.project.order("harvest", "sleep")
     run = deployed.trigger()
-    pids = json.loads(deployed.wait(lambda: sleepers.is_file() and sleepers.read_text(), "the sleeping stage"))
+    pids = json.loads(
+        deployed.wait(
+            lambda: sleepers.is_file() and sleepers.read_text(), "the sleeping stage"
+        )
+    )
     assert all(lives(pid) for pid in pids)
     deployed.prefect("flow-run", "cancel", run)
     assert gone(pids, seconds=60)
     assert deployed.finish(run) == "CANCELLED"
     deployed.project.order("harvest")
-    assert dvc_stages.changed(deployed.project.root, "harvest"), "DVC's locks are free again"
+    assert dvc_stages.changed(deployed.project.root, "harvest"), (
+        "DVC's locks are free again"
+    )
 
 
 def test_try_again_later_is_tried_again(deployed: Service) -> None:
     """That other failures are not is seen above: a gate exits with 1."""
     deployed.project.order("harvest", "exit-once 75")
-    deployed.call("python", "-m", "flows.pipeline", "--no-refresh", "--retry-delay", "0.1", "harvest")
+    deployed.call(
+        "python",
+        "-m",
+        "flows.pipeline",
+        "--no-refresh",
+        "--retry-delay",
+        "0.1",
+        "harvest",
+    )
     flow_run = deployed.find("flow_runs", sort="START_TIME_DESC", limit=1)[0]["id"]
     (task,) = deployed.tasks(flow_run)
-    assert (task["name"], task["state_name"], task["run_count"]) == ("harvest", "Rebuilt", 2)
+    assert (task["name"], task["state_name"], task["run_count"]) == (
+        "harvest",
+        "Rebuilt",
+        2,
+    )
 
 
 @pytest.mark.slow  # a server of its own with a fresh database: 25 s on 2 idle cores
 def test_flow_runs_without_a_server(deployed: Service) -> None:
-    alone = {name: value for name, value in deployed.environment.items() if name != "PREFECT_API_URL"}
+    alone = {
+        name: value
+        for name, value in deployed.environment.items()
+        if name != "PREFECT_API_URL"
+    }
     alone["PREFECT_HOME"] += "-alone"
     with contextlib.ExitStack() as stack:
         stack.callback(end_all, alone["PREFECT_HOME"])
@@ -578,5 +743,7 @@ def test_flow_runs_without_a_server(deployed: Service) -> None:
 
 def test_nothing_phones_home(deployed: Service, outside: Recorder) -> None:
     """After all of the above: server, worker, deploy, runs. DO_NOT_TRACK was not set, prefect.toml alone did it."""
-    assert deployed.ask("GET", "/admin/settings")["server"]["analytics_enabled"] is False
+    assert (
+        deployed.ask("GET", "/admin/settings")["server"]["analytics_enabled"] is False
+    )
     assert outside.asked == []

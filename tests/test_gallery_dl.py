@@ -27,8 +27,12 @@ NOWHERE = "http://127.0.0.1:9"  # the port named discard: nobody listens there
 class GalleryDl:
     """gallery-dl with a configuration of its own, below `folder`."""
 
-    def __init__(self, folder: Path, site: Site, login: tuple[str, str] | None = LOGIN) -> None:
-        account = dict(zip(("username", "password"), login, strict=True)) if login else {}
+    def __init__(
+        self, folder: Path, site: Site, login: tuple[str, str] | None = LOGIN
+    ) -> None:
+        account = (
+            dict(zip(("username", "password"), login, strict=True)) if login else {}
+        )
         naming = {"directory": [], "filename": "{file[md5]}.{extension}"}
         tree = {
             "extractor": {
@@ -46,18 +50,39 @@ class GalleryDl:
     def run(self, tags: str, *options: str) -> subprocess.CompletedProcess[str]:
         """Runs it on a search, as a person would."""
         url = f"{self._site.base_url}/posts?tags={urllib.parse.quote(tags)}"
-        command = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--config", str(self._config)]
+        command = [
+            sys.executable,
+            "-m",
+            "gallery_dl",
+            "--config-ignore",
+            "--config",
+            str(self._config),
+        ]
         proxies = {f"{scheme}_proxy": NOWHERE for scheme in ("http", "https", "all")}
-        environment = {**os.environ, **proxies, "no_proxy": "127.0.0.1", "HOME": str(self._folder)}
+        environment = {
+            **os.environ,
+            **proxies,
+            "no_proxy": "127.0.0.1",
+            "HOME": str(self._folder),
+        }
         return subprocess.run(
-            [*command, *options, url], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*command, *options, url],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def listed(self, tags: str) -> list[dict[str, Any]]:
         """The posts that it lists, in order, each with the `url` that it would fetch."""
         result = self.run(tags, "--dump-json")
         assert result.returncode == 0, result.stderr
-        return [{**message[2], "url": message[1]} for message in json.loads(result.stdout) if message[0] == 3]
+        return [
+            {**message[2], "url": message[1]}
+            for message in json.loads(result.stdout)
+            if message[0] == 3
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +99,9 @@ def gallery_dl(tmp_path: Path, own_site: Site) -> GalleryDl:
 
 def found(board: SandboxBoard, *tags: str, rating: str = "s") -> list[Post]:
     """What a search for these tags should find, newest first."""
-    visible = [post for post in board.posts if not post.is_deleted and post.rating == rating]
+    visible = [
+        post for post in board.posts if not post.is_deleted and post.rating == rating
+    ]
     return [post for post in reversed(visible) if set(tags) <= set(post.tags)]
 
 
@@ -92,18 +119,35 @@ def test_gallery_dl_lists_a_search_over_two_pages_as_the_board_has_it(
     expected = found(board)
     assert len(expected) > 320  # the most that one page holds
     assert [post["id"] for post in listed] == [post.id for post in expected]
-    asked = [urllib.parse.parse_qs(request.query) for request in asked_since(own_site, before)]
+    asked = [
+        urllib.parse.parse_qs(request.query)
+        for request in asked_since(own_site, before)
+    ]
     assert [query.get("page") for query in asked] == [None, [f"b{expected[319].id}"]]
     categories = {tag.name: CATEGORIES[tag.category] for tag in board.tags}
     for got, post in zip(listed, expected, strict=True):
         assert got["file"]["md5"] == post.md5
         assert got["extension"] == post.ext
-        assert (got["file"]["width"], got["file"]["height"]) == (post.width, post.height)
-        assert got["url"] == f"{own_site.static_url}/data/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
+        assert (got["file"]["width"], got["file"]["height"]) == (
+            post.width,
+            post.height,
+        )
+        assert (
+            got["url"]
+            == f"{own_site.static_url}/data/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
+        )
         assert got["tags"] == sorted(tag for tag in post.tags if tag in categories)
-        assert got["tags_species"] == [tag for tag in post.tags if categories.get(tag) == "species"]
-        assert (got["date"], got["sources"]) == (f"{post.created_at:%Y-%m-%d %H:%M:%S}", post.source.splitlines())
-        assert (got["score"]["total"], got["fav_count"]) == (post.up_score + post.down_score, post.fav_count)
+        assert got["tags_species"] == [
+            tag for tag in post.tags if categories.get(tag) == "species"
+        ]
+        assert (got["date"], got["sources"]) == (
+            f"{post.created_at:%Y-%m-%d %H:%M:%S}",
+            post.source.splitlines(),
+        )
+        assert (got["score"]["total"], got["fav_count"]) == (
+            post.up_score + post.down_score,
+            post.fav_count,
+        )
 
 
 def test_gallery_dl_downloads_a_search_byte_for_byte_and_asks_loopback_alone(
@@ -119,24 +163,40 @@ def test_gallery_dl_downloads_a_search_byte_for_byte_and_asks_loopback_alone(
     for name, data in files.items():
         assert hashlib.md5(data, usedforsecurity=False).hexdigest() == Path(name).stem
     asked = asked_since(own_site, before)
-    assert sorted(request.path for request in asked if request.host == "static") == sorted(
-        f"/data/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}" for post in expected
+    assert sorted(
+        request.path for request in asked if request.host == "static"
+    ) == sorted(
+        f"/data/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{post.ext}"
+        for post in expected
     )
     assert all(request.status == 200 and request.complete for request in asked)
     assert len(asked) == len(expected) + 1
 
 
-def test_gallery_dl_finds_posts_by_id_and_through_an_alias(gallery_dl: GalleryDl, board: SandboxBoard) -> None:
+def test_gallery_dl_finds_posts_by_id_and_through_an_alias(
+    gallery_dl: GalleryDl, board: SandboxBoard
+) -> None:
     some = found(board)[3:6]
-    assert [post["id"] for post in gallery_dl.listed("id:" + ",".join(str(post.id) for post in some))] == [
-        post.id for post in some
-    ]
-    alias = next(one for one in board.aliases if one.status == "active" and found(board, one.consequent_name))
+    assert [
+        post["id"]
+        for post in gallery_dl.listed("id:" + ",".join(str(post.id) for post in some))
+    ] == [post.id for post in some]
+    alias = next(
+        one
+        for one in board.aliases
+        if one.status == "active" and found(board, one.consequent_name)
+    )
     listed = gallery_dl.listed(f"rating:s {alias.antecedent_name}")
-    assert [post["id"] for post in listed] == [post.id for post in found(board, alias.consequent_name)]
+    assert [post["id"] for post in listed] == [
+        post.id for post in found(board, alias.consequent_name)
+    ]
 
 
-def test_gallery_dl_says_that_a_wrong_key_is_refused(tmp_path: Path, own_site: Site) -> None:
-    result = GalleryDl(tmp_path, own_site, ("sandbox_user", "another key")).run("rating:s solo hat", "--simulate")
+def test_gallery_dl_says_that_a_wrong_key_is_refused(
+    tmp_path: Path, own_site: Site
+) -> None:
+    result = GalleryDl(tmp_path, own_site, ("sandbox_user", "another key")).run(
+        "rating:s solo hat", "--simulate"
+    )
     assert result.returncode != 0
     assert "401" in result.stderr

@@ -35,7 +35,9 @@ CONCURRENCY = 8  # requests under way at once
 ROUND = 4  # kills of one harvest, which keeps what it has and so is soon done; then another begins
 API = {"source": "api", "query": "rating:s"}
 
-ARRIVED: Counter[str] = Counter()  # requests by path, counted when they come; the log counts them when they are over
+ARRIVED: Counter[str] = (
+    Counter()
+)  # requests by path, counted when they come; the log counts them when they are over
 
 
 async def arrive(request: web.Request) -> None:
@@ -63,7 +65,9 @@ class Killer:
     kills: int = 0
     runs: int = 0  # that were let go to their end
 
-    def strike(self, project: Project, kills: int, look: Callable[[], None] = lambda: None) -> None:
+    def strike(
+        self, project: Project, kills: int, look: Callable[[], None] = lambda: None
+    ) -> None:
         """Kills runs until there were so many kills in all, then lets one end; or until one ends before its kill."""
         while self.kills < kills:
             before = files(project)
@@ -81,10 +85,16 @@ class Killer:
                 return
         self._judge(started(project, self.stage))
 
-    def _wait_for_work(self, process: subprocess.Popen[str], project: Project, before: set[Path]) -> None:
+    def _wait_for_work(
+        self, process: subprocess.Popen[str], project: Project, before: set[Path]
+    ) -> None:
         """Returns when Python has started and everything is imported: a request arrives, or a file appears."""
         asked = ARRIVED.total()
-        while process.poll() is None and ARRIVED.total() == asked and files(project) <= before:
+        while (
+            process.poll() is None
+            and ARRIVED.total() == asked
+            and files(project) <= before
+        ):
             time.sleep(0.005)
 
     def _judge(self, process: subprocess.Popen[str]) -> None:
@@ -96,14 +106,24 @@ class Killer:
 def files(project: Project) -> set[Path]:
     """What a stage makes, locks aside: these are taken before it imports what it needs."""
     found = os.walk(project.paths.root)  # passes over what vanishes meanwhile
-    return {Path(folder, name) for folder, _, names in found for name in names if name != "lock"}
+    return {
+        Path(folder, name)
+        for folder, _, names in found
+        for name in names
+        if name != "lock"
+    }
 
 
 def started(project: Project, stage: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "pipeline", stage]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        command, cwd=project.paths.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=project.paths.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -118,12 +138,18 @@ class Ground:
     pictures: int
 
 
-def serve_ground(folder: Path, posts: int, **sections: dict[str, Any]) -> Iterator[Ground]:
+def serve_ground(
+    folder: Path, posts: int, **sections: dict[str, Any]
+) -> Iterator[Ground]:
     with (
         served(SandboxBoard(posts=posts), fault=SLOW) as today,
         served(SandboxBoard(posts=posts, day=2), fault=SLOW) as tomorrow,
     ):
-        whole = prepare(make_project(folder / "whole", today, site={"concurrency": CONCURRENCY}, **sections))
+        whole = prepare(
+            make_project(
+                folder / "whole", today, site={"concurrency": CONCURRENCY}, **sections
+            )
+        )
         fetch(whole)
         searched = make_project(folder / "searched", today, harvest=API)
         harvest.run(searched.params.harvest, searched.paths, site=searched.params.site)
@@ -132,13 +158,19 @@ def serve_ground(folder: Path, posts: int, **sections: dict[str, Any]) -> Iterat
 
 
 def pictures_asked(site: Site, since: int = 0) -> list[Request]:
-    return [one for one in list(site.requests)[since:] if one.host == "static" and "/db_export/" not in one.path]
+    return [
+        one
+        for one in list(site.requests)[since:]
+        if one.host == "static" and "/db_export/" not in one.path
+    ]
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Small, for a few kills."""
-    yield from serve_ground(tmp_path_factory.mktemp("kills"), 600, sample={"size": 48, "min_positives": 12})
+    yield from serve_ground(
+        tmp_path_factory.mktemp("kills"), 600, sample={"size": 48, "min_positives": 12}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +180,19 @@ def large_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+    }
 
 
-def bare(whole: Project, folder: Path, *, with_sample: bool = False, rate: float | None = None) -> Project:
+def bare(
+    whole: Project,
+    folder: Path,
+    *,
+    with_sample: bool = False,
+    rate: float | None = None,
+) -> Project:
     """A copy of a project in which the stage to be killed has not run."""
     project = copied(whole, folder)
     names = ["images"] if with_sample else ["snapshot", "sample", "images"]
@@ -175,9 +216,15 @@ def remove(folder: Path) -> None:
 
 def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     """No export is begun from zero again once a part of it is on the disk, and the snapshot is the undisturbed one."""
-    killer, since = Killer("harvest", random.Random(seed), span=3.0), len(ground.today.requests)
+    killer, since = (
+        Killer("harvest", random.Random(seed), span=3.0),
+        len(ground.today.requests),
+    )
     fetching = 0  # kills that landed before all exports were here
-    sizes = {one.checksum: one.file_size for one in pin.load(ground.whole.paths.pin).exports.values()}
+    sizes = {
+        one.checksum: one.file_size
+        for one in pin.load(ground.whole.paths.pin).exports.values()
+    }
     while killer.kills < kills:
         project = bare(ground.whole, folder / f"harvest-{killer.runs}")
         exports, furthest = project.paths.work("harvest") / "exports", Counter[str]()
@@ -193,7 +240,9 @@ def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
 
         killer.strike(project, min(kills, killer.kills + ROUND), look)
         assert hashes(project.paths.snapshot) == hashes(ground.whole.paths.snapshot)
-    asked = [one for one in list(ground.today.requests)[since:] if "/db_export/" in one.path]
+    asked = [
+        one for one in list(ground.today.requests)[since:] if "/db_export/" in one.path
+    ]
     rest, anew = (sum(one.status == status for one in asked) for status in (206, 200))
     needed = len(sizes) * killer.runs
     assert anew - needed <= killer.kills
@@ -205,21 +254,33 @@ def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
 
 def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     """No page that is on the disk is asked for again, and the snapshot is the undisturbed one."""
-    killer, since = Killer("harvest", random.Random(seed), span=2.0), len(ground.today.requests)
+    killer, since = (
+        Killer("harvest", random.Random(seed), span=2.0),
+        len(ground.today.requests),
+    )
     while killer.kills < kills:
         project = bare(ground.searched, folder / f"search-{killer.runs}")
         killer.strike(project, min(kills, killer.kills + ROUND))
         assert hashes(project.paths.snapshot) == hashes(ground.searched.paths.snapshot)
-    asked = Counter(f"{one.path}?{one.query}" for one in list(ground.today.requests)[since:] if one.host == "site")
+    asked = Counter(
+        f"{one.path}?{one.query}"
+        for one in list(ground.today.requests)[since:]
+        if one.host == "site"
+    )
     needed = len(asked) * killer.runs
     again = sum(asked.values()) - needed
-    assert again <= 4 * killer.kills  # what was under way, and the empty page at the end of each of three listings
+    assert (
+        again <= 4 * killer.kills
+    )  # what was under way, and the empty page at the end of each of three listings
     return f"{killer.kills} kills in {killer.runs} harvests from the API: {needed} pages, {again} asked for again"
 
 
 def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     """Beyond one each, only pictures in flight are asked for again, and the packs are the undisturbed ones."""
-    killer, since = Killer("download", random.Random(seed), span=1.2), len(ground.today.requests)
+    killer, since = (
+        Killer("download", random.Random(seed), span=1.2),
+        len(ground.today.requests),
+    )
     rate = (
         0.7 * ground.pictures / (kills * killer.span / 2)
     )  # of the pictures, so many are fetched when all kills landed
@@ -237,7 +298,10 @@ def kill_refresh(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     """The pin is the old one or the new one, byte for byte."""
     project = bare(ground.whole, folder / "refresh")
     tree = yaml.safe_load(project.paths.params.read_text())
-    tree["site"] |= {"base_url": ground.tomorrow.base_url, "static_url": ground.tomorrow.static_url}
+    tree["site"] |= {
+        "base_url": ground.tomorrow.base_url,
+        "static_url": ground.tomorrow.static_url,
+    }
     project.paths.params.write_text(yaml.safe_dump(tree))
     old, seen = project.paths.pin.read_bytes(), Counter[bytes]()
 
@@ -261,7 +325,8 @@ MANY = [(kill_harvest, 25), (kill_search, 15), (kill_download, 100), (kill_refre
 
 def rows(campaign: list[tuple[Callable[..., str], int]]) -> pytest.MarkDecorator:
     params = [
-        pytest.param(kill, kills, id=f"{kill.__name__.removeprefix('kill_')}-{kills}") for kill, kills in campaign
+        pytest.param(kill, kills, id=f"{kill.__name__.removeprefix('kill_')}-{kills}")
+        for kill, kills in campaign
     ]
     return pytest.mark.parametrize(("kill", "kills"), params)
 

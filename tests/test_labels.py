@@ -15,11 +15,25 @@ from pipeline.errors import CorruptFile, ImpossibleSample
 from pipeline.params import Manifest, Sample
 from pipeline.paths import Paths
 from pipeline.sample import cover, strategies
-from pipeline.sample.labels import Relations
-from pipeline.sample.reading import CANDIDATE, REASONS, Posts, Reader
-from pipeline.sample.records import Records
+from pipeline.sample.labels import TagGraph
+from pipeline.sample.reading import CANDIDATE, REASONS, CandidatePosts, CandidateReader
+from pipeline.sample.records import LabelMatrix
 
-NAMES = ["a", "b", "c", "d", "e", "f", "g", "young", "cub", "avoid_posting", "animated", "comic", "nobody_knows"]
+NAMES = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "young",
+    "cub",
+    "avoid_posting",
+    "animated",
+    "comic",
+    "nobody_knows",
+]
 KNOWN = NAMES[:-1]
 PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=10)
 POST = st.fixed_dictionaries({
@@ -32,12 +46,24 @@ POST = st.fixed_dictionaries({
     "is_withheld": st.sampled_from([False, False, True]),
     "parent_id": st.sampled_from([None, None, 1, 2, 3, 40, 99]),
 })  # fmt: skip
-SLOW = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 def relation_table(pairs: list[tuple[str, str]]) -> pl.DataFrame:
-    rows = [(number, antecedent, consequent, "active") for number, (antecedent, consequent) in enumerate(pairs)]
-    schema = {"relation_id": pl.Int64, "antecedent": pl.String, "consequent": pl.String, "status": pl.String}
+    rows = [
+        (number, antecedent, consequent, "active")
+        for number, (antecedent, consequent) in enumerate(pairs)
+    ]
+    schema = {
+        "relation_id": pl.Int64,
+        "antecedent": pl.String,
+        "consequent": pl.String,
+        "status": pl.String,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -59,37 +85,60 @@ def write(
     }  # fmt: skip
     start = datetime(2020, 1, 1, tzinfo=UTC)
     rows = [
-        {**rest, "post_id": n, "created_at": start + timedelta(days=n), "md5": f"{n:032x}", **post}
+        {
+            **rest,
+            "post_id": n,
+            "created_at": start + timedelta(days=n),
+            "md5": f"{n:032x}",
+            **post,
+        }
         for n, post in enumerate(posts, 1)
     ]
     parquet.write(paths.snapshot / "posts.parquet", rows, schemas.POSTS)
     parquet.write(paths.snapshot / "tags.parquet", tag_table(names), schemas.TAGS)
-    parquet.write(paths.snapshot / "aliases.parquet", relation_table(aliases), schemas.RELATIONS)
-    parquet.write(paths.snapshot / "implications.parquet", relation_table(implications), schemas.RELATIONS)
-
-
-def read(paths: Paths, params: Sample) -> tuple[Relations, Posts, policy.Names, Reader]:
-    tags, aliases, implications = (
-        parquet.read(paths.snapshot / f"{name}.parquet") for name in ("tags", "aliases", "implications")
+    parquet.write(
+        paths.snapshot / "aliases.parquet", relation_table(aliases), schemas.RELATIONS
     )
-    relations, names = Relations.read(tags, aliases, implications), policy.Names.read(implications, aliases)
-    reader = Reader(params, "2020-01-03", relations, names)
+    parquet.write(
+        paths.snapshot / "implications.parquet",
+        relation_table(implications),
+        schemas.RELATIONS,
+    )
+
+
+def read(
+    paths: Paths, params: Sample
+) -> tuple[TagGraph, CandidatePosts, policy.PolicyTags, CandidateReader]:
+    tags, aliases, implications = (
+        parquet.read(paths.snapshot / f"{name}.parquet")
+        for name in ("tags", "aliases", "implications")
+    )
+    relations, names = (
+        TagGraph.read(tags, aliases, implications),
+        policy.PolicyTags.read(implications, aliases),
+    )
+    reader = CandidateReader(params, "2020-01-03", relations, names)
     return relations, reader.read(paths.snapshot / "posts.parquet"), names, reader
 
 
 @SLOW
 @given(st.lists(POST, min_size=1, max_size=40), PAIRS, PAIRS)
 def test_reading_by_number_agrees_with_the_policy_and_with_sets_of_names(
-    tmp_path: Path, posts: list[dict[str, Any]], aliases: list[tuple[str, str]], implications: list[tuple[str, str]]
+    tmp_path: Path,
+    posts: list[dict[str, Any]],
+    aliases: list[tuple[str, str]],
+    implications: list[tuple[str, str]],
 ) -> None:
     paths, params = Paths(tmp_path), Sample(min_tags=2, ratings=["s", "q"])
     write(paths, posts, aliases, implications)
     relations, found, names, _ = read(paths, params)
     table = parquet.read(paths.snapshot / "posts.parquet")
-    verdicts = table.select(policy.verdict(names)).to_series().to_list()
+    verdicts = table.select(policy.exclusion_reason(names)).to_series().to_list()
     for number, post in enumerate(table.iter_rows(named=True)):
         given = {relations.canonical.get(name, name) for name in post["tags"]}
-        closed = given.union(*(relations.implied.get(name, frozenset()) for name in given)) & set(KNOWN)
+        closed = given.union(
+            *(relations.implied.get(name, frozenset()) for name in given)
+        ) & set(KNOWN)
         wanted = verdicts[number] or (
             "rating" if post["rating"] == "e"
             else "before_since" if post["post_id"] < 2
@@ -108,9 +157,16 @@ def test_reading_by_number_agrees_with_the_policy_and_with_sets_of_names(
 
 
 @SLOW
-@given(st.lists(st.lists(st.sampled_from("abcdefg"), unique=True), max_size=30), PAIRS, PAIRS)
+@given(
+    st.lists(st.lists(st.sampled_from("abcdefg"), unique=True), max_size=30),
+    PAIRS,
+    PAIRS,
+)
 def test_noise_counts_what_is_missing_and_misspelt(
-    tmp_path: Path, posts: list[list[str]], aliases: list[tuple[str, str]], implications: list[tuple[str, str]]
+    tmp_path: Path,
+    posts: list[list[str]],
+    aliases: list[tuple[str, str]],
+    implications: list[tuple[str, str]],
 ) -> None:
     paths = Paths(tmp_path)
     write(paths, [{"tags": tags} for tags in [["a"], *posts]], aliases, implications)
@@ -120,7 +176,9 @@ def test_noise_counts_what_is_missing_and_misspelt(
         if number >= 2 and not set(tags) & (names.opt_out | policy.ANIMATED_TAGS)
     ]  # fmt: skip
     for name in KNOWN:
-        assert found.evidence.spelled[reader.code[name]] == sum(name in tags for tags in seen)
+        assert found.evidence.spelled[reader.code[name]] == sum(
+            name in tags for tags in seen
+        )
     given = [{relations.canonical.get(name, name) for name in tags} for tags in seen]
     closure, every = relations.closure(), list(relations.code)
     for name, reached in relations.implied.items():
@@ -128,13 +186,24 @@ def test_noise_counts_what_is_missing_and_misspelt(
         for entry in range(closure.starts[code], closure.starts[code + 1]):
             consequent = every[closure.codes[entry]]
             assert consequent in reached
-            assert found.evidence.lacking[entry] == sum(name in tags and consequent not in tags for tags in given)
+            assert found.evidence.lacking[entry] == sum(
+                name in tags and consequent not in tags for tags in given
+            )
 
 
 @SLOW
-@given(st.lists(POST, min_size=30, max_size=80), PAIRS, st.sampled_from(["cover", "natural"]), st.integers(0, 3))
+@given(
+    st.lists(POST, min_size=30, max_size=80),
+    PAIRS,
+    st.sampled_from(["cover", "natural"]),
+    st.integers(0, 3),
+)
 def test_promises_hold_on_any_board(
-    tmp_path: Path, posts: list[dict[str, Any]], implications: list[tuple[str, str]], strategy: str, seed: int
+    tmp_path: Path,
+    posts: list[dict[str, Any]],
+    implications: list[tuple[str, str]],
+    strategy: str,
+    seed: int,
 ) -> None:
     paths = Paths(tmp_path)
     write(paths, posts, [], implications)
@@ -142,29 +211,48 @@ def test_promises_hold_on_any_board(
         "min_positives": 2, "min_eval_positives": 1, "min_tags": 1, "ratings": ["s", "q"], "strategy": strategy,
         "seed": seed,
     })  # fmt: skip
-    manifest = Manifest.model_validate({"split": {"train": 0.4, "validation": 0.3, "test": 0.3}})
+    manifest = Manifest.model_validate(
+        {"split": {"train": 0.4, "validation": 0.3, "test": 0.3}}
+    )
     try:
         sample.run(params, paths, since="2014-01-01", manifest=manifest)
     except sample.shortage.ImpossibleSample:
         return
-    written, vocabulary = (parquet.read(paths.sample / f"{name}.parquet") for name in ("posts", "vocabulary"))
+    written, vocabulary = (
+        parquet.read(paths.sample / f"{name}.parquet")
+        for name in ("posts", "vocabulary")
+    )
     for split, least in (("train", 2), ("validation", 1), ("test", 1)):
-        held = written.filter(pl.col("split") == split)["label_ids"].explode().drop_nulls()
+        held = (
+            written.filter(pl.col("split") == split)["label_ids"].explode().drop_nulls()
+        )
         counts = np.bincount(held.to_numpy(), minlength=vocabulary.height)
         assert counts.min() >= least
         assert counts.tolist() == vocabulary[f"{split}_positives"].to_list()
-    assert written.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert (
+        written.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    )
     dropped = parquet.read(paths.sample / "dropped.parquet")
     assert not set(dropped["post_id"]) & set(written["post_id"])
-    names = policy.Names.read(relation_table(implications), relation_table([]))
+    names = policy.PolicyTags.read(relation_table(implications), relation_table([]))
     table = parquet.read(paths.snapshot / "posts.parquet")
-    refused = table.filter(table.select(policy.verdict(names)).to_series().is_not_null())
+    refused = table.filter(
+        table.select(policy.exclusion_reason(names)).to_series().is_not_null()
+    )
     assert not set(refused["post_id"]) & set(written["post_id"])
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), max_size=12))
-def test_closure_reaches_all_that_can_be_reached_even_in_cycles(pairs: list[tuple[str, str]]) -> None:
-    relations = Relations.read(tag_table(list("abcdef")), relation_table([]), relation_table(pairs))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), max_size=12
+    )
+)
+def test_closure_reaches_all_that_can_be_reached_even_in_cycles(
+    pairs: list[tuple[str, str]],
+) -> None:
+    relations = TagGraph.read(
+        tag_table(list("abcdef")), relation_table([]), relation_table(pairs)
+    )
     for start in "abcdef":
         reached, frontier = set(), {start}
         while frontier:
@@ -174,10 +262,10 @@ def test_closure_reaches_all_that_can_be_reached_even_in_cycles(pairs: list[tupl
 
 
 def test_alias_chains_are_followed_and_relations_not_in_force_are_not() -> None:
-    aliases = relation_table([("a", "b"), ("b", "c"), ("d", "e"), ("e", "c")]).with_columns(
-        status=pl.Series(["active", "queued", "pending", "retired"])
-    )
-    relations = Relations.read(tag_table(list("abcde")), aliases, relation_table([]))
+    aliases = relation_table(
+        [("a", "b"), ("b", "c"), ("d", "e"), ("e", "c")]
+    ).with_columns(status=pl.Series(["active", "queued", "pending", "retired"]))
+    relations = TagGraph.read(tag_table(list("abcde")), aliases, relation_table([]))
     assert relations.resolve(["a", "b", "c", "d", "e"]) == ["c", "d", "e"]
 
 
@@ -195,11 +283,16 @@ def test_board_without_posts_is_an_impossible_sample(tmp_path: Path) -> None:
         sample.run(Sample(), paths, since="2014-01-01", manifest=Manifest())
 
 
-def test_what_would_mend_a_short_sample_is_never_a_value_that_is_refused(tmp_path: Path) -> None:
+def test_what_would_mend_a_short_sample_is_never_a_value_that_is_refused(
+    tmp_path: Path,
+) -> None:
     paths = Paths(tmp_path)
     write(paths, [{"tags": list("abg")} for _ in range(40)], [], [])
     params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, strategy="quota")
-    with pytest.raises(ImpossibleSample, match=r"No lower wish is possible: set sample\.strategy to cover\.$"):
+    with pytest.raises(
+        ImpossibleSample,
+        match=r"No lower wish is possible: set sample\.strategy to cover\.$",
+    ):
         sample.run(params, paths, since="2014-01-01", manifest=Manifest())
 
 
@@ -207,38 +300,65 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
     paths = Paths(tmp_path)
     posts = [{"tags": list("abg")} for _ in range(40)]
     posts[3]["parent_id"], posts[4]["parent_id"], posts[5]["parent_id"] = 5, 4, 999
-    write(paths, posts, [("x", "nowhere"), ("y", "z"), ("z", "y")], [("a", "b"), ("b", "a")], [*KNOWN, "g"])
+    write(
+        paths,
+        posts,
+        [("x", "nowhere"), ("y", "z"), ("z", "y")],
+        [("a", "b"), ("b", "a")],
+        [*KNOWN, "g"],
+    )
     tags = parquet.read(paths.snapshot / "tags.parquet")
-    twice = tags.with_columns(category=pl.when(pl.col("tag_id") == 13).then(5).otherwise("category"))
+    twice = tags.with_columns(
+        category=pl.when(pl.col("tag_id") == 13).then(5).otherwise("category")
+    )
     parquet.write(paths.snapshot / "tags.parquet", twice, schemas.TAGS)
     params = Sample(min_positives=1, min_eval_positives=0, min_tags=0)
     sample.run(params, paths, since="2014-01-01", manifest=Manifest())
-    rows = {(row[0], row[1]) for row in parquet.read(paths.sample / "oddities.parquet").iter_rows()}
+    rows = {
+        (row[0], row[1])
+        for row in parquet.read(paths.sample / "oddities.parquet").iter_rows()
+    }
     assert rows == {
         ("two_categories", "g"), ("alias_to_nothing", "x"), ("alias_cycle", "y"), ("alias_cycle", "z"),
         ("implication_cycle", "a"), ("implication_cycle", "b"), ("missing_parent", "6"), ("parent_cycle", "4"),
         ("parent_cycle", "5"),
     }  # fmt: skip
-    left_out = dict(parquet.read(paths.sample / "left_out.parquet").select("name", "reason").iter_rows())
+    left_out = dict(
+        parquet.read(paths.sample / "left_out.parquet")
+        .select("name", "reason")
+        .iter_rows()
+    )
     assert left_out["g"] == "two_categories"
 
 
-def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(tmp_path: Path) -> None:
+def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(
+    tmp_path: Path,
+) -> None:
     """Tags and posts are exported at different moments; once listed, the artist's own id would tell the split."""
     paths = Paths(tmp_path)
-    signed = [["new_artist"], ["unknown_artist"]]  # the other name is not listed either, but known to be nobody's
-    write(paths, [{"tags": [*"ab", *signed[number % 2]]} for number in range(40)], [], [])
+    signed = [
+        ["new_artist"],
+        ["unknown_artist"],
+    ]  # the other name is not listed either, but known to be nobody's
+    write(
+        paths, [{"tags": [*"ab", *signed[number % 2]]} for number in range(40)], [], []
+    )
     params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, size=40)
     for together in (True, False):
-        sample.run(params, paths, since="2014-01-01", manifest=Manifest(group_by_artist=together))
+        sample.run(
+            params,
+            paths,
+            since="2014-01-01",
+            manifest=Manifest(group_by_artist=together),
+        )
         dropped = parquet.read(paths.sample / "dropped.parquet")
         assert dropped.height == (20 if together else 0)
         assert set(dropped["reason"]) <= {"spans_splits"}
 
 
-def matrix(posts: list[list[int]], vocabulary: int = 8) -> Records:
+def matrix(posts: list[list[int]], vocabulary: int = 8) -> LabelMatrix:
     """Returns records of one split with these labels; the ids are 1, 2, ..."""
-    return Records(
+    return LabelMatrix(
         np.arange(1, len(posts) + 1), np.zeros(len(posts), np.int8), np.array([len(p) for p in posts], np.int32),
         np.cumsum([0, *(len(post) for post in posts)]),
         np.array([label for post in posts for label in post], np.uint16),
@@ -256,21 +376,27 @@ def test_cover_gives_every_tag_its_positives_or_all_there_are(
 ) -> None:
     records = matrix(posts)
     order = np.random.default_rng(seed).permutation(len(posts)).astype(np.uint64)
-    picked = cover.select(records, np.array([target, 0, 0]), order, bound)
+    picked = cover.greedy_cover(records, np.array([target, 0, 0]), order, bound)
     wanted = np.minimum(records.positives[0], target)
     got = records.positives_of(picked.rows)[0]
     assert (got >= wanted).all()
     assert (np.diff(picked.rows) > 0).all()
     for row, label in zip(picked.rows.tolist(), picked.taken_for.tolist(), strict=True):
         assert label in posts[row]
-        assert any(got[one] <= wanted[one] for one in posts[row]), "nothing superfluous is kept"
+        assert any(got[one] <= wanted[one] for one in posts[row]), (
+            "nothing superfluous is kept"
+        )
 
 
 @settings(deadline=None)
 @given(BOARDS, st.integers(1, 6), st.integers(0, 5))
-def test_quota_is_what_a_plain_loop_gives(posts: list[list[int]], target: int, offset: int) -> None:
+def test_quota_is_what_a_plain_loop_gives(
+    posts: list[list[int]], target: int, offset: int
+) -> None:
     posts = [[*post, *range(8, 24)] for post in posts]
-    params = Sample(min_positives=target, min_eval_positives=0, reserve=0, quota_offset=offset)
+    params = Sample(
+        min_positives=target, min_eval_positives=0, reserve=0, quota_offset=offset
+    )
     left, wanted = [target] * 24, {}
     for row in reversed(range(max(0, len(posts) - offset))):
         for label in sorted(posts[row], reverse=True):
@@ -279,4 +405,7 @@ def test_quota_is_what_a_plain_loop_gives(posts: list[list[int]], target: int, o
                 wanted[row] = label
                 break
     picked = strategies.by_quota(params, matrix(posts, 24))
-    assert dict(zip(picked.rows.tolist(), picked.taken_for.tolist(), strict=True)) == wanted
+    assert (
+        dict(zip(picked.rows.tolist(), picked.taken_for.tolist(), strict=True))
+        == wanted
+    )

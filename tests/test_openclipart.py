@@ -47,24 +47,50 @@ def test_keyword_field_may_hold_a_list() -> None:
 
 
 def words(keywords: str, folder: str = "", artist: str | None = "ann") -> Words:
-    return Words(frozenset(keywords.split()), (tuple(folder.split("/")) if folder else (),), artist)
+    return Words(
+        frozenset(keywords.split()),
+        (tuple(folder.split("/")) if folder else (),),
+        artist,
+    )
 
 
 @pytest.mark.parametrize(
-    "keyword", ["ann_lee", "lee", "clipart", "12", "x", "hash(0x8a3eca4)", "www.example.org", "a@example.org"]
+    "keyword",
+    [
+        "ann_lee",
+        "lee",
+        "clipart",
+        "12",
+        "x",
+        "hash(0x8a3eca4)",
+        "www.example.org",
+        "a@example.org",
+    ],
 )
 def test_junk_is_left_out(keyword: str) -> None:
-    pictures = [words(f"cat {keyword}", artist="ann_lee"), words("cat", artist="bob"), words("cat", artist="cy")]
+    pictures = [
+        words(f"cat {keyword}", artist="ann_lee"),
+        words("cat", artist="bob"),
+        words("cat", artist="cy"),
+    ]
     assert build_vocabulary(pictures).tags[0] == {"cat"}
 
 
 def test_keyword_of_one_artist_alone_is_left_out_but_folders_stay() -> None:
-    pictures = [words("cat mine", "pets"), words("cat mine", "pets"), words("cat", "pets", "bob")]
+    pictures = [
+        words("cat mine", "pets"),
+        words("cat mine", "pets"),
+        words("cat", "pets", "bob"),
+    ]
     assert build_vocabulary(pictures).tags == (frozenset({"cat", "pets"}),) * 3
 
 
 def test_plural_and_spelling_become_aliases() -> None:
-    pictures = [words("cats north_america"), words("cat northamerica", artist="bob"), words("north_america")]
+    pictures = [
+        words("cats north_america"),
+        words("cat northamerica", artist="bob"),
+        words("north_america"),
+    ]
     vocabulary = build_vocabulary(pictures)
     assert vocabulary.aliases == {"cats": "cat", "northamerica": "north_america"}
     assert vocabulary.tags[0] == vocabulary.tags[1] == {"cat", "north_america"}
@@ -111,10 +137,16 @@ def library(tmp_path: Path) -> Path:
         svg.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (30, 20), colour).save(png)
         fields = "".join(f"<rdf:li>{keyword}</rdf:li>" for keyword in keywords or ())
-        svg.write_text(SVG.format(keywords=fields, creator=creator) if keywords else "<svg><metadata></svg>")
+        svg.write_text(
+            SVG.format(keywords=fields, creator=creator)
+            if keywords
+            else "<svg><metadata></svg>"
+        )
     for kind in ("png", "svg"):
         (tmp_path / kind / "pets").mkdir()
-        (tmp_path / kind / "pets" / f"cat_01.{kind}").symlink_to(f"../animals/cat_01.{kind}")
+        (tmp_path / kind / "pets" / f"cat_01.{kind}").symlink_to(
+            f"../animals/cat_01.{kind}"
+        )
     return tmp_path
 
 
@@ -123,17 +155,29 @@ def test_library_becomes_a_board(library: Path) -> None:
     first, second, dog, other = board.posts
     assert first.source == "animals/cat_01.png\npets/cat_01.png"
     assert first.tags == ("animals", "ann_lee", "cat", "low_res", "pets", "thumbnail")
-    assert (first.parent_id, second.parent_id, other.parent_id) == (None, first.id, None)
+    assert (first.parent_id, second.parent_id, other.parent_id) == (
+        None,
+        first.id,
+        None,
+    )
     assert dog.tags == ("animals", "low_res", "thumbnail")
     assert board.unreadable == ("animals/dog.png",)
-    assert [(alias.antecedent_name, alias.consequent_name) for alias in board.aliases] == [("cats", "cat")]
+    assert [
+        (alias.antecedent_name, alias.consequent_name) for alias in board.aliases
+    ] == [("cats", "cat")]
     categories = {tag.name: CATEGORIES[tag.category] for tag in board.tags}
-    assert (categories["ann_lee"], categories["cat"], categories["low_res"]) == ("artist", "general", "meta")
+    assert (categories["ann_lee"], categories["cat"], categories["low_res"]) == (
+        "artist",
+        "general",
+        "meta",
+    )
     assert {tag.name: tag.post_count for tag in board.tags}["cats"] == 0
 
 
 def test_missing_packages_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OpenclipartMissing, match="apt-get install openclipart-png openclipart-svg"):
+    with pytest.raises(
+        OpenclipartMissing, match="apt-get install openclipart-png openclipart-svg"
+    ):
         OpenclipartBoard(tmp_path)
 
 
@@ -163,7 +207,9 @@ def test_posts_describe_their_files(board: OpenclipartBoard) -> None:
 
 
 @installed
-def test_about_sixty_general_tags_are_common_enough_to_learn(board: OpenclipartBoard) -> None:
+def test_about_sixty_general_tags_are_common_enough_to_learn(
+    board: OpenclipartBoard,
+) -> None:
     counts = [tag.post_count for tag in board.tags if tag.category == 0]
     assert sum(count >= 60 for count in counts) == 54
     assert sum(count >= 40 for count in counts) == 80
@@ -172,20 +218,42 @@ def test_about_sixty_general_tags_are_common_enough_to_learn(board: OpenclipartB
 @installed
 def test_junk_of_the_real_library_is_gone(board: OpenclipartBoard) -> None:
     general = {tag.name for tag in board.tags if tag.category == 0}
-    assert general.isdisjoint({"hash", "magick", "lemon_theme_icon", "unsorted", "special", "nicu_buculei", "gerald"})
-    assert not [name for name in general if name.startswith("hash(") or name.isdecimal()]
+    assert general.isdisjoint(
+        {
+            "hash",
+            "magick",
+            "lemon_theme_icon",
+            "unsorted",
+            "special",
+            "nicu_buculei",
+            "gerald",
+        }
+    )
+    assert not [
+        name for name in general if name.startswith("hash(") or name.isdecimal()
+    ]
 
 
 @installed
 def test_implications_are_followed_on_every_post(board: OpenclipartBoard) -> None:
-    implied = {relation.antecedent_name: relation.consequent_name for relation in board.implications}
+    implied = {
+        relation.antecedent_name: relation.consequent_name
+        for relation in board.implications
+    }
     assert implied["bird"] == "animal"
     assert "africa" not in implied
-    assert all(implied[name] in post.tags for post in board.posts for name in post.tags if name in implied)
+    assert all(
+        implied[name] in post.tags
+        for post in board.posts
+        for name in post.tags
+        if name in implied
+    )
 
 
 @installed
-def test_parent_is_an_earlier_drawing_of_the_same_artist(board: OpenclipartBoard) -> None:
+def test_parent_is_an_earlier_drawing_of_the_same_artist(
+    board: OpenclipartBoard,
+) -> None:
     artists = {tag.name for tag in board.tags if tag.category == 1}
     posts = {post.id: post for post in board.posts}
 
@@ -194,8 +262,13 @@ def test_parent_is_an_earlier_drawing_of_the_same_artist(board: OpenclipartBoard
 
     children = [post for post in board.posts if post.parent_id]
     assert len(children) == 757
-    assert all(artist(post) == artist(posts[post.parent_id or 0]) != set() for post in children)
-    assert all((post.parent_id or 0) < post.id and posts[post.parent_id or 0].parent_id is None for post in children)
+    assert all(
+        artist(post) == artist(posts[post.parent_id or 0]) != set() for post in children
+    )
+    assert all(
+        (post.parent_id or 0) < post.id and posts[post.parent_id or 0].parent_id is None
+        for post in children
+    )
 
 
 @installed

@@ -24,7 +24,7 @@ from pipeline import packs, parquet, schemas
 from pipeline.paths import SPLITS, Paths
 from pipeline.shard import tfrecord
 from sandbox.board import SandboxBoard
-from sandbox.tomorrow import Fate, fate_of
+from sandbox.tomorrow import Day2Event, event_of
 
 ROOT = Path(__file__).parents[1]
 POSTS = 600  # the first at which each fate falls on a post that may be sampled
@@ -34,7 +34,13 @@ GROWN_YOUNG = 12  # index of a post that day 2 rates q and tags young
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     # All that may be sampled is.
-    "sample": {"ratings": ["s", "q", "e"], "min_positives": 40, "min_eval_positives": 2, "min_tags": 4, "size": POSTS},
+    "sample": {
+        "ratings": ["s", "q", "e"],
+        "min_positives": 40,
+        "min_eval_positives": 2,
+        "min_tags": 4,
+        "size": POSTS,
+    },
     "download": {"pack_pictures": 50, "max_rejected": 0.1},
     "manifest": {"split": {"train": 0.7, "validation": 0.15, "test": 0.15}},
     "shard": {"shards": 4, "size": 64},
@@ -42,10 +48,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 
 REASONS = {
-    Fate.TAKEN_DOWN: "deleted",
-    Fate.EXPUNGED: "expunged",
-    Fate.REPLACED: "replaced",
-    Fate.OPTED_OUT: "opted_out",
+    Day2Event.TAKEN_DOWN: "deleted",
+    Day2Event.EXPUNGED: "expunged",
+    Day2Event.REPLACED: "replaced",
+    Day2Event.OPTED_OUT: "opted_out",
 }
 """What becomes of a picture here when this becomes of its post there; pictures of all others stay."""
 
@@ -67,19 +73,32 @@ class Story:
 
     folder: Path
     pictures: dict[str, Held] = field(default_factory=dict)  # by md5
-    found: dict[str, dict[str, set[str]]] = field(default_factory=dict)  # moment -> place -> md5s
+    found: dict[str, dict[str, set[str]]] = field(
+        default_factory=dict
+    )  # moment -> place -> md5s
     said: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)  # of the cache, by the moment
 
     def look(self, moment: str) -> None:
         """Reads every byte that the project keeps."""
-        places = {"data": "data", "work": ".work", "cache": ".dvc", "reports": "reports", "remote": "../remote"}
-        self.found[moment] = {name: self._holding(self.folder / place) for name, place in places.items()}
+        places = {
+            "data": "data",
+            "work": ".work",
+            "cache": ".dvc",
+            "reports": "reports",
+            "remote": "../remote",
+        }
+        self.found[moment] = {
+            name: self._holding(self.folder / place) for name, place in places.items()
+        }
         self.count(moment)
 
     def count(self, moment: str) -> None:
         """Counts the files of the cache."""
-        self.files[moment] = sum(path.is_file() for path in (self.folder / ".dvc" / "cache" / "files").rglob("*"))
+        self.files[moment] = sum(
+            path.is_file()
+            for path in (self.folder / ".dvc" / "cache" / "files").rglob("*")
+        )
 
     def _holding(self, place: Path) -> set[str]:
         contents = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
@@ -94,13 +113,20 @@ class Story:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
         self.said[moment] = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            command,
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def must(self, *command: str) -> None:
         """Runs a command that has to succeed."""
         self.run("last", *command)
-        assert self.said["last"].returncode == 0, self.said["last"].stdout[-3000:] + self.said["last"].stderr[-3000:]
+        assert self.said["last"].returncode == 0, (
+            self.said["last"].stdout[-3000:] + self.said["last"].stderr[-3000:]
+        )
 
     def gone(self) -> set[str]:
         """Returns the md5s that have to go."""
@@ -119,7 +145,10 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         told.must("dvc", "push", "--remote", "store")
     told.pictures = pictures(Paths(told.folder))
     told.look("day 1")
-    ports = {"port": urlsplit(site.base_url).port, "static_port": urlsplit(site.static_url).port}
+    ports = {
+        "port": urlsplit(site.base_url).port,
+        "static_port": urlsplit(site.static_url).port,
+    }
     with served(day_2(), **ports):
         told.must("e6tag", "refresh")
         told.run("too soon", "e6tag", "purge")
@@ -140,10 +169,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 def copy_project(folder: Path, base_url: str, static_url: str) -> None:
     """Copies what git tracks (or would) into a new repository, with small parameters."""
     files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     for name in files:
-        if (ROOT / name).is_file() and not name.startswith(("docs/", "bench/", "tests/")):
+        if (ROOT / name).is_file() and not name.startswith(
+            ("docs/", "bench/", "tests/")
+        ):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     (folder / "dvc.lock").unlink(missing_ok=True)
@@ -159,9 +194,11 @@ def day_2() -> SandboxBoard:
     """Returns the board a day later; one more post has become one that the rules forbid."""
     board = SandboxBoard(posts=POSTS, day=2)
     post = board.posts[GROWN_YOUNG]
-    assert fate_of(GROWN_YOUNG) is Fate.NOTHING
+    assert event_of(GROWN_YOUNG) is Day2Event.NOTHING
     change = max(one.change_seq for one in board.posts) + 1
-    young = replace(post, rating="q", tags=tuple(sorted({*post.tags, "young"})), change_seq=change)
+    young = replace(
+        post, rating="q", tags=tuple(sorted({*post.tags, "young"})), change_seq=change
+    )
     board.posts = [young if one.id == post.id else one for one in board.posts]
     return board
 
@@ -169,14 +206,19 @@ def day_2() -> SandboxBoard:
 def pictures(paths: Paths) -> dict[str, Held]:
     """Returns the pictures in the packs that have to go, and some others, with what is to be looked for."""
     board = SandboxBoard(posts=POSTS).posts
-    fates = {post.md5: fate_of(index) for index, post in enumerate(board)}
-    reasons = {md5: REASONS.get(fate) for md5, fate in fates.items()} | {board[GROWN_YOUNG].md5: "forbidden_young"}
+    fates = {post.md5: event_of(index) for index, post in enumerate(board)}
+    reasons = {md5: REASONS.get(fate) for md5, fate in fates.items()} | {
+        board[GROWN_YOUNG].md5: "forbidden_young"
+    }
     records = dict(jpegs(paths.shards))
     found = {}
     for path in packs.files(paths.images):
-        for one in packs.pictures(path):
+        for one in packs.read_images(path):
             if reasons[one.md5] or len(found) < STAYING:
-                needles = [needle(one.bytes), *([needle(records[one.md5])] if one.md5 in records else [])]
+                needles = [
+                    needle(one.bytes),
+                    *([needle(records[one.md5])] if one.md5 in records else []),
+                ]
                 found[one.md5] = Held(one.post_id, reasons[one.md5], tuple(needles))
     return found
 
@@ -185,8 +227,14 @@ def needle(picture: bytes) -> bytes:
     """Returns bytes out of the middle of a picture, where it is least even: flat ground is alike in many."""
     # So are the tables before a JPEG's scan, which the marker ffda opens.
     scan = picture.find(b"\xff\xda") + 16 if picture.startswith(b"\xff\xd8") else 0
-    places = range(max(scan, len(picture) // 3), max(scan, len(picture) // 3) + len(picture) // 4, 16)
-    return max((picture[at : at + NEEDLE] for at in places), key=lambda some: len(set(some)))
+    places = range(
+        max(scan, len(picture) // 3),
+        max(scan, len(picture) // 3) + len(picture) // 4,
+        16,
+    )
+    return max(
+        (picture[at : at + NEEDLE] for at in places), key=lambda some: len(set(some))
+    )
 
 
 def jpegs(shards: Path) -> Iterator[tuple[str, bytes]]:
@@ -195,21 +243,43 @@ def jpegs(shards: Path) -> Iterator[tuple[str, bytes]]:
         content, at = path.read_bytes(), 0
         while at < len(content):
             (length,) = struct.unpack_from("<Q", content, at)
-            features = tfrecord._example_class().FromString(content[at + 12 : at + 12 + length]).features.feature
-            yield features["md5"].bytes_list.value[0].decode(), features["jpeg"].bytes_list.value[0]
+            features = (
+                tfrecord._example_class()
+                .FromString(content[at + 12 : at + 12 + length])
+                .features.feature
+            )
+            yield (
+                features["md5"].bytes_list.value[0].decode(),
+                features["jpeg"].bytes_list.value[0],
+            )
             at += length + 16
 
 
 def test_every_kind_of_takedown_meets_a_sampled_picture(story: Story) -> None:
-    assert {held.reason for held in story.pictures.values()} == {None, "forbidden_young", *REASONS.values()}
-    assert all(len(story.pictures[md5].needles) == 2 for md5 in story.gone()), "all of them were in the shards"
-    assert {len(needle) for held in story.pictures.values() for needle in held.needles} == {NEEDLE}
+    assert {held.reason for held in story.pictures.values()} == {
+        None,
+        "forbidden_young",
+        *REASONS.values(),
+    }
+    assert all(len(story.pictures[md5].needles) == 2 for md5 in story.gone()), (
+        "all of them were in the shards"
+    )
+    assert {
+        len(needle) for held in story.pictures.values() for needle in held.needles
+    } == {NEEDLE}
 
 
 def test_takedowns_name_each_picture_and_why(story: Story) -> None:
     table = pl.read_parquet(story.folder / "data" / "images" / "takedowns.parquet")
-    named = {row["md5"]: (row["post_id"], row["reason"]) for row in table.iter_rows(named=True)}
-    assert named == {md5: (held.post_id, held.reason) for md5, held in story.pictures.items() if held.reason}
+    named = {
+        row["md5"]: (row["post_id"], row["reason"])
+        for row in table.iter_rows(named=True)
+    }
+    assert named == {
+        md5: (held.post_id, held.reason)
+        for md5, held in story.pictures.items()
+        if held.reason
+    }
 
 
 def test_pictures_leave_data_with_repro_and_the_cache_with_purge(story: Story) -> None:
@@ -230,7 +300,9 @@ def test_pictures_that_may_stay_stay_and_dvc_misses_nothing(story: Story) -> Non
 
 def test_manifest_has_no_record_that_was_taken_down(story: Story) -> None:
     paths = Paths(story.folder)
-    records = pl.concat(pl.read_parquet(paths.manifest / f"{split}.parquet") for split in SPLITS)
+    records = pl.concat(
+        pl.read_parquet(paths.manifest / f"{split}.parquet") for split in SPLITS
+    )
     assert story.gone() & set(records["md5"]) == set()
     assert records.height > 300
 
@@ -240,7 +312,10 @@ def test_purge_before_repro_refuses_and_removes_nothing(story: Story) -> None:
     assert said.returncode == 1
     assert said.stderr.startswith("error: harvest, ")
     assert ": not up to date, so dvc.lock still refers to older pictures" in said.stderr
-    assert "Nothing was removed. Run dvc repro shard first. Where that stops before download, run " in said.stderr
+    assert (
+        "Nothing was removed. Run dvc repro shard first. Where that stops before download, run "
+        in said.stderr
+    )
     assert len(said.stderr.splitlines()) == 1
     assert story.files["too soon"] == story.files["day 1"]
 
@@ -253,7 +328,9 @@ def test_dry_run_lists_and_removes_nothing(story: Story) -> None:
     assert len(listed) == story.files["day 2"] - story.files["purge"] > 5
     assert all(line.split()[1].startswith(".dvc/cache/files/md5/") for line in listed)
     assert last.startswith(f"purge: {len(listed):,} files, ")
-    assert remote.endswith(f"/remote): {len(listed):,} files would go")  # day 2 was not pushed
+    assert remote.endswith(
+        f"/remote): {len(listed):,} files would go"
+    )  # day 2 was not pushed
 
 
 def test_purge_says_how_much_went_and_what_is_left_to_do(story: Story) -> None:
@@ -261,19 +338,27 @@ def test_purge_says_how_much_went_and_what_is_left_to_do(story: Story) -> None:
     went = story.files["day 2"] - story.files["purge"]
     assert "outputs of older commits go too" in lines[0]
     assert lines[1].startswith(f"purge: {went:,} files, ")
-    assert lines[2].endswith("To clean it: dvc gc --workspace --force --cloud --remote store")
+    assert lines[2].endswith(
+        "To clean it: dvc gc --workspace --force --cloud --remote store"
+    )
     assert story.gone() <= story.found["purge"]["remote"]
 
 
 def test_a_named_remote_is_cleaned_too(story: Story) -> None:
     assert story.said["remote"].returncode == 0, story.said["remote"].stderr
-    assert re.search(r"remote store \(.*/remote\): \d+ files are gone\n$", story.said["remote"].stdout)
+    assert re.search(
+        r"remote store \(.*/remote\): \d+ files are gone\n$",
+        story.said["remote"].stdout,
+    )
     assert story.gone() & story.found["remote"]["remote"] == set()
 
 
 def test_an_unknown_remote_is_refused_by_name(story: Story) -> None:
     said = story.said["unknown remote"]
-    assert (said.returncode, said.stderr) == (1, "error: there is no DVC remote shop. Known: store.\n")
+    assert (said.returncode, said.stderr) == (
+        1,
+        "error: there is no DVC remote shop. Known: store.\n",
+    )
 
 
 @pytest.fixture
@@ -284,13 +369,24 @@ def toy(tmp_path: Path) -> Story:
     told.must("git", "init", "-q")
     told.must("dvc", "init", "-q")
     (told.folder / "pictures").write_text("one")
-    stages = {"download": {"cmd": "cp pictures images", "deps": ["pictures"], "outs": ["images"]}}
+    stages = {
+        "download": {
+            "cmd": "cp pictures images",
+            "deps": ["pictures"],
+            "outs": ["images"],
+        }
+    }
     (told.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
     return told
 
 
 def purge(told: Story) -> subprocess.CompletedProcess[str]:
-    told.run("purge", sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{MAIN}")
+    told.run(
+        "purge",
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{MAIN}",
+    )
     return told.said["purge"]
 
 
@@ -298,7 +394,10 @@ MAIN = "from flows.purge import main; main()"
 
 
 def test_without_a_lock_file_nothing_would_be_kept_so_nothing_goes(toy: Story) -> None:
-    assert purge(toy).stderr == "error: there is no dvc.lock here: nothing would be kept. Run dvc repro first.\n"
+    assert (
+        purge(toy).stderr
+        == "error: there is no dvc.lock here: nothing would be kept. Run dvc repro first.\n"
+    )
 
 
 def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
@@ -308,8 +407,18 @@ def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
         toy.must("dvc", "repro")
     said = purge(toy)
     assert said.returncode == 1
-    assert "shared lies outside this project, and others may share it. Nothing was removed." in said.stderr
-    assert sum(path.read_bytes() == b"one" for path in (toy.folder.parent / "shared").rglob("*") if path.is_file()) == 1
+    assert (
+        "shared lies outside this project, and others may share it. Nothing was removed."
+        in said.stderr
+    )
+    assert (
+        sum(
+            path.read_bytes() == b"one"
+            for path in (toy.folder.parent / "shared").rglob("*")
+            if path.is_file()
+        )
+        == 1
+    )
 
 
 def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) -> None:
@@ -319,12 +428,17 @@ def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) ->
     (toy.folder / ".dvc" / "cache").symlink_to(shared)
     said = purge(toy)
     assert said.returncode == 1
-    assert "shared lies outside this project, and others may share it. Nothing was removed." in said.stderr
+    assert (
+        "shared lies outside this project, and others may share it. Nothing was removed."
+        in said.stderr
+    )
 
 
 def test_a_lock_file_that_cannot_be_read_is_one_line(toy: Story) -> None:
     (toy.folder / "dvc.lock").write_text("<<<<<<< HEAD\n- a: {")
-    assert purge(toy).stderr.startswith("error: dvc.lock cannot be read. Nothing was removed.")
+    assert purge(toy).stderr.startswith(
+        "error: dvc.lock cannot be read. Nothing was removed."
+    )
 
 
 @pytest.fixture(scope="module")
@@ -338,11 +452,16 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Story:
     paths = Paths(told.folder)
     told.pictures = packed(paths)
     told.look("day 1")
-    ports = {"port": urlsplit(site.base_url).port, "static_port": urlsplit(site.static_url).port}
+    ports = {
+        "port": urlsplit(site.base_url).port,
+        "static_port": urlsplit(site.static_url).port,
+    }
     with served(day_2(), **ports):
         told.must("e6tag", "refresh")
         possible = paths.params.read_text()
-        paths.params.write_text(possible.replace("min_positives: 40", "min_positives: 9000"))
+        paths.params.write_text(
+            possible.replace("min_positives: 40", "min_positives: 9000")
+        )
         told.run("repro", "dvc", "repro", "download")
         told.run("too soon", "e6tag", "purge")
         told.look("too soon")
@@ -371,8 +490,13 @@ def packed(paths: Paths) -> dict[str, Held]:
     return found
 
 
-def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(stuck: Story) -> None:
-    assert "sample.min_positives 9,000" in stuck.said["repro"].stdout + stuck.said["repro"].stderr
+def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(
+    stuck: Story,
+) -> None:
+    assert (
+        "sample.min_positives 9,000"
+        in stuck.said["repro"].stdout + stuck.said["repro"].stderr
+    )
     said = stuck.said["download"]
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1] == (
@@ -380,7 +504,11 @@ def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(stuc
     )
     assert "pictures may no longer be kept and leave: " in said.stderr
     assert stuck.gone() == stuck.gone() & stuck.found["too soon"]["data"] > set()
-    assert stuck.gone() & (stuck.found["download"]["data"] | stuck.found["download"]["work"]) == set()
+    assert (
+        stuck.gone()
+        & (stuck.found["download"]["data"] | stuck.found["download"]["work"])
+        == set()
+    )
     table = pl.read_parquet(Paths(stuck.folder).images / "takedowns.parquet")
     assert dict(table.select("md5", "reason").iter_rows()).keys() == stuck.gone()
     assert stuck.said["verify"].returncode == 0, stuck.said["verify"].stdout
@@ -389,24 +517,40 @@ def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(stuc
 def test_purge_says_what_to_do_where_repro_stops_before_download(stuck: Story) -> None:
     said = stuck.said["too soon"]
     assert said.returncode == 1
-    assert "download: not up to date, so dvc.lock still refers to older pictures, which would be kept." in said.stderr
-    assert "Where that stops before download, run python -m pipeline download" in said.stderr
+    assert (
+        "download: not up to date, so dvc.lock still refers to older pictures, which would be kept."
+        in said.stderr
+    )
+    assert (
+        "Where that stops before download, run python -m pipeline download"
+        in said.stderr
+    )
     assert stuck.found["too soon"]["cache"] == stuck.found["day 1"]["cache"]
 
 
-def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed(stuck: Story) -> None:
+def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed(
+    stuck: Story,
+) -> None:
     said = stuck.said["purge"]
     assert said.returncode == 1
     assert re.match(
-        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; it now names", said.stdout
+        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; it now names",
+        said.stdout,
     )
-    assert "sample, validate@sample, download: not up to date, so this was about packs alone" in said.stderr
+    assert (
+        "sample, validate@sample, download: not up to date, so this was about packs alone"
+        in said.stderr
+    )
     assert said.stderr.endswith("run dvc repro download, then e6tag purge again.\n")
-    assert stuck.gone() <= stuck.found["download"]["cache"], "else this test could not fail"
+    assert stuck.gone() <= stuck.found["download"]["cache"], (
+        "else this test could not fail"
+    )
     assert stuck.gone() & stuck.found["purge"]["cache"] == set()
 
 
-def test_what_dvc_still_refers_to_stays_though_sample_cannot_succeed(stuck: Story) -> None:
+def test_what_dvc_still_refers_to_stays_though_sample_cannot_succeed(
+    stuck: Story,
+) -> None:
     kept = stuck.pictures.keys() - stuck.gone()
     assert kept <= stuck.found["purge"]["cache"] & stuck.found["checkout"]["data"]
     assert stuck.gone() & stuck.found["checkout"]["data"] == set()
@@ -418,22 +562,32 @@ def test_dry_run_counts_superseded_packs_and_changes_nothing(stuck: Story) -> No
     said = stuck.said["dry run"]
     assert "it would name those in data/images" in said.stdout
     assert stuck.files["dry run"] == stuck.files["download"]
-    assert sum(".dvc/cache/files/md5/" in line for line in said.stdout.splitlines()) >= 1
+    assert (
+        sum(".dvc/cache/files/md5/" in line for line in said.stdout.splitlines()) >= 1
+    )
 
 
-def test_packs_that_are_not_all_here_are_not_taken_for_superseded(tmp_path: Path) -> None:
+def test_packs_that_are_not_all_here_are_not_taken_for_superseded(
+    tmp_path: Path,
+) -> None:
     from flows import purge_packs
 
     root, files = tmp_path, tmp_path / ".dvc" / "cache" / "files" / "md5"
     (root / "data" / "images").mkdir(parents=True)
-    parquet.write(root / "data/images/takedowns.parquet", [taken("a" * 32)], schemas.TAKEDOWNS)
+    parquet.write(
+        root / "data/images/takedowns.parquet", [taken("a" * 32)], schemas.TAKEDOWNS
+    )
     packs.write(files / "11" / "11", [picture("a" * 32), picture("b" * 32)])
     (files / "22").mkdir()
-    (files / "22" / "22.dir").write_text('[{"md5": "1111", "relpath": "pack-1.parquet"}]')
+    (files / "22" / "22.dir").write_text(
+        '[{"md5": "1111", "relpath": "pack-1.parquet"}]'
+    )
     lock = {"download": {"outs": [{"path": "data/images", "md5": "2222.dir"}]}}
 
     def count() -> int:
-        return len(purge_packs.older(root, root / ".dvc" / "cache", lock).packs)
+        return len(
+            purge_packs.find_stale_packs(root, root / ".dvc" / "cache", lock).packs
+        )
 
     assert count() == 0  # the picture that may stay would be lost
     packs.write(root / "data/images/pack-1.parquet", [picture("b" * 32)])
@@ -442,8 +596,8 @@ def test_packs_that_are_not_all_here_are_not_taken_for_superseded(tmp_path: Path
     assert count() == 0  # a kill came between the list and the packs
 
 
-def picture(md5: str) -> packs.Picture:
-    return packs.Picture(md5, 1, "original", b"bytes", "png", 9, 9)
+def picture(md5: str) -> packs.PackedImage:
+    return packs.PackedImage(md5, 1, "original", b"bytes", "png", 9, 9)
 
 
 def taken(md5: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pipeline import packs, parquet, report, schemas
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import DATASETS, Paths
 from pipeline.report import doubts, facts, inputs, page, plots
-from pipeline.site.politeness import Wait
+from pipeline.site.politeness import WaitReason
 from pipeline.validate.tables import STRATEGIES
 
 SAMPLED = range(1, 33)
@@ -51,9 +51,21 @@ POLITENESS = {
     },
 }
 
-DELTA = {"base_change": 5_480_000, "change": 900_009_584, "changed": 11, "checksum": "c" * 64, "gone": 1}
+DELTA = {
+    "base_change": 5_480_000,
+    "change": 900_009_584,
+    "changed": 11,
+    "checksum": "c" * 64,
+    "gone": 1,
+}
 
-EXPLANATIONS = ("strategies", "lacking_implied", "aliased_spellings", "co_occurrence", "oddities")
+EXPLANATIONS = (
+    "strategies",
+    "lacking_implied",
+    "aliased_spellings",
+    "co_occurrence",
+    "oddities",
+)
 
 READ = [
     "data/snapshot/unknown_tags.parquet",
@@ -65,7 +77,10 @@ READ = [
     "data/images/outcomes.parquet",
     "data/images/takedowns.parquet",
     f"data/images/{PACK}",
-    *(f"data/manifest/{name}.parquet" for name in ("train", "validation", "test", "fresh", "rejected", "leakage")),
+    *(
+        f"data/manifest/{name}.parquet"
+        for name in ("train", "validation", "test", "fresh", "rejected", "leakage")
+    ),
     "data/shards/index.parquet",
     "data/shards/rejected.parquet",
     "data/model/training.json",
@@ -104,7 +119,12 @@ def make(paths: Paths) -> Paths:
     write_pictures(paths)
     write_model(paths)
     write_gates(paths)
-    metrics = {"test": FIGURES, "validation": FIGURES, "records": {"test": 8}, "tags": {"vocabulary": 3}}
+    metrics = {
+        "test": FIGURES,
+        "validation": FIGURES,
+        "records": {"test": 8},
+        "tags": {"vocabulary": 3},
+    }
     write_json(paths.evaluation / "metrics.json", metrics)
     return paths
 
@@ -114,17 +134,28 @@ def write_pictures(paths: Paths) -> None:
     packs.write(paths.images / PACK, (picture(name, post_id) for name, post_id in kept))
 
 
-def picture(name: str, post_id: int) -> packs.Picture:
+def picture(name: str, post_id: int) -> packs.PackedImage:
     colour = (0, 0, 255, 255) if split_of(post_id) == "test" else (255, 0, 0, 255)
     Image.new("RGBA", (640, 480), colour).save(out := io.BytesIO(), "PNG")
-    return packs.Picture(name, 1, "sample", out.getvalue(), "png", 640, 480)
+    return packs.PackedImage(name, 1, "sample", out.getvalue(), "png", 640, 480)
 
 
 def write_model(paths: Paths) -> None:
-    facts = {"best_epoch": 2, "epochs": 2, "fingerprint": "0123456789abcdef", "parameters": 1_234_567}
-    write_json(paths.model / "training.json", facts | {"params": PARAMS.train.model_dump(mode="json")})
+    facts = {
+        "best_epoch": 2,
+        "epochs": 2,
+        "fingerprint": "0123456789abcdef",
+        "parameters": 1_234_567,
+    }
+    write_json(
+        paths.model / "training.json",
+        facts | {"params": PARAMS.train.model_dump(mode="json")},
+    )
     names = "epoch,learning_rate,train_loss,validation_loss,validation_loss_baseline,macro_auc,macro_auc_baseline"
-    lines = ["1,0.003,0.6,0.58,0.61,0.7,0.5,0.5,0.3", "2,0.001,0.5,0.55,0.61,0.8,0.5,0.6,0.3"]
+    lines = [
+        "1,0.003,0.6,0.58,0.61,0.7,0.5,0.5,0.3",
+        "2,0.001,0.5,0.55,0.61,0.8,0.5,0.6,0.3",
+    ]
     text = "\n".join([f"{names},macro_map,macro_map_baseline", *lines]) + "\n"
     (paths.model / "history.csv").write_text(text)
 
@@ -132,8 +163,16 @@ def write_model(paths: Paths) -> None:
 def write_gates(paths: Paths) -> None:
     rows = {"snapshot": {"posts.parquet": 35, "tags.parquet": 8}}
     for name in DATASETS:
-        told = [{"success": True, "severity": "critical"}, {"success": False, "severity": "warning"}]
-        verdict = {"dataset": name, "success": True, "rows": rows.get(name, {}), "expectations": told}
+        told = [
+            {"success": True, "severity": "critical"},
+            {"success": False, "severity": "warning"},
+        ]
+        verdict = {
+            "dataset": name,
+            "success": True,
+            "rows": rows.get(name, {}),
+            "expectations": told,
+        }
         write_json(paths.verdict(name), verdict)
 
 
@@ -171,7 +210,10 @@ def test_every_headline_number_stands_beside_its_baseline(html: str) -> None:
         table = f"{called} {figure['value']:.3f} {figure['baseline']:.3f} "
         assert table in text, name
         if name != "micro_f1":
-            assert f"{called} {figure['value']:.3f} image-blind {figure['baseline']:.3f}" in text, name
+            assert (
+                f"{called} {figure['value']:.3f} image-blind {figure['baseline']:.3f}"
+                in text
+            ), name
     assert "95 % interval 0.791 to 0.832" in text
     assert "is 96.7 % accurate already" in text
 
@@ -182,7 +224,9 @@ def test_the_page_asks_no_host_for_anything(html: str) -> None:
     allowed = ("#", "data:image/jpeg;base64,", "gates/")
     assert [one for one in addresses if not one.startswith(allowed)] == []
     assert not re.search(r"@import|<link|<iframe|<object|fetch\(|XMLHttpRequest", html)
-    assert [one for one in re.findall(r"url\(([^)]*)\)", html) if not one.startswith("#")] == []
+    assert [
+        one for one in re.findall(r"url\(([^)]*)\)", html) if not one.startswith("#")
+    ] == []
 
 
 def test_the_gates_pages_are_linked(html: str, good: Paths) -> None:
@@ -192,12 +236,16 @@ def test_the_gates_pages_are_linked(html: str, good: Paths) -> None:
 
 
 def test_a_failed_gate_is_told(project: Paths) -> None:
-    write_json(project.verdict("shards"), {"success": False, "rows": {}, "expectations": []})
+    write_json(
+        project.verdict("shards"), {"success": False, "rows": {}, "expectations": []}
+    )
     html = written(project)
     assert (html.count("✓ passed"), html.count("✗ failed")) == (5, 1)
 
 
-def test_same_inputs_give_the_same_bytes(html: str, good: Paths, tmp_path: Path) -> None:
+def test_same_inputs_give_the_same_bytes(
+    html: str, good: Paths, tmp_path: Path
+) -> None:
     assert written(make(Paths(tmp_path / "elsewhere"))) == html == written(good)
     assert str(good.root) not in html
 
@@ -212,11 +260,19 @@ def test_only_test_pictures_are_shown_and_small(html: str) -> None:
         assert blue > 200 > 50 > red
 
 
-def test_pictures_are_drawn_whatever_the_scores(project: Paths, html: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pictures_are_drawn_whatever_the_scores(
+    project: Paths, html: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipeline.report.pictures.SHOWN", 3)
     for post_id in TEST:
         path = project.evaluation / "predictions.parquet"
-        set_value(path, schemas.PREDICTIONS, "post_id", post_id, scores=[post_id / 40, 0.1, 0.2])
+        set_value(
+            path,
+            schemas.PREDICTIONS,
+            "post_id",
+            post_id,
+            scores=[post_id / 40, 0.1, 0.2],
+        )
     assert posts_of(written(project)) == posts_of(html)[:3]
 
 
@@ -224,9 +280,15 @@ def test_tags_are_marked_as_correct_missed_or_wrong(project: Paths) -> None:
     path = project.evaluation / "predictions.parquet"
     assert tables.labels_of(28) == [0, 1]
     set_value(path, schemas.PREDICTIONS, "post_id", 28, scores=[0.75, 0.25, 0.5])
-    (article,) = re.findall(r"<p>post 28:.*?</article>", written(project), flags=re.DOTALL)
+    (article,) = re.findall(
+        r"<p>post 28:.*?</article>", written(project), flags=re.DOTALL
+    )
     said = re.findall(r'<li class="(\w+)">(\w+) <small>([\d.]+)</small>', article)
-    assert said == [("correct", "canine", "0.75"), ("missed", "fox", "0.25"), ("wrong", "hat", "0.50")]
+    assert said == [
+        ("correct", "canine", "0.75"),
+        ("missed", "fox", "0.25"),
+        ("wrong", "hat", "0.50"),
+    ]
     assert "1 right, 1 missed, 1 wrong" in article
 
 
@@ -251,14 +313,20 @@ def test_the_rules_are_counted(good: Paths) -> None:
 
 def test_tags_left_out_are_named_by_reason(project: Paths, html: str) -> None:
     assert "rarer than the tags that were taken 1 unlabelled" in text_of(html)
-    change(project.sample / "left_out.parquet", lambda frame: frame.clear(), schemas.LEFT_OUT)
+    change(
+        project.sample / "left_out.parquet",
+        lambda frame: frame.clear(),
+        schemas.LEFT_OUT,
+    )
     assert "were left out" not in written(project)
 
 
 def test_strategies_are_compared_and_the_chosen_one_is_marked(html: str) -> None:
     text = text_of(html)
     assert "few posts that serve every tag ✓ chosen 30 30.0 s 8 8 0 3.0 0.125" in text
-    assert "quota: the newest, each for its rarest tag 31 31.0 s 8 8 0 3.0 0.250" in text
+    assert (
+        "quota: the newest, each for its rarest tag 31 31.0 s 8 8 0 3.0 0.250" in text
+    )
     assert "posts with more tags than 75 % of the candidates have" in text
     assert text.count("✓ chosen") == 1
 
@@ -268,14 +336,23 @@ def test_what_the_labels_lack_is_shown(html: str) -> None:
     assert "Of 1 implications in use, 1 lacks the implied tag on some post." in text
     assert "fox canine 16 16 100.0 %" in text
     assert "vulpine fox 8" in text
-    assert "posts whose parent is gone: it makes them siblings all the same 1 7: parent 3 is not in the snap" in text
+    assert (
+        "posts whose parent is gone: it makes them siblings all the same 1 7: parent 3 is not in the snap"
+        in text
+    )
 
 
-def test_pairs_that_imply_each_other_or_meet_by_chance_are_not_shown(project: Paths, html: str) -> None:
+def test_pairs_that_imply_each_other_or_meet_by_chance_are_not_shown(
+    project: Paths, html: str
+) -> None:
     assert "No two tags go together more often than by chance" in text_of(html)
     path = project.sample / "co_occurrence.parquet"
-    set_value(path, schemas.CO_OCCURRENCE, "lift", 0.25, posts=90, expected=20.0, lift=4.5)
-    assert [(one["first"], one["second"]) for one in doubts.pairs(inputs.read(project))] == [("fox", "hat")]
+    set_value(
+        path, schemas.CO_OCCURRENCE, "lift", 0.25, posts=90, expected=20.0, lift=4.5
+    )
+    assert [
+        (one["first"], one["second"]) for one in doubts.pairs(inputs.read(project))
+    ] == [("fox", "hat")]
     assert "fox hat 90 20.0 4.5" in text_of(written(project))
 
 
@@ -295,41 +372,58 @@ def test_a_spelling_of_an_unknown_tag_is_told_as_lost(project: Paths) -> None:
     assert "fox (not in the site's list: lost) 8" in text_of(written(project))
 
 
-def test_leakage_is_told_as_medians_and_as_the_share_of_near_pictures(good: Paths, html: str) -> None:
+def test_leakage_is_told_as_medians_and_as_the_share_of_near_pictures(
+    good: Paths, html: str
+) -> None:
     assert doubts.leakage(inputs.read(good)) == doubts.Leakage(8, 9, 30, 0.25, 0.0)
     text = text_of(html)
-    assert "Bits to the nearest training picture 9 random 30 Medians over 8 test pictures." in text
+    assert (
+        "Bits to the nearest training picture 9 random 30 Medians over 8 test pictures."
+        in text
+    )
     assert "At 6 bits or less 25.0 % random 0.0 %" in text
 
 
 def test_without_test_pictures_nobody_can_tell_of_leakage(project: Paths) -> None:
     none = pl.lit(0, pl.Int64)
     change(
-        project.manifest / "leakage.parquet", lambda rows: rows.with_columns(nearest=none, random=none), schemas.LEAKAGE
+        project.manifest / "leakage.parquet",
+        lambda rows: rows.with_columns(nearest=none, random=none),
+        schemas.LEAKAGE,
     )
     assert "Nobody can tell: there was no test picture" in text_of(written(project))
 
 
 def test_every_reason_has_words() -> None:
-    assert set(facts.DROPS) == set(schemas.Dropped)
-    assert set(facts.LEFT) == set(schemas.LeftOut)
-    assert set(facts.REJECTIONS) == set(schemas.Rejection)
-    assert set(facts.TAKEDOWNS) == {*schemas.Dropped, *schemas.Takedown}
-    assert set(facts.WAITS) == set(Wait)
-    assert set(doubts.ODDITIES) == set(schemas.Oddity)
+    assert set(facts.DROPS) == set(schemas.PostExclusion)
+    assert set(facts.LEFT) == set(schemas.TagExclusion)
+    assert set(facts.REJECTIONS) == set(schemas.RecordRejection)
+    assert set(facts.TAKEDOWNS) == {*schemas.PostExclusion, *schemas.Takedown}
+    assert set(facts.WAITS) == set(WaitReason)
+    assert set(doubts.ODDITIES) == set(schemas.Anomaly)
     assert tuple(facts.STRATEGIES) == STRATEGIES
 
 
-def test_takedowns_are_counted_by_snapshot_and_reason(project: Paths, html: str) -> None:
+def test_takedowns_are_counted_by_snapshot_and_reason(
+    project: Paths, html: str
+) -> None:
     assert "2026-07-01T01:00:02.000-04:00 deleted on the site 1" in text_of(html)
-    change(project.images / "takedowns.parquet", lambda frame: frame.clear(), schemas.TAKEDOWNS)
+    change(
+        project.images / "takedowns.parquet",
+        lambda frame: frame.clear(),
+        schemas.TAKEDOWNS,
+    )
     assert "No picture that was here has had to go." in text_of(written(project))
 
 
-def test_unknown_tags_are_counted_and_the_commonest_named(project: Paths, html: str) -> None:
+def test_unknown_tags_are_counted_and_the_commonest_named(
+    project: Paths, html: str
+) -> None:
     assert "Every tag name on a post is in the site's list of tags." in text_of(html)
     unknown = [{"name": f"tag_{number:02}", "posts": number} for number in range(1, 21)]
-    parquet.write(project.snapshot / "unknown_tags.parquet", unknown, schemas.UNKNOWN_TAGS)
+    parquet.write(
+        project.snapshot / "unknown_tags.parquet", unknown, schemas.UNKNOWN_TAGS
+    )
     text = text_of(written(project))
     assert "20 tag names on posts are not in the site's list of tags" in text
     assert "The commonest: tag_20, tag_19," in text
@@ -356,27 +450,51 @@ def test_damaged_politeness_figures_are_named(project: Paths) -> None:
 
 
 def test_a_pin_with_a_delta_names_export_and_changes(project: Paths) -> None:
-    exports = {"posts": {"file_name": "p", "file_size": 9, "checksum": "a", "updated_at": "2026-07-01T01:00:02-04:00"}}
+    exports = {
+        "posts": {
+            "file_name": "p",
+            "file_size": 9,
+            "checksum": "a",
+            "updated_at": "2026-07-01T01:00:02-04:00",
+        }
+    }
     write_json(
-        project.bundle / "lineage.json", tables.LINEAGE | {"pin": {"site": "e621", "exports": exports, "delta": DELTA}}
+        project.bundle / "lineage.json",
+        tables.LINEAGE | {"pin": {"site": "e621", "exports": exports, "delta": DELTA}},
     )
     text = text_of(written(project))
-    assert "The board as pinned at 2026-07-01, with changes to 900,009,584: 35 posts" in text
-    assert "then 11 posts that changed or came and 1 that are gone, from change 5,480,000 to 900,009,584" in text
+    assert (
+        "The board as pinned at 2026-07-01, with changes to 900,009,584: 35 posts"
+        in text
+    )
+    assert (
+        "then 11 posts that changed or came and 1 that are gone, from change 5,480,000 to 900,009,584"
+        in text
+    )
 
 
 def test_a_pinned_search_names_its_query(project: Paths) -> None:
     search = {"query": "solo <fox>", "newest_id": 6_000_001, "change": 70_000_123}
-    write_json(project.bundle / "lineage.json", tables.LINEAGE | {"pin": {"site": "e621", "search": search}})
+    write_json(
+        project.bundle / "lineage.json",
+        tables.LINEAGE | {"pin": {"site": "e621", "search": search}},
+    )
     html = written(project)
     text = text_of(html)
-    assert "What solo &lt;fox&gt; finds as pinned at change 70,000,123: 35 posts" in text
+    assert (
+        "What solo &lt;fox&gt; finds as pinned at change 70,000,123: 35 posts" in text
+    )
     assert "No exports: the posts up to number 6,000,001" in text
     assert "The pinned exports" not in text
 
 
 def test_parameters_are_those_of_the_bundle(project: Paths) -> None:
-    lineage = tables.LINEAGE | {"parameters": {"sample": {"min_positives": 77}, "manifest": {"split": {"train": 0.8}}}}
+    lineage = tables.LINEAGE | {
+        "parameters": {
+            "sample": {"min_positives": 77},
+            "manifest": {"split": {"train": 0.8}},
+        }
+    }
     write_json(project.bundle / "lineage.json", lineage)
     told = facts.parameters(inputs.read(project), PARAMS)
     assert told["sample"] == {"min_positives": 77}
@@ -387,7 +505,13 @@ def test_parameters_are_those_of_the_bundle(project: Paths) -> None:
 
 def test_names_are_escaped(project: Paths) -> None:
     name = '<img src="x">&_"bébé"'
-    set_value(project.evaluation / "per_tag.parquet", schemas.PER_TAG, "label_id", 1, name=name)
+    set_value(
+        project.evaluation / "per_tag.parquet",
+        schemas.PER_TAG,
+        "label_id",
+        1,
+        name=name,
+    )
     html = written(project)
     assert "<img src=x" not in html.replace('"', "")
     assert "&lt;img src=&#34;x&#34;&gt;&amp;_&#34;bébé&#34;" in html
@@ -395,7 +519,13 @@ def test_names_are_escaped(project: Paths) -> None:
 
 def test_a_tag_that_cannot_be_judged_gets_a_dash(project: Paths) -> None:
     nothing = dict.fromkeys(("auc", "average_precision", "baseline_average_precision"))
-    set_value(project.evaluation / "per_tag.parquet", schemas.PER_TAG, "label_id", 1, **nothing)
+    set_value(
+        project.evaluation / "per_tag.parquet",
+        schemas.PER_TAG,
+        "label_id",
+        1,
+        **nothing,
+    )
     html = written(project)
     (row,) = re.findall(r"<tr><th>fox</th>.*?</tr>", html)
     assert row.count(f">{page.NONE}<") == 3
@@ -405,7 +535,9 @@ def test_an_untold_pin_and_an_empty_validation_are_no_obstacle(project: Paths) -
     write_json(project.evaluation / "metrics.json", {"test": FIGURES})
     history = list(csv.reader((project.model / "history.csv").read_text().splitlines()))
     rows = [history[0], *([*row[:3], *[""] * 6] for row in history[1:])]
-    (project.model / "history.csv").write_text("\n".join(",".join(row) for row in rows) + "\n")
+    (project.model / "history.csv").write_text(
+        "\n".join(",".join(row) for row in rows) + "\n"
+    )
     assert "macro mAP 0.812 0.341" in text_of(written(project))
 
 
@@ -418,7 +550,10 @@ def test_a_missing_file_is_named(project: Paths, missing: str) -> None:
     assert not (project.reports / "index.html").exists()
 
 
-@pytest.mark.parametrize("name", ["evaluation/metrics.json", "model/history.csv", "evaluation/predictions.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    ["evaluation/metrics.json", "model/history.csv", "evaluation/predictions.parquet"],
+)
 def test_a_damaged_file_is_named(project: Paths, name: str) -> None:
     path = project.data / name
     path.write_bytes(b'{"test": \xff' + path.read_bytes()[:40])
@@ -429,21 +564,30 @@ def test_a_damaged_file_is_named(project: Paths, name: str) -> None:
 def test_a_metric_without_its_baseline_is_refused(project: Paths) -> None:
     bare = FIGURES | {"macro_f1": {"value": 0.9}}
     write_json(project.evaluation / "metrics.json", {"test": bare})
-    with pytest.raises(BadInput, match=r"metrics\.json does not give test\.macro_f1 .* image-blind baseline"):
+    with pytest.raises(
+        BadInput,
+        match=r"metrics\.json does not give test\.macro_f1 .* image-blind baseline",
+    ):
         report.run(PARAMS, project)
 
 
 def test_a_column_that_lacks_is_named(project: Paths) -> None:
     path = project.evaluation / "per_tag.parquet"
     parquet.read(path).drop("threshold").write_parquet(path)
-    with pytest.raises(CorruptFile, match=r"per_tag\.parquet cannot be read: it has no column threshold"):
+    with pytest.raises(
+        CorruptFile,
+        match=r"per_tag\.parquet cannot be read: it has no column threshold",
+    ):
         report.run(PARAMS, project)
 
 
 def test_predictions_of_another_vocabulary_are_refused(project: Paths) -> None:
     path = project.evaluation / "predictions.parquet"
     set_value(path, schemas.PREDICTIONS, "post_id", 28, scores=[0.5])
-    with pytest.raises(BadInput, match=r"predictions\.parquet gives 1 scores for picture \w+, and there are 3 tags"):
+    with pytest.raises(
+        BadInput,
+        match=r"predictions\.parquet gives 1 scores for picture \w+, and there are 3 tags",
+    ):
         report.run(PARAMS, project)
 
 
@@ -452,7 +596,10 @@ def test_thousand_tags_stay_small() -> None:
     curves = pl.DataFrame({"curve": "roc_micro", "x": along, "y": along})
     assert len(plots.curve(curves, "roc", "ROC", "x", "y")) < 20_000
     counts = [3_000 - i for i in range(1_024)]
-    assert len(plots.positives(counts, [count // 18 for count in counts], 512, 32)) < 300_000
+    assert (
+        len(plots.positives(counts, [count // 18 for count in counts], 512, 32))
+        < 300_000
+    )
 
 
 def test_the_page_is_well_formed(html: str) -> None:

@@ -41,14 +41,22 @@ def has(post: Post, tag: str) -> bool:
         pytest.param("( )", lambda _: True, id="an empty group holds always"),
     ],
 )  # fmt: skip
-def test_groups_select_as_they_read(board: SandboxBoard, index: Index, query: str, selects: Any) -> None:
-    expected = {post.id for post in board.posts if selects(post) and not post.is_deleted}
+def test_groups_select_as_they_read(
+    board: SandboxBoard, index: Index, query: str, selects: Any
+) -> None:
+    expected = {
+        post.id for post in board.posts if selects(post) and not post.is_deleted
+    }
     assert {post.id for post in index.find(query)} == expected
 
 
-def test_status_in_a_group_shows_deleted_posts(board: SandboxBoard, index: Index) -> None:
+def test_status_in_a_group_shows_deleted_posts(
+    board: SandboxBoard, index: Index
+) -> None:
     deleted = {post.id for post in board.posts if post.is_deleted}
-    assert {post.id for post in index.find("( ~status:deleted ~id:0 )")} == deleted > set()
+    assert (
+        {post.id for post in index.find("( ~status:deleted ~id:0 )")} == deleted > set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +81,9 @@ def test_nine_groups_in_each_other_and_40_tags_are_accepted() -> None:
 
 def get(site: Site, path: str, **query: str) -> tuple[int, Any]:
     url = f"{site.base_url}{path}?{urllib.parse.urlencode(query)}"
-    request = urllib.request.Request(url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"})  # noqa: S310
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"}
+    )  # noqa: S310
     try:
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             return answer.status, json.load(answer)
@@ -82,19 +92,28 @@ def get(site: Site, path: str, **query: str) -> tuple[int, Any]:
             return error.code, json.load(error)
 
 
-def test_random_post_is_one_that_the_search_finds(site: Site, board: SandboxBoard) -> None:
+def test_random_post_is_one_that_the_search_finds(
+    site: Site, board: SandboxBoard
+) -> None:
     status, answer = get(site, "/posts/random.json", tags="fox rating:s")
     assert status == 200
-    assert answer["post"]["id"] in {post.id for post in board.posts if has(post, "fox") and post.rating == "s"}
+    assert answer["post"]["id"] in {
+        post.id for post in board.posts if has(post, "fox") and post.rating == "s"
+    }
 
 
 def test_random_post_of_an_empty_search_is_not_found(site: Site) -> None:
-    assert get(site, "/posts/random.json", tags="id:1") == (404, {"success": False, "reason": "not found"})
+    assert get(site, "/posts/random.json", tags="id:1") == (
+        404,
+        {"success": False, "reason": "not found"},
+    )
 
 
 def test_v2_is_bare_and_needs_the_literal_true(site: Site, board: SandboxBoard) -> None:
     one = board.posts[0]
     assert "post" in get(site, f"/posts/{one.id}.json", v2="1")[1]
     assert "files" in get(site, f"/posts/{one.id}.json", v2="true")[1]
-    extended = get(site, "/posts.json", v2="true", mode="extended", tags=f"id:{one.id} status:any")[1]
+    extended = get(
+        site, "/posts.json", v2="true", mode="extended", tags=f"id:{one.id} status:any"
+    )[1]
     assert list(extended[0]["tags"])[:2] == ["general", "artist"]

@@ -26,12 +26,17 @@ from pipeline.shard import fit, tfrecord
 
 
 def run(project: Project, cluster: Cluster | None = None) -> dict[str, str]:
-    shard.run(project.params.shard, project.paths, cluster=cluster or project.params.cluster)
+    shard.run(
+        project.params.shard, project.paths, cluster=cluster or project.params.cluster
+    )
     return hashes(project)
 
 
 def hashes(project: Project) -> dict[str, str]:
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(project.paths.shards.iterdir())}
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(project.paths.shards.iterdir())
+    }
 
 
 def framed(path: Path) -> list[bytes]:
@@ -42,7 +47,9 @@ def framed(path: Path) -> list[bytes]:
         body, tail = data[12 : 12 + length], data[12 + length : 16 + length]
         for content, stored in ((data[:8], data[8:12]), (body, tail)):
             crc = google_crc32c.value(content)
-            assert struct.unpack("<I", stored)[0] == (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+            assert struct.unpack("<I", stored)[0] == (
+                ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+            )
         found.append(body)
         data = data[16 + length :]
     return found
@@ -57,21 +64,32 @@ def test_every_record_is_in_the_shard_its_hash_says(ready: Project) -> None:
         path = ready.paths.shards / name
         assert len(framed(path)) == records
         assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
-    place = shard.place_of(table["md5"])
+    place = shard.shard_hash(table["md5"])
     for md5, number in zip(table["md5"], place % 4, strict=True):
-        assert md5.encode() in (ready.paths.shards / f"train-{number:05d}-of-00004.tfrecord").read_bytes()
+        assert (
+            md5.encode()
+            in (
+                ready.paths.shards / f"train-{number:05d}-of-00004.tfrecord"
+            ).read_bytes()
+        )
 
 
 def test_one_worker_and_two_write_the_same_bytes(ready: Project) -> None:
     two = run(ready)
-    for path in [*ready.paths.shards.iterdir(), *ready.paths.work("shard").glob("*.json")]:
+    for path in [
+        *ready.paths.shards.iterdir(),
+        *ready.paths.work("shard").glob("*.json"),
+    ]:
         path.unlink()
     assert run(ready, Cluster(workers=1)) == two
 
 
 def test_when_one_post_changes_one_shard_changes(ready: Project) -> None:
     before = run(ready)
-    written = {path.name: path.stat().st_mtime_ns for path in ready.paths.shards.glob("*.tfrecord")}
+    written = {
+        path.name: path.stat().st_mtime_ns
+        for path in ready.paths.shards.glob("*.tfrecord")
+    }
     path = ready.paths.manifest / "train.parquet"
     table = pl.read_parquet(path)
     changed = table.with_columns(
@@ -82,17 +100,29 @@ def test_when_one_post_changes_one_shard_changes(ready: Project) -> None:
     changed.write_parquet(path)
     after = run(ready)
     assert sum(after[name] != before[name] for name in written) == 1
-    touched = [name for name, time in written.items() if (ready.paths.shards / name).stat().st_mtime_ns != time]
+    touched = [
+        name
+        for name, time in written.items()
+        if (ready.paths.shards / name).stat().st_mtime_ns != time
+    ]
     assert len(touched) == 1
 
 
 def test_parameters_are_part_of_what_was_finished(ready: Project) -> None:
     before = run(ready)
-    shard.run(ready.params.shard.model_copy(update={"quality": 50}), ready.paths, cluster=ready.params.cluster)
-    assert not set(before.values()) & set(hashes(ready).values()) - {before["rejected.parquet"]}
+    shard.run(
+        ready.params.shard.model_copy(update={"quality": 50}),
+        ready.paths,
+        cluster=ready.params.cluster,
+    )
+    assert not set(before.values()) & set(hashes(ready).values()) - {
+        before["rejected.parquet"]
+    }
 
 
-def test_damaged_shard_is_found_named_and_written_again(ready: Project, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damaged_shard_is_found_named_and_written_again(
+    ready: Project, capfd: pytest.CaptureFixture[str]
+) -> None:
     before = run(ready)
     path = ready.paths.shards / "train-00002-of-00004.tfrecord"
     path.write_bytes(path.read_bytes()[:-7] + b"damaged")
@@ -109,7 +139,10 @@ def test_damaged_pack_stops_the_stage_and_is_named(ready: Project) -> None:
 
 def test_killed_sharding_goes_on_and_ends_with_the_same_bytes(ready: Project) -> None:
     undisturbed = run(ready)
-    for path in [*ready.paths.shards.iterdir(), *ready.paths.work("shard").glob("*.json")]:
+    for path in [
+        *ready.paths.shards.iterdir(),
+        *ready.paths.work("shard").glob("*.json"),
+    ]:
         path.unlink()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     for finished in (1, 3):
@@ -119,7 +152,10 @@ def test_killed_sharding_goes_on_and_ends_with_the_same_bytes(ready: Project) ->
             env=environment,
             stderr=subprocess.DEVNULL,
         )
-        while process.poll() is None and len(list(ready.paths.shards.glob("*.tfrecord"))) < finished:
+        while (
+            process.poll() is None
+            and len(list(ready.paths.shards.glob("*.tfrecord"))) < finished
+        ):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -128,7 +164,11 @@ def test_killed_sharding_goes_on_and_ends_with_the_same_bytes(ready: Project) ->
 
 def test_shards_left_from_other_parameters_are_removed(ready: Project) -> None:
     run(ready)
-    shard.run(ready.params.shard.model_copy(update={"shards": 2}), ready.paths, cluster=ready.params.cluster)
+    shard.run(
+        ready.params.shard.model_copy(update={"shards": 2}),
+        ready.paths,
+        cluster=ready.params.cluster,
+    )
     assert sorted(path.name for path in ready.paths.shards.glob("train-*")) == [
         "train-00000-of-00002.tfrecord",
         "train-00001-of-00002.tfrecord",
@@ -141,7 +181,8 @@ def png(size: tuple[int, int], colour: tuple[int, ...], mode: str = "RGB") -> by
 
 
 @pytest.mark.parametrize(
-    ("how", "corner"), [("pad", (255, 255, 255)), ("crop", (200, 10, 10)), ("stretch", (200, 10, 10))]
+    ("how", "corner"),
+    [("pad", (255, 255, 255)), ("crop", (200, 10, 10)), ("stretch", (200, 10, 10))],
 )
 def test_each_fit_gives_a_square(how: str, corner: tuple[int, int, int]) -> None:
     body = fit.fit(png((90, 30), (200, 10, 10)), Shard(size=64, fit=how))  # type: ignore[arg-type]
@@ -158,7 +199,9 @@ def test_transparency_is_flattened_on_white() -> None:
 
 
 @given(st.lists(st.integers(0, 70_000)), st.binary(max_size=300), st.integers(0, 2**40))
-def test_records_are_framed_as_the_format_says(labels: list[int], jpeg: bytes, post_id: int) -> None:
+def test_records_are_framed_as_the_format_says(
+    labels: list[int], jpeg: bytes, post_id: int
+) -> None:
     record = tfrecord.example({"post_id": [post_id], "labels": labels, "jpeg": jpeg})
     content = tfrecord.frame(record)
     assert struct.unpack("<Q", content[:8])[0] == len(record)
@@ -178,10 +221,15 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
         "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
     )
     path = ready.paths.shards / "train-00001-of-00004.tfrecord"
-    result = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
+    )
     lines = [line.split() for line in result.stdout.splitlines()]
     table = {
-        row["post_id"]: row for row in pl.read_parquet(ready.paths.manifest / "train.parquet").iter_rows(named=True)
+        row["post_id"]: row
+        for row in pl.read_parquet(ready.paths.manifest / "train.parquet").iter_rows(
+            named=True
+        )
     }
     assert len(lines) > 10
     for post_id, md5, height, width, channels, *ids in lines:
@@ -192,13 +240,22 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
 
 def test_a_dask_cluster_writes_the_same_bytes(ready: Project) -> None:
     local = run(ready)
-    for path in [*ready.paths.shards.iterdir(), *ready.paths.work("shard").glob("*.json")]:
+    for path in [
+        *ready.paths.shards.iterdir(),
+        *ready.paths.work("shard").glob("*.json"),
+    ]:
         path.unlink()
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
+    ) as cluster:
         assert run(ready, Cluster(scheduler=cluster.scheduler_address)) == local
 
 
-def test_a_scheduler_that_is_not_there_can_be_tried_later(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scheduler_that_is_not_there_can_be_tried_later(
+    ready: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(workers, "DASK_TIMEOUT", 1)
-    with pytest.raises(SiteUnreachable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+    with pytest.raises(
+        SiteUnreachable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"
+    ):
         run(ready, Cluster(scheduler="tcp://127.0.0.1:9"))

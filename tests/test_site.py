@@ -24,21 +24,37 @@ from aiohttp import web
 from conftest import make_project, served
 
 from pipeline import progress
-from pipeline.errors import BadAnswer, BadParameter, Busy, ChallengePage, E6tagError, PolicyViolation, SiteUnreachable
+from pipeline.errors import (
+    BadAnswer,
+    BadParameter,
+    Busy,
+    ChallengePage,
+    E6tagError,
+    PolicyViolation,
+    SiteUnreachable,
+)
 from pipeline.params import Site
 from pipeline.paths import Paths
-from pipeline.schemas import Refusal
+from pipeline.schemas import DownloadFailure
 from pipeline.site import answers, politeness
-from pipeline.site.breaker import LIMIT, come_back
-from pipeline.site.client import MAX_JSON, OURS, Client, Declined, Patience, Refused, Unavailable
-from pipeline.site.limiter import Limiter
+from pipeline.site.breaker import LIMIT, retry_hint
+from pipeline.site.client import (
+    LOCAL_TIMEOUTS,
+    MAX_JSON,
+    Client,
+    PermanentFailure,
+    RequestRejected,
+    Timeouts,
+    TransientFailure,
+)
+from pipeline.site.limiter import RateLimiter
 from pipeline.site.opening import open_site
 from sandbox.board import SandboxBoard
 
 ROOT = Path(__file__).parents[1]
 FILE = "/data/ab/cd/abcd.jpg"
 EXPORT = "/data/db_export/posts.csv.gz"
-QUICK = replace(OURS, first_backoff=0.01, failing=0)
+QUICK = replace(LOCAL_TIMEOUTS, first_backoff=0.01, failing=0)
 REMOTE = {"contact": "someone@example.org", "terms_read": True}
 PAGE = "<!DOCTYPE html><html><head><title>{}</title></head><body>{}</body></html>"
 
@@ -57,7 +73,11 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    answer: Answer, host: str = "127.0.0.1", *, listener: socket.socket | None = None, opens_after: float = 0.0
+    answer: Answer,
+    host: str = "127.0.0.1",
+    *,
+    listener: socket.socket | None = None,
+    opens_after: float = 0.0,
 ) -> AsyncIterator[Server]:
     """Serves one answer for every request. opens_after: seconds until the first connection is accepted."""
     times: list[float] = []
@@ -82,7 +102,9 @@ async def serving(
     if not opens_after:
         await accepting
     try:
-        yield Server(f"http://{host}:{listener.getsockname()[1]}", times=times, requests=requests)
+        yield Server(
+            f"http://{host}:{listener.getsockname()[1]}", times=times, requests=requests
+        )
     finally:
         await accepting
         await runner.cleanup()
@@ -95,7 +117,14 @@ def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return Paths(tmp_path / "project")
 
 
-def asking(server: Server, paths: Paths, *, retries: int = 0, patience: Patience | None = QUICK, **site: Any) -> Any:
+def asking(
+    server: Server,
+    paths: Paths,
+    *,
+    retries: int = 0,
+    patience: Timeouts | None = QUICK,
+    **site: Any,
+) -> Any:
     """Opens the server as a custom site for the stage `download`."""
     section = Site(name="custom", base_url=server.url, static_url=server.url, **site)
     return open_site(section, paths, "download", retries=retries, patience=patience)
@@ -108,8 +137,14 @@ async def picture(_: web.Request) -> web.Response:
 async def anything(request: web.Request) -> web.Response:
     """What belongs there, by path."""
     if "/db_export/" in request.path:
-        return web.Response(body=gzip.compress(b"id\n1\n"), content_type="application/gzip")
-    return await picture(request) if request.path.startswith("/data/") else web.json_response({"posts": []})
+        return web.Response(
+            body=gzip.compress(b"id\n1\n"), content_type="application/gzip"
+        )
+    return (
+        await picture(request)
+        if request.path.startswith("/data/")
+        else web.json_response({"posts": []})
+    )
 
 
 def status(code: int, **options: Any) -> Answer:
@@ -120,7 +155,9 @@ def status(code: int, **options: Any) -> Answer:
 
 
 def page(code: int, title: str = "A page", text: str = "", **headers: str) -> Answer:
-    return status(code, text=PAGE.format(title, text), content_type="text/html", headers=headers)
+    return status(
+        code, text=PAGE.format(title, text), content_type="text/html", headers=headers
+    )
 
 
 async def get(client: Client, what: str) -> object:
@@ -129,14 +166,14 @@ async def get(client: Client, what: str) -> object:
         return await client.json("/posts.json")
     if what == "file":
         return await client.file(FILE, max_bytes=1 << 20)
-    async with client.asking(client.address.static_url + EXPORT) as response:
+    async with client.stream(client.address.static_url + EXPORT) as response:
         return await response.read()
 
 
 async def until_given_up(ask: Callable[[], Awaitable[object]]) -> None:
     """Asks on, picture after picture, until something else than a temporary failure is raised."""
     while True:
-        with pytest.raises(Unavailable):
+        with pytest.raises(TransientFailure):
             await ask()
 
 
@@ -147,12 +184,14 @@ def most_in_a_second(times: list[float]) -> int:
 # The rate.
 
 
-async def test_no_second_holds_more_departures_than_the_rate_even_when_the_process_stalls() -> None:
-    limiter, left = Limiter(50), []
+async def test_no_second_holds_more_departures_than_the_rate_even_when_the_process_stalls() -> (
+    None
+):
+    limiter, left = RateLimiter(50), []
 
     async def work() -> None:
         while len(left) < 170:
-            (await limiter.turn()).left()
+            (await limiter.acquire()).left()
             left.append(time.monotonic())
             if len(left) in (40, 41, 90):
                 time.sleep(0.1)  # noqa: ASYNC251  # the stall
@@ -180,54 +219,78 @@ async def test_rate_that_arrives_is_the_limit_and_not_more(paths: Paths) -> None
 
 
 async def test_long_idle_is_not_made_up_for_by_a_burst() -> None:
-    limiter = Limiter(50)
-    (await limiter.turn()).left()
+    limiter = RateLimiter(50)
+    (await limiter.acquire()).left()
     await asyncio.sleep(0.5)
     started = time.monotonic()
     for _ in range(6):
-        (await limiter.turn()).left()
+        (await limiter.acquire()).left()
     assert time.monotonic() - started >= 5 / 50
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops a SYN that finds the queue full")
-async def test_connections_that_take_their_time_bring_no_requests_closer_together(paths: Paths) -> None:
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux drops a SYN that finds the queue full"
+)
+async def test_connections_that_take_their_time_bring_no_requests_closer_together(
+    paths: Paths,
+) -> None:
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(4):  # nobody accepts them yet: what comes after them is let in a second later
+        listener = stack.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=0)
+        )
+        for _ in range(
+            4
+        ):  # nobody accepts them yet: what comes after them is let in a second later
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         async with serving(anything, listener=listener, opens_after=0.6) as server:
             async with asking(server, paths, requests_per_second=2) as client:
                 await asyncio.gather(*(get(client, "file") for _ in range(5)))
-            assert server.times[0] - server.started >= 0.9  # else no connection was slow
+            assert (
+                server.times[0] - server.started >= 0.9
+            )  # else no connection was slow
             assert most_in_a_second(server.times) <= 2
 
 
 async def test_one_limit_holds_over_api_exports_and_files(paths: Paths) -> None:
-    async with serving(anything) as server, asking(server, paths, requests_per_second=20) as client:
-        await asyncio.gather(*(get(client, what) for what in ("json", "file", "export") * 4))
+    async with (
+        serving(anything) as server,
+        asking(server, paths, requests_per_second=20) as client,
+    ):
+        await asyncio.gather(
+            *(get(client, what) for what in ("json", "file", "export") * 4)
+        )
         assert server.times[-1] - server.times[0] >= 11 / 20 * 0.95
 
 
-async def test_requests_under_way_stay_within_concurrency_and_rate_however_many_ask(paths: Paths) -> None:
+async def test_requests_under_way_stay_within_concurrency_and_rate_however_many_ask(
+    paths: Paths,
+) -> None:
     under_way = most = 0
 
     async def late(request: web.Request) -> web.Response:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        await asyncio.sleep(0.8 if len(server.times) <= 2 else 0.01)  # meanwhile the turns of the others would pass by
+        await asyncio.sleep(
+            0.8 if len(server.times) <= 2 else 0.01
+        )  # meanwhile the turns of the others would pass by
         under_way -= 1
         return await picture(request)
 
-    async with serving(late) as server, asking(server, paths, concurrency=2, requests_per_second=5) as client:
+    async with (
+        serving(late) as server,
+        asking(server, paths, concurrency=2, requests_per_second=5) as client,
+    ):
         await asyncio.gather(*(get(client, "file") for _ in range(12)))
         assert most == 2
         assert most_in_a_second(server.times) <= 5
 
 
-async def test_real_site_is_asked_at_most_twice_a_second_whatever_was_set(paths: Paths) -> None:
+async def test_real_site_is_asked_at_most_twice_a_second_whatever_was_set(
+    paths: Paths,
+) -> None:
     async with serving(anything, "127.0.0.2") as server:
         async with asking(server, paths, requests_per_second=50, **REMOTE) as client:
             await asyncio.gather(*(get(client, "file") for _ in range(5)))
@@ -239,7 +302,11 @@ async def test_real_site_is_asked_at_most_twice_a_second_whatever_was_set(paths:
     ("given", "message"),
     [
         pytest.param({}, "site.contact is empty", id="nobody to write to"),
-        pytest.param({"contact": "someone@example.org"}, "site.terms_read is false", id="terms not read"),
+        pytest.param(
+            {"contact": "someone@example.org"},
+            "site.terms_read is false",
+            id="terms not read",
+        ),
     ],
 )
 async def test_real_site_gets_no_request_without_contact_and_consent(
@@ -255,11 +322,14 @@ async def test_real_site_gets_no_request_without_contact_and_consent(
 # One process at a time.
 
 
-async def test_second_run_against_a_real_site_says_who_is_asking_it(paths: Paths, tmp_path: Path) -> None:
+async def test_second_run_against_a_real_site_says_who_is_asking_it(
+    paths: Paths, tmp_path: Path
+) -> None:
     async with serving(anything, "127.0.0.2") as server:
         async with asking(server, paths, **REMOTE):
             with pytest.raises(
-                Busy, match=rf"127\.0\.0\.2 is already .* process {os.getpid()} \(download of .*project"
+                Busy,
+                match=rf"127\.0\.0\.2 is already .* process {os.getpid()} \(download of .*project",
             ):
                 async with asking(server, Paths(tmp_path / "another"), **REMOTE):
                     pass
@@ -272,7 +342,9 @@ def holding(host: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that talks to the host."""
     hold = f"from pipeline.site.alone import alone\nwith alone(['{host}'], 'a test'): print(flush=True); input()"
     command = [sys.executable, "-c", hold]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield process
@@ -291,18 +363,27 @@ async def test_killed_process_no_longer_holds_the_site(paths: Paths) -> None:
                 await get(client, "json")
 
 
-async def test_long_wait_that_a_real_site_asked_for_holds_for_the_next_run_too(paths: Paths, tmp_path: Path) -> None:
-    async with serving(status(503, headers={"Retry-After": "7200"}), "127.0.0.2") as server:
+async def test_long_wait_that_a_real_site_asked_for_holds_for_the_next_run_too(
+    paths: Paths, tmp_path: Path
+) -> None:
+    async with serving(
+        status(503, headers={"Retry-After": "7200"}), "127.0.0.2"
+    ) as server:
         with pytest.raises(SiteUnreachable, match="asks to wait"):
             async with asking(server, paths, **REMOTE) as client:
                 await get(client, "file")
-        with pytest.raises(SiteUnreachable, match=r"127\.0\.0\.2 asked to be left alone .* in 2 hours, after"):
+        with pytest.raises(
+            SiteUnreachable,
+            match=r"127\.0\.0\.2 asked to be left alone .* in 2 hours, after",
+        ):
             async with asking(server, Paths(tmp_path / "another"), **REMOTE):
                 pass
         assert len(server.requests) == 1
 
 
-async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(paths: Paths) -> None:
+async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(
+    paths: Paths,
+) -> None:
     given = iter([True])
 
     async def answer(request: web.Request) -> web.Response:
@@ -310,12 +391,16 @@ async def test_page_instead_of_one_picture_does_not_end_a_run_that_gets_others(p
 
     async with serving(answer) as server, asking(server, paths) as client:
         await get(client, "file")
-        with pytest.raises(Refused, match="403 with a page of its own") as raised:
+        with pytest.raises(
+            PermanentFailure, match="403 with a page of its own"
+        ) as raised:
             await get(client, "file")
-        assert raised.value.reason == Refusal.NOT_A_PICTURE
+        assert raised.value.reason == DownloadFailure.NOT_A_PICTURE
 
 
-async def test_pages_instead_of_five_pictures_in_a_row_are_about_this_client(paths: Paths) -> None:
+async def test_pages_instead_of_five_pictures_in_a_row_are_about_this_client(
+    paths: Paths,
+) -> None:
     """An edge that shuts this client out in the middle of a run."""
     given = iter([picture, *[page(403)] * 4, picture, *[page(403)] * 5])
 
@@ -324,9 +409,16 @@ async def test_pages_instead_of_five_pictures_in_a_row_are_about_this_client(pat
 
     async with serving(answer) as server, asking(server, paths) as client:
         for is_page in 2 * [False, True, True, True, True]:
-            with pytest.raises(Refused, match="403 with a page") if is_page else nullcontext():
+            with (
+                pytest.raises(PermanentFailure, match="403 with a page")
+                if is_page
+                else nullcontext()
+            ):
                 await get(client, "file")
-        with pytest.raises(ChallengePage, match=r"refuses this client with a page of its own .* again in an hour"):
+        with pytest.raises(
+            ChallengePage,
+            match=r"refuses this client with a page of its own .* again in an hour",
+        ):
             await get(client, "file")
 
 
@@ -342,7 +434,7 @@ async def test_short_wait_that_a_real_site_asked_for_is_not_forgotten_with_the_r
 
     async with serving(answer, "127.0.0.2") as server:
         async with asking(server, paths, **REMOTE) as client:
-            with pytest.raises(Unavailable):  # and here the run is stopped
+            with pytest.raises(TransientFailure):  # and here the run is stopped
                 await get(client, "file")
         async with asking(server, paths, **REMOTE) as client:
             await get(client, "file")
@@ -350,12 +442,17 @@ async def test_short_wait_that_a_real_site_asked_for_is_not_forgotten_with_the_r
     said = capfd.readouterr().err.splitlines()
     assert said[0].endswith("asks to wait 3 s: nothing is asked until then")
     assert re.fullmatch(
-        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): nothing is asked for another 3 s", said[1]
+        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): nothing is asked for another 3 s",
+        said[1],
     )
 
 
 async def test_servers_of_this_machine_may_be_asked_by_many(paths: Paths) -> None:
-    async with serving(anything) as server, asking(server, paths) as one, asking(server, paths) as two:
+    async with (
+        serving(anything) as server,
+        asking(server, paths) as one,
+        asking(server, paths) as two,
+    ):
         assert await get(one, "json") == await get(two, "json")
 
 
@@ -394,21 +491,34 @@ async def test_retry_after_holds_back_every_request(paths: Paths, code: int) -> 
         pytest.param(None, None, id="absent"),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_of_the_past(value: str | None, seconds: float | None) -> None:
-    assert answers.retry_after(value) == (pytest.approx(seconds, abs=60) if seconds is not None else None)
+def test_retry_after_is_seconds_or_a_date_of_the_past(
+    value: str | None, seconds: float | None
+) -> None:
+    assert answers.retry_after(value) == (
+        pytest.approx(seconds, abs=60) if seconds is not None else None
+    )
 
 
 def test_retry_after_may_be_a_date_with_or_without_its_zone() -> None:
     moment = datetime.now(UTC) + timedelta(hours=1)
-    for value in (format_datetime(moment, usegmt=True), format_datetime(moment.replace(tzinfo=None))):
+    for value in (
+        format_datetime(moment, usegmt=True),
+        format_datetime(moment.replace(tzinfo=None)),
+    ):
         assert answers.retry_after(value) == pytest.approx(3600, abs=60)
 
 
-async def test_long_retry_after_ends_the_run_and_says_when_to_come_back(paths: Paths) -> None:
-    async with serving(status(503, headers={"Retry-After": "7200"})) as server, asking(server, paths) as client:
+async def test_long_retry_after_ends_the_run_and_says_when_to_come_back(
+    paths: Paths,
+) -> None:
+    async with (
+        serving(status(503, headers={"Retry-After": "7200"})) as server,
+        asking(server, paths) as client,
+    ):
         moment = datetime.now(UTC) + timedelta(hours=2)
         with pytest.raises(
-            SiteUnreachable, match=r"asks to wait 7,200 s .* in 2 hours, after (\d\d:\d\d) UTC"
+            SiteUnreachable,
+            match=r"asks to wait 7,200 s .* in 2 hours, after (\d\d:\d\d) UTC",
         ) as raised:
             await get(client, "json")
         assert raised.value.exit_status == 75
@@ -424,8 +534,10 @@ async def test_long_retry_after_ends_the_run_and_says_when_to_come_back(paths: P
         (86_400, "in a day, after 20"),
     ],
 )
-def test_time_to_come_back_is_said_in_words_and_by_the_clock(seconds: float, said: str) -> None:
-    assert f"Run the same command again {said}" in come_back(seconds)
+def test_time_to_come_back_is_said_in_words_and_by_the_clock(
+    seconds: float, said: str
+) -> None:
+    assert f"Run the same command again {said}" in retry_hint(seconds)
 
 
 @pytest.mark.parametrize(
@@ -446,33 +558,54 @@ async def test_question_that_was_too_much_this_time_is_asked_again_and_ends_as_c
     paths: Paths, answer: Answer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with serving(answer) as server, asking(server, paths, retries=2) as client:
-        with pytest.raises(SiteUnreachable, match=r"does not answer after 3 tries: .* again in a minute\.") as raised:
+        with pytest.raises(
+            SiteUnreachable,
+            match=r"does not answer after 3 tries: .* again in a minute\.",
+        ) as raised:
             await get(client, "json")
         assert raised.value.exit_status == 75
         assert len(server.requests) == 3
     said = capfd.readouterr().err.splitlines()
-    assert [line.rpartition(", ")[2] for line in said] == ["asked again (try 2 of 3)", "asked again (try 3 of 3)"]
+    assert [line.rpartition(", ")[2] for line in said] == [
+        "asked again (try 2 of 3)",
+        "asked again (try 3 of 3)",
+    ]
 
 
 async def test_waits_between_tries_grow_and_are_counted(paths: Paths) -> None:
     async with serving(status(503)) as server:
-        async with asking(server, paths, retries=3, patience=replace(QUICK, first_backoff=0.1)) as client:
-            with pytest.raises(SiteUnreachable, match="does not answer after 4 tries: status 503"):
+        async with asking(
+            server, paths, retries=3, patience=replace(QUICK, first_backoff=0.1)
+        ) as client:
+            with pytest.raises(
+                SiteUnreachable, match="does not answer after 4 tries: status 503"
+            ):
                 await get(client, "json")
         gaps = [later - sooner for sooner, later in pairwise(server.times)]
-        assert [gap >= least for gap, least in zip(gaps, (0.1, 0.2, 0.4), strict=True)] == [True] * 3
-        assert politeness.read(paths)["download"]["seconds_waited"]["backoff"] == pytest.approx(sum(gaps), abs=0.2)
+        assert [
+            gap >= least for gap, least in zip(gaps, (0.1, 0.2, 0.4), strict=True)
+        ] == [True] * 3
+        assert politeness.read(paths)["download"]["seconds_waited"][
+            "backoff"
+        ] == pytest.approx(sum(gaps), abs=0.2)
 
 
 # The circuit breaker.
 
 
 @pytest.mark.parametrize("code", [500, 503, 520])
-async def test_site_that_fails_every_request_is_left_alone_after_25(paths: Paths, code: int) -> None:
+async def test_site_that_fails_every_request_is_left_alone_after_25(
+    paths: Paths, code: int
+) -> None:
     async with serving(status(code), "127.0.0.1") as server:
         async with asking(server, paths, retries=2) as client:
-            with pytest.raises(SiteUnreachable, match=rf"failed {LIMIT} requests in a row, the last: status {code}"):
-                await until_given_up(lambda: client.retried(lambda: get(client, "file")))
+            with pytest.raises(
+                SiteUnreachable,
+                match=rf"failed {LIMIT} requests in a row, the last: status {code}",
+            ):
+                await until_given_up(
+                    lambda: client.with_retries(lambda: get(client, "file"))
+                )
         assert len(server.requests) == LIMIT
 
 
@@ -481,10 +614,13 @@ async def test_connections_that_break_count_as_failures_too(paths: Paths) -> Non
         pass  # nobody listens there any more
     async with asking(server, paths) as client:
         with pytest.raises(
-            SiteUnreachable, match=r"in a row, the last: ClientConnectorError .* Everything fetched is kept"
+            SiteUnreachable,
+            match=r"in a row, the last: ClientConnectorError .* Everything fetched is kept",
         ):
             await until_given_up(lambda: get(client, "file"))
-    assert politeness.read(paths)["download"]["requests"]["file"] == {"ClientConnectorError": LIMIT}
+    assert politeness.read(paths)["download"]["requests"]["file"] == {
+        "ClientConnectorError": LIMIT
+    }
 
 
 async def test_one_success_forgets_the_failures_before_it(paths: Paths) -> None:
@@ -493,11 +629,17 @@ async def test_one_success_forgets_the_failures_before_it(paths: Paths) -> None:
     async def answer(request: web.Request) -> web.Response:
         nonlocal count
         count += 1
-        return await anything(request) if count % LIMIT == 0 else web.Response(status=503)
+        return (
+            await anything(request) if count % LIMIT == 0 else web.Response(status=503)
+        )
 
     async with serving(answer) as server, asking(server, paths) as client:
         for _ in range(3 * LIMIT):
-            with pytest.raises(Unavailable) if (count + 1) % LIMIT else nullcontext():
+            with (
+                pytest.raises(TransientFailure)
+                if (count + 1) % LIMIT
+                else nullcontext()
+            ):
                 await get(client, "file")
 
 
@@ -505,20 +647,42 @@ async def test_one_hiccup_of_many_requests_at_once_is_not_the_end(paths: Paths) 
     opens = time.monotonic() + 0.3
 
     async def answer(request: web.Request) -> web.Response:
-        return await anything(request) if time.monotonic() > opens else web.Response(status=503)
+        return (
+            await anything(request)
+            if time.monotonic() > opens
+            else web.Response(status=503)
+        )
 
-    patience = replace(OURS, first_backoff=0.3)
-    async with serving(answer) as server, asking(server, paths, retries=3, patience=patience) as client:
-        await asyncio.gather(*(client.retried(lambda: get(client, "file")) for _ in range(32)))
+    patience = replace(LOCAL_TIMEOUTS, first_backoff=0.3)
+    async with (
+        serving(answer) as server,
+        asking(server, paths, retries=3, patience=patience) as client,
+    ):
+        await asyncio.gather(
+            *(client.with_retries(lambda: get(client, "file")) for _ in range(32))
+        )
 
 
-async def test_refusals_in_a_row_are_the_callers_to_judge_first_and_the_breakers_then(paths: Paths) -> None:
-    forbidden = status(403, text='{"success":false,"reason":"Access Denied"}', content_type="application/json")
-    async with serving(forbidden) as server, asking(server, paths, concurrency=4) as client:
+async def test_refusals_in_a_row_are_the_callers_to_judge_first_and_the_breakers_then(
+    paths: Paths,
+) -> None:
+    forbidden = status(
+        403,
+        text='{"success":false,"reason":"Access Denied"}',
+        content_type="application/json",
+    )
+    async with (
+        serving(forbidden) as server,
+        asking(server, paths, concurrency=4) as client,
+    ):
         for _ in range(LIMIT + 3):
-            with pytest.raises(Refused, match="forbidden: status 403: Access Denied"):
+            with pytest.raises(
+                PermanentFailure, match="forbidden: status 403: Access Denied"
+            ):
                 await get(client, "file")
-        with pytest.raises(SiteUnreachable, match=f"failed {LIMIT + 4} requests in a row"):
+        with pytest.raises(
+            SiteUnreachable, match=f"failed {LIMIT + 4} requests in a row"
+        ):
             await get(client, "file")
 
 
@@ -527,18 +691,29 @@ async def test_refusals_in_a_row_are_the_callers_to_judge_first_and_the_breakers
 CHALLENGES = [
     pytest.param(page(200, "Just a moment..."), id="200"),
     pytest.param(page(403, "Just a moment..."), id="403"),
-    pytest.param(page(503, "A page", "<form>solve this CAPTCHA</form>"), id="503 captcha"),
+    pytest.param(
+        page(503, "A page", "<form>solve this CAPTCHA</form>"), id="503 captcha"
+    ),
     pytest.param(page(404, "Attention Required! | Cloudflare"), id="404"),
-    pytest.param(status(200, text="", headers={"cf-mitigated": "challenge"}), id="header only"),
-    pytest.param(status(429, text="", headers={"cf-mitigated": "challenge"}), id="header with 429"),
+    pytest.param(
+        status(200, text="", headers={"cf-mitigated": "challenge"}), id="header only"
+    ),
+    pytest.param(
+        status(429, text="", headers={"cf-mitigated": "challenge"}),
+        id="header with 429",
+    ),
 ]
 
 
 @pytest.mark.parametrize("what", ["json", "file", "export"])
 @pytest.mark.parametrize("answer", CHALLENGES)
-async def test_challenge_page_ends_the_run_at_once(paths: Paths, answer: Answer, what: str) -> None:
+async def test_challenge_page_ends_the_run_at_once(
+    paths: Paths, answer: Answer, what: str
+) -> None:
     async with serving(answer) as server, asking(server, paths, retries=5) as client:
-        with pytest.raises(ChallengePage, match=r"asks for a human\. .* Wait an hour") as raised:
+        with pytest.raises(
+            ChallengePage, match=r"asks for a human\. .* Wait an hour"
+        ) as raised:
             await get(client, what)
         assert raised.value.exit_status == 75
         assert len(server.requests) == 1
@@ -557,14 +732,17 @@ async def test_challenge_page_ends_the_run_at_once(paths: Paths, answer: Answer,
 async def test_challenge_page_under_another_content_type_is_known_by_its_body(
     paths: Paths, code: int, what: str, content_type: str
 ) -> None:
-    disguised = status(code, text=PAGE.format("Just a moment...", ""), content_type=content_type)
+    disguised = status(
+        code, text=PAGE.format("Just a moment...", ""), content_type=content_type
+    )
     async with serving(disguised) as server, asking(server, paths) as client:
         with pytest.raises(ChallengePage):
             await get(client, what)
 
 
 @pytest.mark.parametrize(
-    ("code", "what"), [(200, "json"), (200, "file"), (403, "json"), (429, "file"), (503, "export")]
+    ("code", "what"),
+    [(200, "json"), (200, "file"), (403, "json"), (429, "file"), (503, "export")],
 )
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain"])
 async def test_challenge_page_that_comes_in_pieces_is_known_by_a_later_one(
@@ -586,9 +764,13 @@ async def test_challenge_page_that_comes_in_pieces_is_known_by_a_later_one(
 
 
 @pytest.mark.parametrize("ends", ["breaks off", "stalls"])
-async def test_error_whose_body_never_comes_is_still_what_its_head_says(paths: Paths, ends: str) -> None:
+async def test_error_whose_body_never_comes_is_still_what_its_head_says(
+    paths: Paths, ends: str
+) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(status=429, headers={"Retry-After": "600", "Content-Length": "100"})
+        response = web.StreamResponse(
+            status=429, headers={"Retry-After": "600", "Content-Length": "100"}
+        )
         response.content_type = "text/plain"
         await response.prepare(request)
         if ends == "stalls":
@@ -598,38 +780,58 @@ async def test_error_whose_body_never_comes_is_still_what_its_head_says(paths: P
         return response
 
     async with serving(cut) as server, asking(server, paths, retries=0) as client:
-        with pytest.raises(Unavailable) as raised:
+        with pytest.raises(TransientFailure) as raised:
             await get(client, "file")
         assert raised.value.wait == 600
 
 
-async def test_missing_picture_behind_an_edge_that_adds_its_script_is_just_missing(paths: Paths) -> None:
+async def test_missing_picture_behind_an_edge_that_adds_its_script_is_just_missing(
+    paths: Paths,
+) -> None:
     script = "<p>News: the drawing challenge</p><script src='/cdn-cgi/challenge-platform/scripts/jsd/main.js'></script>"
-    async with serving(page(404, "Not found", script)) as server, asking(server, paths) as client:
-        with pytest.raises(Refused) as raised:
+    async with (
+        serving(page(404, "Not found", script)) as server,
+        asking(server, paths) as client,
+    ):
+        with pytest.raises(PermanentFailure) as raised:
             await get(client, "file")
-        assert raised.value.reason is Refusal.NOT_FOUND
+        assert raised.value.reason is DownloadFailure.NOT_FOUND
 
 
 async def test_page_where_json_belongs_is_one_clear_line(paths: Paths) -> None:
-    async with serving(page(200, "Maintenance")) as server, asking(server, paths) as client:
-        with pytest.raises(BadAnswer, match=r"/posts\.json answered text/html, not JSON\. Nothing fetched is lost"):
+    async with (
+        serving(page(200, "Maintenance")) as server,
+        asking(server, paths) as client,
+    ):
+        with pytest.raises(
+            BadAnswer,
+            match=r"/posts\.json answered text/html, not JSON\. Nothing fetched is lost",
+        ):
             await get(client, "json")
 
 
-@pytest.mark.parametrize(("what", "reason"), [("file", "a picture"), ("export", "an export")])
-async def test_page_where_a_file_belongs_is_never_its_bytes(paths: Paths, what: str, reason: str) -> None:
-    async with serving(page(200, "Maintenance")) as server, asking(server, paths) as client:
-        with pytest.raises(Unavailable, match=f"where {reason} belongs"):
+@pytest.mark.parametrize(
+    ("what", "reason"), [("file", "a picture"), ("export", "an export")]
+)
+async def test_page_where_a_file_belongs_is_never_its_bytes(
+    paths: Paths, what: str, reason: str
+) -> None:
+    async with (
+        serving(page(200, "Maintenance")) as server,
+        asking(server, paths) as client,
+    ):
+        with pytest.raises(TransientFailure, match=f"where {reason} belongs"):
             await get(client, what)
 
 
 @pytest.mark.parametrize("what", ["json", "file", "export"])
-async def test_redirect_to_another_host_is_refused_and_never_followed(paths: Paths, what: str) -> None:
+async def test_redirect_to_another_host_is_refused_and_never_followed(
+    paths: Paths, what: str
+) -> None:
     async with serving(anything) as elsewhere:
         redirect = status(302, headers={"Location": elsewhere.url + FILE})
         async with serving(redirect) as server, asking(server, paths) as client:
-            with pytest.raises(Refused, match="status 302 to http"):
+            with pytest.raises(PermanentFailure, match="status 302 to http"):
                 await get(client, what)
         assert not elsewhere.requests
 
@@ -638,7 +840,7 @@ async def test_address_that_the_site_names_elsewhere_is_not_asked(paths: Paths) 
     async with serving(anything, "127.0.0.3") as elsewhere:
         async with serving(anything) as server, asking(server, paths) as client:
             with pytest.raises(BadAnswer, match=r"is not on 127\.0\.0\.1"):
-                async with client.asking(elsewhere.url + EXPORT):
+                async with client.stream(elsewhere.url + EXPORT):
                     pass
         assert not elsewhere.requests
 
@@ -648,27 +850,44 @@ async def test_address_that_the_site_names_elsewhere_is_not_asked(paths: Paths) 
 
 async def test_json_that_inflates_without_end_is_refused(paths: Paths) -> None:
     bomb = gzip.compress(b"[" + b" " * (MAX_JSON + 1), compresslevel=1)
-    answer = status(200, body=bomb, content_type="application/json", headers={"Content-Encoding": "gzip"})
+    answer = status(
+        200,
+        body=bomb,
+        content_type="application/json",
+        headers={"Content-Encoding": "gzip"},
+    )
     async with serving(answer) as server, asking(server, paths) as client:
-        with pytest.raises(BadAnswer, match="answered more than 67,108,864 bytes of JSON"):
+        with pytest.raises(
+            BadAnswer, match="answered more than 67,108,864 bytes of JSON"
+        ):
             await get(client, "json")
 
 
 async def test_file_that_inflates_beyond_the_limit_is_refused(paths: Paths) -> None:
     bomb = gzip.compress(bytes(8 << 20))
-    answer = status(200, body=bomb, content_type="image/png", headers={"Content-Encoding": "gzip"})
+    answer = status(
+        200, body=bomb, content_type="image/png", headers={"Content-Encoding": "gzip"}
+    )
     async with serving(answer) as server, asking(server, paths) as client:
-        with pytest.raises(Refused, match="too_large: more than 1,048,576 bytes"):
+        with pytest.raises(
+            PermanentFailure, match="too_large: more than 1,048,576 bytes"
+        ):
             await get(client, "file")
 
 
 async def test_files_and_exports_are_asked_for_as_they_are_stored(paths: Paths) -> None:
     stored = gzip.compress(b"id\n1\n")
-    answer = status(200, body=stored, content_type="text/csv", headers={"Content-Encoding": "gzip"})
+    answer = status(
+        200, body=stored, content_type="text/csv", headers={"Content-Encoding": "gzip"}
+    )
     async with serving(answer) as server, asking(server, paths) as client:
-        assert await get(client, "export") == stored  # its checksum is that of these bytes
+        assert (
+            await get(client, "export") == stored
+        )  # its checksum is that of these bytes
         await get(client, "file")
-        assert [request.headers["Accept-Encoding"] for request in server.requests] == ["identity"] * 2
+        assert [request.headers["Accept-Encoding"] for request in server.requests] == [
+            "identity"
+        ] * 2
 
 
 async def test_broken_json_is_asked_for_again(paths: Paths) -> None:
@@ -685,14 +904,23 @@ async def test_broken_json_is_asked_for_again(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "message"), [(410, "You cannot go beyond page 750."), (422, "You cannot search for more than 40 tags")]
+    ("code", "message"),
+    [
+        (410, "You cannot go beyond page 750."),
+        (422, "You cannot search for more than 40 tags"),
+    ],
 )
-async def test_refused_query_carries_status_and_the_sites_words(paths: Paths, code: int, message: str) -> None:
+async def test_refused_query_carries_status_and_the_sites_words(
+    paths: Paths, code: int, message: str
+) -> None:
     body = json.dumps({"success": False, "message": message, "code": None})
-    async with serving(status(code, text=body, content_type="application/json")) as server:
+    async with serving(
+        status(code, text=body, content_type="application/json")
+    ) as server:
         async with asking(server, paths, retries=5) as client:
             with pytest.raises(
-                Declined, match=re.escape(f"/posts.json is refused (status {code}: {message})")
+                RequestRejected,
+                match=re.escape(f"/posts.json is refused (status {code}: {message})"),
             ) as raised:
                 await client.json("/posts.json")
         assert (raised.value.status, raised.value.message) == (code, message)
@@ -700,10 +928,18 @@ async def test_refused_query_carries_status_and_the_sites_words(paths: Paths, co
         assert len(server.requests) == 1
 
 
-async def test_bad_key_is_said_as_such_and_not_tried_again(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bad_key_is_said_as_such_and_not_tried_again(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(answers.API_KEY, "an old key")
-    async with serving(status(401)) as server, asking(server, paths, retries=5, login="someone") as client:
-        with pytest.raises(BadParameter, match=r"refuses the login of site\.login \(401\): .* E6TAG_API_KEY"):
+    async with (
+        serving(status(401)) as server,
+        asking(server, paths, retries=5, login="someone") as client,
+    ):
+        with pytest.raises(
+            BadParameter,
+            match=r"refuses the login of site\.login \(401\): .* E6TAG_API_KEY",
+        ):
             await get(client, "json")
         assert len(server.requests) == 1
 
@@ -713,17 +949,28 @@ async def test_cookies_are_neither_kept_nor_sent(paths: Paths) -> None:
         return web.json_response({}, headers={"Set-Cookie": "session=1; Path=/"})
 
     async with serving(setting) as server:
-        site = Site(name="custom", base_url=server.url.replace("127.0.0.1", "localhost"), static_url=server.url)
+        site = Site(
+            name="custom",
+            base_url=server.url.replace("127.0.0.1", "localhost"),
+            static_url=server.url,
+        )
         async with open_site(site, paths, "download") as client:
             await get(client, "json")
             await get(client, "json")
-        assert ["Cookie" in request.headers for request in server.requests] == [False, False]
+        assert ["Cookie" in request.headers for request in server.requests] == [
+            False,
+            False,
+        ]
 
 
-async def test_key_goes_to_the_site_and_never_to_the_static_host(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_goes_to_the_site_and_never_to_the_static_host(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(answers.API_KEY, "a key")
     async with serving(anything) as server, serving(anything) as static:
-        site = Site(name="custom", base_url=server.url, static_url=static.url, login="someone")
+        site = Site(
+            name="custom", base_url=server.url, static_url=static.url, login="someone"
+        )
         async with open_site(site, paths, "download") as client:
             await get(client, "json")
             await get(client, "file")
@@ -754,30 +1001,43 @@ def dripping(pause: float, piece: bytes = b"x", pieces: int = 1000) -> Answer:
         pytest.param("file", replace(QUICK, whole=0.4, slowest=0), id="endless file"),
     ],
 )
-async def test_what_comes_too_slowly_ends(paths: Paths, what: str, patience: Patience) -> None:
+async def test_what_comes_too_slowly_ends(
+    paths: Paths, what: str, patience: Timeouts
+) -> None:
     async with (
         serving(dripping(0.01)) as server,
         asking(server, paths, patience=patience) as client,
         asyncio.timeout(5),
     ):
-        with pytest.raises(Unavailable, match=r"too slow: \d+ bytes of it came in 0\.[4-9] s"):
+        with pytest.raises(
+            TransientFailure, match=r"too slow: \d+ bytes of it came in 0\.[4-9] s"
+        ):
             await get(client, what)
 
 
 async def test_silence_ends(paths: Paths) -> None:
     patience = replace(QUICK, silence=0.3)
-    async with serving(dripping(30)) as server, asking(server, paths, patience=patience) as client, asyncio.timeout(5):
-        with pytest.raises(Unavailable, match="SocketTimeoutError"):
+    async with (
+        serving(dripping(30)) as server,
+        asking(server, paths, patience=patience) as client,
+        asyncio.timeout(5),
+    ):
+        with pytest.raises(TransientFailure, match="SocketTimeoutError"):
             await get(client, "file")
 
 
 async def test_long_export_that_keeps_coming_is_not_cut_off(paths: Paths) -> None:
     patience = replace(QUICK, whole=0.2, look=0.1)
-    async with serving(dripping(0.02, bytes(1000), 40)) as server, asking(server, paths, patience=patience) as client:
+    async with (
+        serving(dripping(0.02, bytes(1000), 40)) as server,
+        asking(server, paths, patience=patience) as client,
+    ):
         assert await get(client, "export") == bytes(40_000)
 
 
-async def test_connection_that_breaks_before_the_answer_is_not_retried_behind_our_back(paths: Paths) -> None:
+async def test_connection_that_breaks_before_the_answer_is_not_retried_behind_our_back(
+    paths: Paths,
+) -> None:
     async def answer(request: web.Request) -> web.Response:
         if len(server.requests) > 1:
             assert request.transport is not None
@@ -787,10 +1047,12 @@ async def test_connection_that_breaks_before_the_answer_is_not_retried_behind_ou
     async with serving(answer) as server:
         async with asking(server, paths) as client:
             await get(client, "file")
-            with pytest.raises(Unavailable, match="ServerDisconnectedError"):
+            with pytest.raises(TransientFailure, match="ServerDisconnectedError"):
                 await get(client, "file")
         assert len(server.requests) == 2
-        assert politeness.read(paths)["download"]["requests"] == {"file": {"200": 1, "ServerDisconnectedError": 1}}
+        assert politeness.read(paths)["download"]["requests"] == {
+            "file": {"200": 1, "ServerDisconnectedError": 1}
+        }
 
 
 # The figures.
@@ -807,7 +1069,11 @@ async def test_figures_add_up_over_runs_and_stages(paths: Paths) -> None:
         async with open_site(site, paths, "refresh") as client:
             await get(client, "json")
     figures = json.loads(paths.politeness.read_text())
-    assert figures["download"]["requests"] == {"api": {"200": 2}, "export": {"200": 2}, "file": {"200": 2}}
+    assert figures["download"]["requests"] == {
+        "api": {"200": 2},
+        "export": {"200": 2},
+        "file": {"200": 2},
+    }
     assert figures["download"]["bytes"]["file"] == 2 * len(b"\xff\xd8\xff picture")
     assert list(figures["download"]["agents"].values()) == [6]
     assert figures["download"]["rate_limit_per_second"] == 40
@@ -824,7 +1090,9 @@ async def test_figures_of_a_run_that_fails_are_saved_too(paths: Paths) -> None:
     assert politeness.read(paths)["download"]["requests"] == {"file": {"403": 1}}
 
 
-async def test_figures_are_saved_while_the_run_goes_on(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_figures_are_saved_while_the_run_goes_on(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(politeness, "INTERVAL", 0.1)
     async with serving(anything) as server, asking(server, paths) as client:
         await get(client, "file")
@@ -834,14 +1102,22 @@ async def test_figures_are_saved_while_the_run_goes_on(paths: Paths, monkeypatch
     assert politeness.read(paths)["download"]["requests"] == {"file": {"200": 2}}
 
 
-def test_sandbox_on_another_address_is_held_to_the_rules_of_a_real_site(tmp_path: Path, board: SandboxBoard) -> None:
+def test_sandbox_on_another_address_is_held_to_the_rules_of_a_real_site(
+    tmp_path: Path, board: SandboxBoard
+) -> None:
     with served(board, host="127.0.0.2") as site:
-        project = make_project(tmp_path / "project", site, site={**REMOTE, "requests_per_second": 50})
-        assert [request.agent for request in site.requests] == ["e6tag/0.1.0 (by someone@example.org)"]
+        project = make_project(
+            tmp_path / "project", site, site={**REMOTE, "requests_per_second": 50}
+        )
+        assert [request.agent for request in site.requests] == [
+            "e6tag/0.1.0 (by someone@example.org)"
+        ]
         assert politeness.read(project.paths)["refresh"]["rate_limit_per_second"] == 2.0
 
 
-@pytest.mark.parametrize("content", [b"{half", b"[]", b'{"download": {"requests": "many"}}', b"\xff"])
+@pytest.mark.parametrize(
+    "content", [b"{half", b"[]", b'{"download": {"requests": "many"}}', b"\xff"]
+)
 async def test_damaged_figures_are_set_aside_and_said(
     paths: Paths, capfd: pytest.CaptureFixture[str], content: bytes
 ) -> None:
@@ -855,10 +1131,10 @@ async def test_damaged_figures_are_set_aside_and_said(
 
 
 async def test_seconds_in_which_many_wait_are_counted_once() -> None:
-    figures = politeness.Figures("an agent", None)
+    figures = politeness.RequestStats("an agent", None)
 
     async def wait() -> None:
-        with figures.waiting(politeness.Wait.BACKOFF):
+        with figures.waiting(politeness.WaitReason.BACKOFF):
             await asyncio.sleep(0.2)
 
     await asyncio.gather(*(wait() for _ in range(20)))
@@ -868,22 +1144,27 @@ async def test_seconds_in_which_many_wait_are_counted_once() -> None:
 # Progress.
 
 
-def test_line_says_count_rate_bytes_time_left_and_failures(capfd: pytest.CaptureFixture[str]) -> None:
+def test_line_says_count_rate_bytes_time_left_and_failures(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with progress.meter("download", unit="pictures", total=3000) as meter:
         time.sleep(0.1)
         meter.advance(10, "2 refused", bytes=5_000_000)
     line = capfd.readouterr().err
     assert re.fullmatch(
-        r"download: 10 of 3,000 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ (s|min) left, 2 refused\n", line
+        r"download: 10 of 3,000 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ (s|min) left, 2 refused\n",
+        line,
     ), line
 
 
 def test_what_an_earlier_run_fetched_says_nothing_about_the_rate() -> None:
     meter = progress.Meter("posts.csv.gz", "bytes", 2_000_000_000)
-    meter.found(1_000_000_000)
+    meter.skip_done(1_000_000_000)
     time.sleep(0.1)
     meter.advance(1_000_000)
-    assert re.fullmatch(r"1,001\.0 MB of 2,000\.0 MB, \d{1,2}\.\d MB/s, \d+ (s|min) left", meter.state()), meter.state()
+    assert re.fullmatch(
+        r"1,001\.0 MB of 2,000\.0 MB, \d{1,2}\.\d MB/s, \d+ (s|min) left", meter.state()
+    ), meter.state()
 
 
 def test_line_comes_every_ten_seconds_though_nothing_is_finished(
@@ -893,7 +1174,9 @@ def test_line_comes_every_ten_seconds_though_nothing_is_finished(
     with progress.meter("download", unit="pictures", total=30):
         time.sleep(0.45)
     lines = capfd.readouterr().err.splitlines()
-    assert len(lines) >= 3, lines  # four and the last one, on a machine that has the time
+    assert len(lines) >= 3, (
+        lines
+    )  # four and the last one, on a machine that has the time
     assert set(lines) == {"download: 0 of 30 pictures, 0.0/s"}
 
 
@@ -905,14 +1188,18 @@ def test_bar_on_a_terminal_shows_the_same() -> None:
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
-    with subprocess.Popen([sys.executable, "-c", work], cwd=ROOT, stderr=theirs, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", work], cwd=ROOT, stderr=theirs, env=environment
+    ) as process:
         os.close(theirs)
         shown = b""
         while piece := _read(ours):
             shown += piece
         os.close(ours)
     assert process.returncode == 0
-    assert re.search(rb"\d of 9 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ s left, 1 refused", shown), shown
+    assert re.search(
+        rb"\d of 9 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ s left, 1 refused", shown
+    ), shown
 
 
 def _read(terminal: int) -> bytes:

@@ -14,30 +14,54 @@ from pipeline.lineage import KEY
 from pipeline.paths import Paths
 
 SIZE = 64  # pixels
-TAGS = {"red_background": 0.5, "circle": 0.4, "square": 0.3, "border": 0.3, "stripe": 0.2, "dot": 0.15}
+TAGS = {
+    "red_background": 0.5,
+    "circle": 0.4,
+    "square": 0.3,
+    "border": 0.3,
+    "stripe": 0.2,
+    "dot": 0.15,
+}
 RECORDS = {"train": 240, "validation": 48, "test": 48}
 SHARDS = 2  # per split
 
 
-def project(root: Path, *, records: dict[str, int] | None = None, seed: int = 621) -> Paths:
+def project(
+    root: Path, *, records: dict[str, int] | None = None, seed: int = 621
+) -> Paths:
     """Writes shards, vocabulary, an empty manifest with lineage and parameters under `root`."""
     paths = Paths(root)
     rows, first = [], 1
     for split, count in (records or RECORDS).items():
         drawn = [_record(seed, post_id) for post_id in range(first, first + count)]
         first += count
-        rows += [_write_shard(paths, split, number, drawn[number::SHARDS]) for number in range(SHARDS)]
-    parquet.write(paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard")
+        rows += [
+            _write_shard(paths, split, number, drawn[number::SHARDS])
+            for number in range(SHARDS)
+        ]
+    parquet.write(
+        paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard"
+    )
     _write_vocabulary(paths, rows)
-    lineage = {"pin": {"site": "toy", "exports": {}}, "policy_version": "1", "parameters": {"manifest": {}}}
+    lineage = {
+        "pin": {"site": "toy", "exports": {}},
+        "policy_version": "1",
+        "parameters": {"manifest": {}},
+    }
     metadata = {KEY: json.dumps(lineage)}
-    parquet.write(paths.manifest / "train.parquet", [], schemas.MANIFEST, metadata=metadata)
+    parquet.write(
+        paths.manifest / "train.parquet", [], schemas.MANIFEST, metadata=metadata
+    )
     return paths
 
 
 def picture(tags: set[str], random: Random) -> bytes:
     """Draws the tags as a JPEG of SIZE pixels."""
-    image = Image.new("RGB", (SIZE, SIZE), (200, 60, 60) if "red_background" in tags else (60, 60, 200))
+    image = Image.new(
+        "RGB",
+        (SIZE, SIZE),
+        (200, 60, 60) if "red_background" in tags else (60, 60, 200),
+    )
     draw = ImageDraw.Draw(image)
     if "border" in tags:
         draw.rectangle((0, 0, SIZE - 1, SIZE - 1), outline="black", width=5)
@@ -56,7 +80,9 @@ def picture(tags: set[str], random: Random) -> bytes:
 
 def _record(seed: int, post_id: int) -> tuple[int, bytes, list[int]]:
     random = Random(f"{seed}/{post_id}")
-    labels = [label for label, share in enumerate(TAGS.values()) if random.random() < share]
+    labels = [
+        label for label, share in enumerate(TAGS.values()) if random.random() < share
+    ]
     names = list(TAGS)
     return post_id, picture({names[label] for label in labels}, random), labels
 
@@ -74,8 +100,12 @@ def _write_shard(
     with tf.io.TFRecordWriter(str(path)) as writer:
         for post_id, jpeg, labels in records:
             feature = {
-                "post_id": tf.train.Feature(int64_list=tf.train.Int64List(value=[post_id])),
-                "md5": tf.train.Feature(bytes_list=tf.train.BytesList(value=[md5_of(post_id).encode()])),
+                "post_id": tf.train.Feature(
+                    int64_list=tf.train.Int64List(value=[post_id])
+                ),
+                "md5": tf.train.Feature(
+                    bytes_list=tf.train.BytesList(value=[md5_of(post_id).encode()])
+                ),
                 "labels": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
                 "jpeg": tf.train.Feature(bytes_list=tf.train.BytesList(value=[jpeg])),
             }
@@ -95,7 +125,12 @@ def md5_of(post_id: int) -> str:
 
 
 def _write_vocabulary(paths: Paths, rows: list[dict[str, object]]) -> None:
-    counts = pl.DataFrame({"split": [row["split"] for row in rows], "counts": [row["label_counts"] for row in rows]})
+    counts = pl.DataFrame(
+        {
+            "split": [row["split"] for row in rows],
+            "counts": [row["label_counts"] for row in rows],
+        }
+    )
 
     def positives(split: str, label: int) -> int:
         return int(counts.filter(split=split)["counts"].list.get(label).sum())

@@ -24,16 +24,21 @@ import polars as pl
 
 from pipeline import packs, parquet, pin, policy, progress, schemas
 from pipeline.download import keeping, plan, standing, waiting
-from pipeline.download.fetch import Fetcher, recovered
-from pipeline.download.keeping import Here
+from pipeline.download.fetch import Fetcher, recover_spooled
+from pipeline.download.keeping import StoredImage
 from pipeline.download.ledger import Ledger
-from pipeline.download.variants import Wanted, wanted
-from pipeline.errors import CorruptFile, PolicyViolation, SiteUnreachable, TooManyRejects
+from pipeline.download.variants import ImageRequest, image_request
+from pipeline.errors import (
+    CorruptFile,
+    PolicyViolation,
+    SiteUnreachable,
+    TooManyRejects,
+)
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
-from pipeline.schemas import Refusal
-from pipeline.site.breaker import come_back
-from pipeline.site.client import OURS, Patience
+from pipeline.schemas import DownloadFailure
+from pipeline.site.breaker import retry_hint
+from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
 
 def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
@@ -41,37 +46,57 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
 
     dry_run: prints the plan of just this run, and writes nothing.
     """
-    found = keeping.look(paths)
+    found = keeping.scan(paths)
     posts = _sampled(paths)
     sampled = set() if isinstance(posts, CorruptFile) else set(posts["md5"])
-    stands = standing.look_up(paths, found.md5s | sampled, found.post_ids)
+    stands = standing.check_permissions(paths, found.md5s | sampled, found.post_ids)
     if dry_run:
-        keeping.refuse_to_move(paths, found, stands)
+        keeping.check_same_site(paths, found, stands)
     else:
-        keeping.tidy(params, paths, found, stands)
+        keeping.remove_disallowed(params, paths, found, stands)
     # Only now: where sample cannot succeed, pictures that have to go are gone all the same.
     if isinstance(posts, CorruptFile):
         raise posts
     _refuse_forbidden(posts, stands.permitted)
-    here = keeping.staying(params, found, stands)
+    here = keeping.retained(params, found, stands)
     wishes = _wishes(posts, params)
-    open_ledger = Ledger.copied if dry_run else Ledger.opened
+    open_ledger = Ledger.snapshot if dry_run else Ledger.open
     with open_ledger(paths.ledger, _place(site)) as ledger:
-        planned = _plan(params, paths, _worth_asking(wishes, params), ledger, here, keep=not dry_run)
+        planned = _plan(
+            params, paths, _worth_asking(wishes, params), ledger, here, keep=not dry_run
+        )
         refused = ledger.refusals()
-        pictures = [one for pack in planned for one in pack.pictures if one.key not in refused]
-        waits = {one.key for one in here if one.pack is None}.intersection(one.key for one in pictures)
-        arrived = recovered(params, paths, [one for one in pictures if one.key in waits])
+        pictures = [
+            one for pack in planned for one in pack.pictures if one.key not in refused
+        ]
+        waits = {one.key for one in here if one.pack is None}.intersection(
+            one.key for one in pictures
+        )
+        arrived = recover_spooled(
+            params, paths, [one for one in pictures if one.key in waits]
+        )
         if not dry_run and len(arrived) < len(waits):
             cut = len(waits) - len(arrived)
-            progress.say(f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: fetched again")
-        _print_plan(planned, [one for one in pictures if one.key not in arrived], len(wishes), site)
+            progress.log(
+                f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: fetched again"
+            )
+        _print_plan(
+            planned,
+            [one for one in pictures if one.key not in arrived],
+            len(wishes),
+            site,
+        )
         if dry_run:
             return
         if planned:
             asyncio.run(Fetcher(params, paths, ledger, arrived).fetch(planned, site))
         outcomes = _outcomes(params, paths, wishes, ledger)
-        parquet.write(paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5")
+        parquet.write(
+            paths.images / "outcomes.parquet",
+            outcomes,
+            schemas.OUTCOMES,
+            order_by="md5",
+        )
     _plan_path(paths).unlink(missing_ok=True)
     shutil.rmtree(waiting.folder(paths), ignore_errors=True)
     _judge(params, outcomes, site)
@@ -99,27 +124,39 @@ def _refuse_forbidden(posts: pl.DataFrame, permitted: frozenset[str]) -> None:
         )
 
 
-def _wishes(posts: pl.DataFrame, params: Download) -> list[Wanted]:
+def _wishes(posts: pl.DataFrame, params: Download) -> list[ImageRequest]:
     """Returns what is wanted, a picture for each md5, in order of md5."""
     columns = ("post_id", "md5", "ext", "width", "height", "file_size")
-    rows = posts.sort("post_id").select(columns).unique("md5", keep="first").sort("md5").iter_rows()
+    rows = (
+        posts.sort("post_id")
+        .select(columns)
+        .unique("md5", keep="first")
+        .sort("md5")
+        .iter_rows()
+    )
     return [
-        wanted(post_id, md5, ext, width, height, size, params.variant)
+        image_request(post_id, md5, ext, width, height, size, params.variant)
         for post_id, md5, ext, width, height, size in rows
     ]
 
 
-def _worth_asking(wishes: list[Wanted], params: Download) -> list[Wanted]:
+def _worth_asking(wishes: list[ImageRequest], params: Download) -> list[ImageRequest]:
     return [one for one in wishes if not _listed_too_large(one, params)]
 
 
-def _listed_too_large(one: Wanted, params: Download) -> bool:
+def _listed_too_large(one: ImageRequest, params: Download) -> bool:
     """Returns whether the answer is known beforehand. Other variants are smaller than the listed size."""
     return one.variant == "original" and one.file_size > params.max_bytes
 
 
 def _plan(
-    params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger, here: list[Here], *, keep: bool
+    params: Download,
+    paths: Paths,
+    wishes: list[ImageRequest],
+    ledger: Ledger,
+    here: list[StoredImage],
+    *,
+    keep: bool,
 ) -> list[plan.PlannedPack]:
     """Returns the packs still to be made: those of the unfinished run, and those of what it did not plan for.
 
@@ -129,13 +166,26 @@ def _plan(
     have = {one.key for one in here if one.pack}
     sealed = {one.pack.name for one in here if one.pack}
     fingerprint = plan.fingerprint(wishes, params)
-    resumed = plan.resume(_plan_path(paths), fingerprint, wishes)
-    ledger.reopen(but={one.key for pack in resumed or () if pack.name in sealed for one in pack.pictures})
+    resumed = plan.load_plan(_plan_path(paths), fingerprint, wishes)
+    ledger.retry_transient(
+        but={
+            one.key
+            for pack in resumed or ()
+            if pack.name in sealed
+            for one in pack.pictures
+        }
+    )
     unfinished = [pack for pack in resumed or () if pack.name not in sealed]
-    settled = have | set(ledger.refusals()) | {one.key for pack in unfinished for one in pack.pictures}
-    more = plan.make([one for one in wishes if one.key not in settled], params.pack_pictures)
+    settled = (
+        have
+        | set(ledger.refusals())
+        | {one.key for pack in unfinished for one in pack.pictures}
+    )
+    more = plan.make_plan(
+        [one for one in wishes if one.key not in settled], params.pack_pictures
+    )
     if keep and (more or resumed is None):
-        plan.save(_plan_path(paths), fingerprint, [*(resumed or ()), *more])
+        plan.save_plan(_plan_path(paths), fingerprint, [*(resumed or ()), *more])
     return [*unfinished, *more]
 
 
@@ -143,32 +193,54 @@ def _plan_path(paths: Paths) -> Path:
     return paths.work("download") / "plan.json"
 
 
-def _print_plan(planned: list[plan.PlannedPack], pictures: list[Wanted], total: int, site: Site) -> None:
+def _print_plan(
+    planned: list[plan.PlannedPack],
+    pictures: list[ImageRequest],
+    total: int,
+    site: Site,
+) -> None:
     """Says what will be asked for. pictures: those of the planned packs that are neither here nor refused."""
     bound = sum(one.file_size for one in pictures)
     rate = policy.requests_per_second(site)
     duration = (
-        f"{len(pictures) / rate / 3600:,.1f} hours at {rate:g} requests/s" if rate else "no limit on this machine"
+        f"{len(pictures) / rate / 3600:,.1f} hours at {rate:g} requests/s"
+        if rate
+        else "no limit on this machine"
     )
-    progress.say(
+    progress.log(
         f"download: {len(pictures):,} of {total:,} pictures to fetch in {len(planned):,} packs, one request each, "
         f"{bound / 1e6:,.0f} MB as originals, {duration}"
     )
 
 
-def _outcomes(params: Download, paths: Paths, wishes: list[Wanted], ledger: Ledger) -> list[dict[str, str | None]]:
+def _outcomes(
+    params: Download, paths: Paths, wishes: list[ImageRequest], ledger: Ledger
+) -> list[dict[str, str | None]]:
     index = packs.index(paths.images)
-    kept = {(md5, variant): pack for md5, variant, pack in index.select("md5", "variant", "pack").iter_rows()}
+    kept = {
+        (md5, variant): pack
+        for md5, variant, pack in index.select("md5", "variant", "pack").iter_rows()
+    }
     refusals = ledger.refusals()
     rows = []
     for one in wishes:
         pack, outcome, detail = kept.get(one.key), "kept", None
         if pack is None and _listed_too_large(one, params):
-            outcome = Refusal.TOO_LARGE.value
+            outcome = DownloadFailure.TOO_LARGE.value
             detail = f"listed with {one.file_size:,} bytes, limit {params.max_bytes:,}: not asked for"
         elif pack is None:
-            outcome, detail = refusals.get(one.key, (Refusal.UNAVAILABLE.value, "not settled"))
-        rows.append({"md5": one.md5, "variant": one.variant, "outcome": str(outcome), "pack": pack, "detail": detail})
+            outcome, detail = refusals.get(
+                one.key, (DownloadFailure.UNAVAILABLE.value, "not settled")
+            )
+        rows.append(
+            {
+                "md5": one.md5,
+                "variant": one.variant,
+                "outcome": str(outcome),
+                "pack": pack,
+                "detail": detail,
+            }
+        )
     return rows
 
 
@@ -176,18 +248,22 @@ def _judge(params: Download, outcomes: list[dict[str, str | None]], site: Site) 
     """Raises TooManyRejects, or SiteUnreachable where most failures are temporary."""
     refused = [row for row in outcomes if row["outcome"] != "kept"]
     limit = params.max_rejected * len(outcomes)
-    progress.say(
+    progress.log(
         f"download: {len(outcomes) - len(refused):,} of {len(outcomes):,} pictures are here, {len(refused):,} refused"
     )
     if len(refused) <= limit:
         return
     share = f"{len(refused):,} of {len(outcomes):,} pictures are not here (limit {params.max_rejected:.1%})"
-    first = f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
-    temporary = sum(row["outcome"] == Refusal.UNAVAILABLE for row in refused)
+    first = (
+        f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
+    )
+    temporary = sum(row["outcome"] == DownloadFailure.UNAVAILABLE for row in refused)
     if len(refused) - temporary <= limit:
-        pause = (Patience() if policy.is_remote(site) else OURS).pause
+        pause = (Timeouts() if policy.is_remote(site) else LOCAL_TIMEOUTS).pause
         raise SiteUnreachable(
             f"{share}, {temporary:,} of them after temporary errors only, {first}. What is here is kept. "
-            + come_back(pause)
+            + retry_hint(pause)
         )
-    raise TooManyRejects(f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected.")
+    raise TooManyRejects(
+        f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected."
+    )

@@ -11,23 +11,33 @@ from queue import SimpleQueue
 
 from pipeline import packs, progress
 from pipeline.download import inspect, waiting
-from pipeline.download.inspect import Facts
+from pipeline.download.inspect import ImageInfo
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
-from pipeline.download.variants import Wanted
-from pipeline.download.waiting import Record, Waiting
+from pipeline.download.variants import ImageRequest
+from pipeline.download.waiting import Spool, SpooledImage
 from pipeline.errors import SiteUnreachable, TryAgainLater
-from pipeline.packs import Picture
+from pipeline.packs import PackedImage
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
-from pipeline.schemas import Refusal
-from pipeline.site.breaker import come_back
-from pipeline.site.client import Answer, Client, Refused, Unavailable, gather
+from pipeline.schemas import DownloadFailure
+from pipeline.site.breaker import retry_hint
+from pipeline.site.client import (
+    Client,
+    PermanentFailure,
+    Response,
+    TransientFailure,
+    cancel_on_error,
+)
 from pipeline.site.opening import open_site
 
 GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
 
-SITE_WIDE = frozenset(Refusal) - {Refusal.NOT_FOUND, Refusal.TOO_LARGE, Refusal.DECOMPRESSION_BOMB}
+SITE_WIDE = frozenset(DownloadFailure) - {
+    DownloadFailure.NOT_FOUND,
+    DownloadFailure.TOO_LARGE,
+    DownloadFailure.DECOMPRESSION_BOMB,
+}
 """Refusals that tell of the site where picture after picture meets them: it is down, has shut this client out, or gives
 every picture the same wrong bytes. So does NOT_FOUND, where files are looked for in the wrong place, but only as long
 as not one was ever found there; the others left out are judged by limits of ours."""
@@ -38,24 +48,32 @@ ASIDE = 4  # pictures that came and are looked at while as many requests as the 
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
+class FetchedImage:
     """A picture that waits, looked at."""
 
-    facts: Facts
-    record: Record
+    facts: ImageInfo
+    record: SpooledImage
 
 
-def recovered(params: Download, paths: Paths, wanted: list[Wanted]) -> dict[tuple[str, str], Arrived]:
+def recover_spooled(
+    params: Download, paths: Paths, wanted: list[ImageRequest]
+) -> dict[tuple[str, str], FetchedImage]:
     """Returns those of the pictures that an earlier run put away whole, by md5 and variant. Writes nothing."""
     records = {record.key: record for record in waiting.records(paths)}
 
-    def look(one: Wanted) -> Facts | None:
-        return inspect.whole(one, waiting.body(records[one.key]), params.max_pixels)
+    def look(one: ImageRequest) -> ImageInfo | None:
+        return inspect.verify_spooled(
+            one, waiting.read_bytes(records[one.key]), params.max_pixels
+        )
 
     here = [one for one in wanted if one.key in records]
-    with inspect.quietly(), ThreadPoolExecutor(INSPECTORS) as inspectors:
+    with inspect.suppress_bomb_warning(), ThreadPoolExecutor(INSPECTORS) as inspectors:
         facts = dict(zip(here, inspectors.map(look, here), strict=True))
-    return {one.key: Arrived(seen, records[one.key]) for one, seen in facts.items() if seen is not None}
+    return {
+        one.key: FetchedImage(seen, records[one.key])
+        for one, seen in facts.items()
+        if seen is not None
+    }
 
 
 class Fetcher:
@@ -65,46 +83,83 @@ class Fetcher:
     the packs, in order, each picture as soon as it and all before it are settled: no request waits for a pack.
     """
 
-    def __init__(self, params: Download, paths: Paths, ledger: Ledger, arrived: dict[tuple[str, str], Arrived]) -> None:
-        self._params, self._paths, self._images, self._ledger = params, paths, paths.images, ledger
-        self._waiting = Waiting(paths)
+    def __init__(
+        self,
+        params: Download,
+        paths: Paths,
+        ledger: Ledger,
+        arrived: dict[tuple[str, str], FetchedImage],
+    ) -> None:
+        self._params, self._paths, self._images, self._ledger = (
+            params,
+            paths,
+            paths.images,
+            ledger,
+        )
+        self._waiting = Spool(paths)
         self._refused, self._arrived = set(ledger.refusals()), arrived
         self._retries = 0
         # md5 and variant of the pictures that failed since one came. No pack is sealed without them while it may be the
         # site that fails: it would have to do without them for good.
         self._failing: list[tuple[str, str]] = []
         self._any_found = bool(packs.files(paths.images))
-        self._settled: SimpleQueue[tuple[tuple[str, str], Arrived | None] | None] = SimpleQueue()
+        self._settled: SimpleQueue[
+            tuple[tuple[str, str], FetchedImage | None] | None
+        ] = SimpleQueue()
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
         """Fetches and seals all packs; raises what ends the run, with everything that arrived kept."""
         loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
-        with inspect.quietly(), closing(self._waiting), threads[0] as inspectors, threads[1] as sealer:
+        with (
+            inspect.suppress_bomb_warning(),
+            closing(self._waiting),
+            threads[0] as inspectors,
+            threads[1] as sealer,
+        ):
             missing = self._missing(planned)
 
             async def seal() -> None:
                 await loop.run_in_executor(sealer, self._seal_all, planned)
 
-            async with open_site(site, self._paths, "download", retries=self._params.retries) as client:
+            async with open_site(
+                site, self._paths, "download", retries=self._params.retries
+            ) as client:
                 fetching = self._fetch_all(client, missing, inspectors)
                 try:
-                    await gather([asyncio.create_task(seal()), asyncio.create_task(fetching)])
+                    await cancel_on_error(
+                        [asyncio.create_task(seal()), asyncio.create_task(fetching)]
+                    )
                 except TryAgainLater:
-                    self._ledger.forget(self._failing)  # it was the site that failed, not these pictures
+                    self._ledger.forget(
+                        self._failing
+                    )  # it was the site that failed, not these pictures
                     raise
                 finally:
-                    self._settled.put(None)  # whatever ended the run: the sealing thread must not wait for more
+                    self._settled.put(
+                        None
+                    )  # whatever ended the run: the sealing thread must not wait for more
 
-    def _missing(self, planned: list[PlannedPack]) -> list[tuple[str, Wanted]]:
+    def _missing(self, planned: list[PlannedPack]) -> list[tuple[str, ImageRequest]]:
         """Returns what must be asked for, with its pack; the rest is settled: refused, or waiting."""
-        settled: dict[tuple[str, str], Arrived | None] = {**dict.fromkeys(self._refused), **self._arrived}
+        settled: dict[tuple[str, str], FetchedImage | None] = {
+            **dict.fromkeys(self._refused),
+            **self._arrived,
+        }
         for key, arrived in settled.items():
             self._settled.put((key, arrived))
-        return [(pack.name, one) for pack in planned for one in pack.pictures if one.key not in settled]
+        return [
+            (pack.name, one)
+            for pack in planned
+            for one in pack.pictures
+            if one.key not in settled
+        ]
 
     async def _fetch_all(
-        self, client: Client, missing: list[tuple[str, Wanted]], inspectors: ThreadPoolExecutor
+        self,
+        client: Client,
+        missing: list[tuple[str, ImageRequest]],
+        inspectors: ThreadPoolExecutor,
     ) -> None:
         queue = (one for one in missing)
         with progress.meter("download", unit="pictures", total=len(missing)) as meter:
@@ -119,36 +174,54 @@ class Fetcher:
                     meter.advance(note=self._failures(), bytes=size)
 
             workers = min(client.concurrency + ASIDE, len(missing))
-            await client.gather([asyncio.create_task(work()) for _ in range(workers)])
+            await client.run_all([asyncio.create_task(work()) for _ in range(workers)])
             self._believe_failures()
 
-    async def _fetch_one(self, client: Client, pack: str, one: Wanted, inspectors: ThreadPoolExecutor) -> int:
+    async def _fetch_one(
+        self,
+        client: Client,
+        pack: str,
+        one: ImageRequest,
+        inspectors: ThreadPoolExecutor,
+    ) -> int:
         """Leaves the picture waiting for its pack, or a refusal in the ledger. Returns the bytes that are kept."""
         loop = asyncio.get_running_loop()
 
-        async def ask() -> Arrived:
+        async def ask() -> FetchedImage:
             started = time.monotonic()
             try:
                 answer = await client.file(one.path, max_bytes=self._params.max_bytes)
-                putting = loop.run_in_executor(inspectors, self._put_away, pack, one, answer)
+                putting = loop.run_in_executor(
+                    inspectors, self._put_away, pack, one, answer
+                )
                 try:
                     arrived = await asyncio.shield(putting)
-                except asyncio.CancelledError:  # the run ends: what came is put away all the same
+                except (
+                    asyncio.CancelledError
+                ):  # the run ends: what came is put away all the same
                     await asyncio.wait([putting])
                     putting.exception()  # one like it ended the run; who does not look is told again by asyncio
                     raise
-            except (Refused, Unavailable) as error:
-                wait = error.wait if isinstance(error, Unavailable) else None
+            except (PermanentFailure, TransientFailure) as error:
+                wait = error.wait if isinstance(error, TransientFailure) else None
                 seconds = time.monotonic() - started
-                self._ledger.note(one.key, error.reason.value, error.detail, seconds=seconds, wait=wait)
+                self._ledger.record_attempt(
+                    one.key,
+                    error.reason.value,
+                    error.detail,
+                    seconds=seconds,
+                    wait=wait,
+                )
                 raise
-            self._ledger.note(one.key, "kept", "status 200", seconds=time.monotonic() - started)
+            self._ledger.record_attempt(
+                one.key, "kept", "status 200", seconds=time.monotonic() - started
+            )
             return arrived
 
         try:
-            arrived = await client.retried(ask, self._count_retry)
-        except (Refused, Unavailable) as answer:
-            self._ledger.settle(one.key, answer.reason, answer.detail)
+            arrived = await client.with_retries(ask, self._count_retry)
+        except (PermanentFailure, TransientFailure) as answer:
+            self._ledger.record_failure(one.key, answer.reason, answer.detail)
             self._refused.add(one.key)
             self._judge_site(client, one, answer)
             return 0
@@ -171,17 +244,24 @@ class Fetcher:
         again = f", {self._retries:,} tried again" if self._retries else ""
         return f"{len(self._refused):,} refused{again}"
 
-    def _put_away(self, pack: str, one: Wanted, answer: Answer) -> Arrived:
-        facts = inspect.picture(one, answer, self._params.max_pixels)
-        return Arrived(facts, self._waiting.put(pack, one, answer.body))
+    def _put_away(self, pack: str, one: ImageRequest, answer: Response) -> FetchedImage:
+        facts = inspect.verify_image(one, answer, self._params.max_pixels)
+        return FetchedImage(facts, self._waiting.append(pack, one, answer.body))
 
-    def _judge_site(self, client: Client, one: Wanted, answer: Refused | Unavailable) -> None:
+    def _judge_site(
+        self,
+        client: Client,
+        one: ImageRequest,
+        answer: PermanentFailure | TransientFailure,
+    ) -> None:
         """Ends the run when too many pictures in a row fail in a way that tells of the site.
 
         The client counts requests, and ends the run when the site answers none; this counts pictures that it answers
         with something else.
         """
-        if answer.reason not in SITE_WIDE and (answer.reason != Refusal.NOT_FOUND or self._any_found):
+        if answer.reason not in SITE_WIDE and (
+            answer.reason != DownloadFailure.NOT_FOUND or self._any_found
+        ):
             self._settled.put((one.key, None))
             return
         self._failing.append(one.key)
@@ -189,12 +269,12 @@ class Fetcher:
             raise SiteUnreachable(
                 f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
                 f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
-                "site.static_url and site.contact. " + come_back(client.pause)
+                "site.static_url and site.contact. " + retry_hint(client.pause)
             )
 
     def _seal_all(self, planned: list[PlannedPack]) -> None:
         """Writes the packs, following what is settled, until all are written or the run ends."""
-        known: dict[tuple[str, str], Arrived | None] = {}
+        known: dict[tuple[str, str], FetchedImage | None] = {}
         try:
             for pack in planned:
                 arriving = self._arriving(pack, known)
@@ -204,7 +284,9 @@ class Fetcher:
         except _RunEndedError:
             return  # of what is settled nothing is lost: the half pack is gone, its pictures wait
 
-    def _arriving(self, pack: PlannedPack, known: dict[tuple[str, str], Arrived | None]) -> Iterator[Picture]:
+    def _arriving(
+        self, pack: PlannedPack, known: dict[tuple[str, str], FetchedImage | None]
+    ) -> Iterator[PackedImage]:
         """Yields the pictures of a pack in order, waiting until each is settled. known: settled, not yet yielded."""
         for one in pack.pictures:
             while one.key not in known:
@@ -212,8 +294,16 @@ class Fetcher:
                     raise _RunEndedError
                 known[news[0]] = news[1]
             if (arrived := known.pop(one.key)) is not None:
-                facts, body = arrived.facts, self._waiting.read(arrived.record)
-                yield Picture(one.md5, one.post_id, one.variant, body, facts.format, facts.width, facts.height)
+                facts, body = arrived.facts, self._waiting.read_image(arrived.record)
+                yield PackedImage(
+                    one.md5,
+                    one.post_id,
+                    one.variant,
+                    body,
+                    facts.format,
+                    facts.width,
+                    facts.height,
+                )
 
 
 class _RunEndedError(Exception):

@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import progress
-from pipeline.schemas import Refusal
+from pipeline.schemas import DownloadFailure
 
-FINAL = frozenset({Refusal.NOT_FOUND, Refusal.FORBIDDEN})
+FINAL = frozenset({DownloadFailure.NOT_FOUND, DownloadFailure.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""
 
 VERSION = 2
@@ -45,7 +45,7 @@ class Ledger:
 
     @classmethod
     @contextmanager
-    def opened(cls, path: Path, site: str) -> Iterator["Ledger"]:
+    def open(cls, path: Path, site: str) -> Iterator["Ledger"]:
         """Yields the ledger at `path`, made where it is not there; one that cannot be used is set aside and named."""
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -53,7 +53,7 @@ class Ledger:
         except _Unusable as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            progress.say(
+            progress.log(
                 f"download: {path} cannot be used ({error}): kept as {aside.name}; some questions are asked again"
             )
             connection = _connected(path)
@@ -62,13 +62,13 @@ class Ledger:
             yield ledger
         finally:
             try:
-                ledger.write()
+                ledger.flush()
             finally:
                 connection.close()
 
     @classmethod
     @contextmanager
-    def copied(cls, path: Path, site: str) -> Iterator["Ledger"]:
+    def snapshot(cls, path: Path, site: str) -> Iterator["Ledger"]:
         """Yields a ledger of its own with what the one at `path` holds, for who must leave no trace: it is not kept.
 
         Empty where that one is not there or cannot be used.
@@ -81,52 +81,80 @@ class Ledger:
                     with suppress(FileNotFoundError):
                         shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
                 with closing(_connected(copy)) as connection:
-                    connection.execute("pragma journal_mode=delete")  # memory has no other file to write ahead to
+                    connection.execute(
+                        "pragma journal_mode=delete"
+                    )  # memory has no other file to write ahead to
                     connection.backup(memory)
             memory.executescript(_TABLES)
             yield cls(memory, site)
 
-    def note(
-        self, key: tuple[str, str], outcome: str, detail: str | None, *, seconds: float, wait: float | None = None
+    def record_attempt(
+        self,
+        key: tuple[str, str],
+        outcome: str,
+        detail: str | None,
+        *,
+        seconds: float,
+        wait: float | None = None,
     ) -> None:
         """Records one attempt at a picture, by md5 and variant.
 
         outcome: kept, or a value of Refusal; detail: the status and what else was seen; seconds: how long it took, its
         turn in line included; wait: the seconds that the site then asked for.
         """
-        self._noted.append((time.time(), self._site, *key, outcome, detail, seconds, wait))
+        self._noted.append(
+            (time.time(), self._site, *key, outcome, detail, seconds, wait)
+        )
         if len(self._noted) >= BATCH:
-            self.write()
+            self.flush()
 
-    def write(self) -> None:
+    def flush(self) -> None:
         """Writes the attempts noted so far."""
         noted, self._noted = self._noted, []
         if noted:
             self._connection.execute("begin")
-            self._connection.executemany("insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?)", noted)
+            self._connection.executemany(
+                "insert into attempts values (?, ?, ?, ?, ?, ?, ?, ?)", noted
+            )
             self._connection.execute("commit")
 
-    def settle(self, key: tuple[str, str], refusal: Refusal, detail: str) -> None:
+    def record_failure(
+        self, key: tuple[str, str], refusal: DownloadFailure, detail: str
+    ) -> None:
         """Records that a picture, by md5 and variant, will not be asked for again in this run."""
-        self.write()
+        self.flush()
         row = (self._site, *key, refusal.value, detail)
-        self._connection.execute("insert or replace into settled values (?, ?, ?, ?, ?)", row)
+        self._connection.execute(
+            "insert or replace into settled values (?, ?, ?, ?, ?)", row
+        )
 
     def forget(self, keys: list[tuple[str, str]]) -> None:
         """Takes refusals back, by md5 and variant: it was the site that failed, not these pictures."""
         rows = [(self._site, md5, variant) for md5, variant in keys]
-        self._connection.executemany("delete from settled where site = ? and md5 = ? and variant = ?", rows)
+        self._connection.executemany(
+            "delete from settled where site = ? and md5 = ? and variant = ?", rows
+        )
 
-    def refusals(self) -> dict[tuple[str, str], tuple[Refusal, str]]:
+    def refusals(self) -> dict[tuple[str, str], tuple[DownloadFailure, str]]:
         """Returns refusal and detail by md5 and variant."""
         rows = self._connection.execute(
-            "select md5, variant, outcome, detail from settled where site = ? order by md5, variant", (self._site,)
+            "select md5, variant, outcome, detail from settled where site = ? order by md5, variant",
+            (self._site,),
         )
-        return {(md5, variant): (Refusal(outcome), detail) for md5, variant, outcome, detail in rows}
+        return {
+            (md5, variant): (DownloadFailure(outcome), detail)
+            for md5, variant, outcome, detail in rows
+        }
 
-    def reopen(self, *, but: Collection[tuple[str, str]] = ()) -> None:
+    def retry_transient(self, *, but: Collection[tuple[str, str]] = ()) -> None:
         """Forgets the refusals that may turn out better, so that they are asked again. but: md5 and variant of some."""
-        self.forget([key for key, (refusal, _) in self.refusals().items() if refusal not in FINAL and key not in but])
+        self.forget(
+            [
+                key
+                for key, (refusal, _) in self.refusals().items()
+                if refusal not in FINAL and key not in but
+            ]
+        )
 
 
 class _Unusable(Exception):
@@ -153,5 +181,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 def _refuse_other_version(connection: sqlite3.Connection) -> None:
     is_new = connection.execute("select count(*) from sqlite_master").fetchone()[0] == 0
-    if not is_new and connection.execute("pragma user_version").fetchone()[0] != VERSION:
+    if (
+        not is_new
+        and connection.execute("pragma user_version").fetchone()[0] != VERSION
+    ):
         raise sqlite3.DatabaseError("made by another version of e6tag")

@@ -5,9 +5,17 @@ Only for still pictures, which are all that policy lets through: of others the s
 
 from dataclasses import dataclass
 
-SAMPLE_SHORTER, SAMPLE_LONGER = 850, 1700  # pixels; the site makes samples of pictures beyond these
-PREVIEW_SHORTER, PREVIEW_LONGER = 256, 512  # pixels; small pictures are enlarged, what is longer is cropped
-OLD_PREVIEW_LONGER = 150  # pixels; of previews made before 2025-06-26, which are replaced in batches
+SAMPLE_SHORTER, SAMPLE_LONGER = (
+    850,
+    1700,
+)  # pixels; the site makes samples of pictures beyond these
+PREVIEW_SHORTER, PREVIEW_LONGER = (
+    256,
+    512,
+)  # pixels; small pictures are enlarged, what is longer is cropped
+OLD_PREVIEW_LONGER = (
+    150  # pixels; of previews made before 2025-06-26, which are replaced in batches
+)
 
 MAY_BE_TRANSPARENT = frozenset({"png", "webp"})
 """Originals whose variants are asked for as WebP, which keeps alpha: in the JPEG twin the site has flattened it on a
@@ -15,7 +23,7 @@ colour of the post's own, and every picture here lies on pictures.GROUND."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ImageRequest:
     """One picture to fetch. Sizes are pixels of the variant as the rules have them; `file_size` is the original's."""
 
     md5: str
@@ -25,7 +33,9 @@ class Wanted:
     width: int
     height: int
     file_size: int
-    old_size: tuple[int, int] | None = None  # pixels that the file may have instead, where the rules changed
+    old_size: tuple[int, int] | None = (
+        None  # pixels that the file may have instead, where the rules changed
+    )
 
     @property
     def key(self) -> tuple[str, str]:
@@ -33,16 +43,35 @@ class Wanted:
         return self.md5, self.variant
 
 
-def wanted(post_id: int, md5: str, ext: str, width: int, height: int, file_size: int, variant: str) -> Wanted:
+def image_request(
+    post_id: int,
+    md5: str,
+    ext: str,
+    width: int,
+    height: int,
+    file_size: int,
+    variant: str,
+) -> ImageRequest:
     """Returns the file that serves `variant`: the original where the site makes none of such a picture."""
     folder = f"{md5[:2]}/{md5[2:4]}/{md5}"
     twin = "webp" if ext in MAY_BE_TRANSPARENT else "jpg"
     if variant == "preview" and has_preview(width, height):
         path, old = f"/data/preview/{folder}.{twin}", old_preview_size(width, height)
-        return Wanted(md5, post_id, variant, path, *preview_size(width, height), file_size, old)
+        return ImageRequest(
+            md5, post_id, variant, path, *preview_size(width, height), file_size, old
+        )
     if variant == "sample" and has_sample(width, height):
-        return Wanted(md5, post_id, variant, f"/data/sample/{folder}.{twin}", *sample_size(width, height), file_size)
-    return Wanted(md5, post_id, "original", f"/data/{folder}.{ext}", width, height, file_size)
+        return ImageRequest(
+            md5,
+            post_id,
+            variant,
+            f"/data/sample/{folder}.{twin}",
+            *sample_size(width, height),
+            file_size,
+        )
+    return ImageRequest(
+        md5, post_id, "original", f"/data/{folder}.{ext}", width, height, file_size
+    )
 
 
 def has_sample(width: int, height: int) -> bool:
@@ -72,7 +101,9 @@ def preview_size(width: int, height: int) -> tuple[int, int]:
     (376, 256)
     """
     scale = PREVIEW_SHORTER / min(width, height)
-    return min(PREVIEW_LONGER, round(width * scale)), min(PREVIEW_LONGER, round(height * scale))
+    return min(PREVIEW_LONGER, round(width * scale)), min(
+        PREVIEW_LONGER, round(height * scale)
+    )
 
 
 def old_preview_size(width: int, height: int) -> tuple[int, int]:

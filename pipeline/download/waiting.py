@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import atomic
-from pipeline.download.variants import Wanted
+from pipeline.download.variants import ImageRequest
 from pipeline.errors import NoSpace
 from pipeline.paths import Paths
 
@@ -20,7 +20,7 @@ _LONGEST_LINE = 100  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SpooledImage:
     """One picture that waits, and where its bytes lie."""
 
     md5: str
@@ -36,7 +36,7 @@ class Record:
         return self.md5, self.variant
 
 
-class Waiting:
+class Spool:
     """The folder of the pictures that wait. Safe to use from several threads."""
 
     def __init__(self, paths: Paths) -> None:
@@ -45,7 +45,7 @@ class Waiting:
         self._files: dict[Path, int] = {}
         self._lock = threading.Lock()
 
-    def put(self, pack: str, one: Wanted, body: bytes) -> Record:
+    def append(self, pack: str, one: ImageRequest, body: bytes) -> SpooledImage:
         """Appends a picture to those of its pack: all of it or, raising NoSpace, nothing."""
         path = self.folder / pack
         line = f"{one.md5} {one.variant} {one.post_id} {len(body)}\n".encode()
@@ -54,7 +54,9 @@ class Waiting:
             end = os.lseek(file, 0, os.SEEK_END)
             try:
                 written = os.writev(file, [line, body])
-                while written < len(line) + len(body):  # another try says why it did not fit, or ends it
+                while written < len(line) + len(
+                    body
+                ):  # another try says why it did not fit, or ends it
                     written += os.pwrite(file, (line + body)[written:], end + written)
             except OSError as error:
                 os.ftruncate(file, end)
@@ -62,9 +64,11 @@ class Waiting:
                     f"{path} cannot be written: {error.strerror}. Every picture that arrived before is kept. "
                     "Make room, then run the same command again."
                 ) from error
-        return Record(one.md5, one.variant, one.post_id, path, end + len(line), len(body))
+        return SpooledImage(
+            one.md5, one.variant, one.post_id, path, end + len(line), len(body)
+        )
 
-    def read(self, record: Record) -> bytes:
+    def read_image(self, record: SpooledImage) -> bytes:
         """Returns the bytes of a picture; fewer where the file was cut."""
         with self._lock:
             file = self._open(record.path)
@@ -88,7 +92,9 @@ class Waiting:
     def _open(self, path: Path) -> int:
         if path not in self._files:
             try:
-                self._files[path] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._files[path] = os.open(
+                    path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+                )
             except OSError as error:
                 raise NoSpace(
                     f"{path} cannot be written: {error.strerror}. Every picture that arrived before is kept. "
@@ -97,7 +103,7 @@ class Waiting:
         return self._files[path]
 
 
-def body(record: Record) -> bytes:
+def read_bytes(record: SpooledImage) -> bytes:
     """Returns the bytes of a picture; fewer where the file was cut. Writes nothing."""
     with record.path.open("rb") as file:
         return os.pread(file.fileno(), record.size, record.start)
@@ -108,12 +114,14 @@ def folder(paths: Paths) -> Path:
     return paths.work("download") / "pictures"
 
 
-def records(paths: Paths) -> list[Record]:
+def records(paths: Paths) -> list[SpooledImage]:
     """Returns what waits, by file, then in order of arrival. A kill leaves at most the last record of a file cut."""
-    return [record for path in sorted(folder(paths).glob("*")) for record in _records(path)]
+    return [
+        record for path in sorted(folder(paths).glob("*")) for record in _records(path)
+    ]
 
 
-def mend(paths: Paths, stays: Callable[[Record], bool]) -> None:
+def compact(paths: Paths, stays: Callable[[SpooledImage], bool]) -> None:
     """Rewrites the files that end in a cut record, or hold a picture that may not stay."""
     for path in sorted(folder(paths).glob("*")):
         found = list(_records(path))
@@ -122,20 +130,29 @@ def mend(paths: Paths, stays: Callable[[Record], bool]) -> None:
         if not staying:
             path.unlink()
         elif len(staying) < len(found) or end < path.stat().st_size:
-            with path.open("rb") as file, atomic.writing(path) as temporary, temporary.open("wb") as draft:
+            with (
+                path.open("rb") as file,
+                atomic.open_atomic(path) as temporary,
+                temporary.open("wb") as draft,
+            ):
                 for record in staying:
                     file.seek(record.start)
                     body = file.read(record.size)
-                    draft.write(f"{record.md5} {record.variant} {record.post_id} {record.size}\n".encode() + body)
+                    draft.write(
+                        f"{record.md5} {record.variant} {record.post_id} {record.size}\n".encode()
+                        + body
+                    )
 
 
-def _records(path: Path) -> Iterator[Record]:
+def _records(path: Path) -> Iterator[SpooledImage]:
     size = path.stat().st_size
     with path.open("rb") as file:
         while line := file.readline(_LONGEST_LINE):
             try:
                 md5, variant, post_id, length = line.decode().split()
-                record = Record(md5, variant, int(post_id), path, file.tell(), int(length))
+                record = SpooledImage(
+                    md5, variant, int(post_id), path, file.tell(), int(length)
+                )
             except ValueError:  # not a record: the machine failed while it was written
                 return
             if record.start + record.size > size:

@@ -28,7 +28,7 @@ from pipeline.paths import Paths
 from pipeline.train import backend, published, shards
 
 if TYPE_CHECKING:
-    from pipeline.evaluate.judging import Figure
+    from pipeline.evaluate.judging import Metric
 
 JUDGED = ("validation", "test", "fresh")
 _DECIMALS = 6  # of metrics.json
@@ -50,22 +50,32 @@ def run(params: Evaluate, paths: Paths) -> None:
 
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     splits = shards.read_splits(paths)
-    train, *_ = shards.required(splits, "train", "validation", "test")
+    train, *_ = shards.require(splits, "train", "validation", "test")
     predictions = _predict(paths, [splits[name] for name in JUDGED if name in splits])
     validation, test = predictions["validation"], predictions["test"]
     thresholds = judging.thresholds(validation.labels, validation.scores)
     shares = train.positives / train.records
-    found = {name: _judge(split, thresholds, shares, params) for name, split in predictions.items()}
+    found = {
+        name: _judge(split, thresholds, shares, params)
+        for name, split in predictions.items()
+    }
     folder = paths.evaluation.with_name(f".{paths.evaluation.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     _write_json(folder / "metrics.json", _metrics(found, predictions))
-    _write_json(folder / "thresholds.json", dict(zip(vocabulary["name"], thresholds.tolist(), strict=True)))
+    _write_json(
+        folder / "thresholds.json",
+        dict(zip(vocabulary["name"], thresholds.tolist(), strict=True)),
+    )
     per_tag = _per_tag(vocabulary, train, test, thresholds)
-    parquet.write(folder / "per_tag.parquet", per_tag, schemas.PER_TAG, order_by="label_id")
+    parquet.write(
+        folder / "per_tag.parquet", per_tag, schemas.PER_TAG, order_by="label_id"
+    )
     points = curves.rows(test.labels, test.scores, shares)
     parquet.write(folder / "curves.parquet", points, schemas.CURVES)
-    parquet.write(folder / "predictions.parquet", _table(predictions), schemas.PREDICTIONS)
-    atomic.publish(folder, paths.evaluation)
+    parquet.write(
+        folder / "predictions.parquet", _table(predictions), schemas.PREDICTIONS
+    )
+    atomic.publish_folder(folder, paths.evaluation)
     _say(found["test"])
 
 
@@ -84,33 +94,53 @@ def _predict(paths: Paths, splits: list[shards.Split]) -> dict[str, Predictions]
     return predictions
 
 
-def _judge(split: Predictions, thresholds: np.ndarray, shares: np.ndarray, params: Evaluate) -> "dict[str, Figure]":
+def _judge(
+    split: Predictions, thresholds: np.ndarray, shares: np.ndarray, params: Evaluate
+) -> "dict[str, Metric]":
     from pipeline.evaluate import intervals, judging
 
-    figures = judging.figures(split.labels, split.scores, split.scores >= thresholds, shares)
+    figures = judging.compute_metrics(
+        split.labels, split.scores, split.scores >= thresholds, shares
+    )
     if params.bootstrap:
-        bounds = intervals.intervals(split.labels, split.scores, resamplings=params.bootstrap, seed=params.seed)
+        bounds = intervals.intervals(
+            split.labels, split.scores, resamplings=params.bootstrap, seed=params.seed
+        )
         for name, (low, high) in bounds.items():
             figures[name] = replace(figures[name], low=low, high=high)
     return figures
 
 
-def _metrics(found: "dict[str, dict[str, Figure]]", predictions: dict[str, Predictions]) -> dict[str, Any]:
+def _metrics(
+    found: "dict[str, dict[str, Metric]]", predictions: dict[str, Predictions]
+) -> dict[str, Any]:
     metrics: dict[str, Any] = {
         split: {
-            name: {key: round(value, _DECIMALS) for key, value in asdict(figure).items() if value is not None}
+            name: {
+                key: round(value, _DECIMALS)
+                for key, value in asdict(figure).items()
+                if value is not None
+            }
             for name, figure in figures.items()
         }
         for split, figures in found.items()
     }
-    metrics["records"] = {name: len(split.labels) for name, split in predictions.items()}
+    metrics["records"] = {
+        name: len(split.labels) for name, split in predictions.items()
+    }
     metrics["tags"] = {"vocabulary": predictions["test"].labels.shape[1]} | {
-        f"without_positives_in_{name}": int((~split.labels.any(axis=0)).sum()) for name, split in predictions.items()
+        f"without_positives_in_{name}": int((~split.labels.any(axis=0)).sum())
+        for name, split in predictions.items()
     }
     return metrics
 
 
-def _per_tag(vocabulary: pl.DataFrame, train: shards.Split, test: Predictions, thresholds: np.ndarray) -> pl.DataFrame:
+def _per_tag(
+    vocabulary: pl.DataFrame,
+    train: shards.Split,
+    test: Predictions,
+    thresholds: np.ndarray,
+) -> pl.DataFrame:
     from sklearn.metrics import precision_recall_fscore_support
 
     from pipeline.evaluate import judging
@@ -118,24 +148,32 @@ def _per_tag(vocabulary: pl.DataFrame, train: shards.Split, test: Predictions, t
 
     said = test.scores >= thresholds
     precision, recall, f1, _ = precision_recall_fscore_support(
-        test.labels, said.astype(np.uint8), average=None, zero_division=0, labels=range(len(thresholds))
+        test.labels,
+        said.astype(np.uint8),
+        average=None,
+        zero_division=0,
+        labels=range(len(thresholds)),
     )
     figures = {
         "train_positives": train.positives,
         "test_positives": test.labels.sum(axis=0, dtype=np.int64),
         "prevalence": test.labels.mean(axis=0),
-        "auc": ranking.aucs(test.labels, test.scores),
-        "average_precision": ranking.average_precisions(test.labels, test.scores),
-        "baseline_average_precision": ranking.prevalences(test.labels),
+        "auc": ranking.roc_auc_per_tag(test.labels, test.scores),
+        "average_precision": ranking.average_precision_per_tag(
+            test.labels, test.scores
+        ),
+        "baseline_average_precision": ranking.prevalence_per_tag(test.labels),
         "threshold": thresholds,
         "f1": f1,
-        "baseline_f1": judging.blind_f1(test.labels),
+        "baseline_f1": judging.constant_f1(test.labels),
         "precision": precision,
         "recall": recall,
         "accuracy": (said == test.labels).mean(axis=0),
-        "baseline_accuracy": judging.blind_accuracy(test.labels),
+        "baseline_accuracy": judging.constant_accuracy(test.labels),
     }
-    columns = [pl.Series(name, values, nan_to_null=True) for name, values in figures.items()]
+    columns = [
+        pl.Series(name, values, nan_to_null=True) for name, values in figures.items()
+    ]
     return vocabulary.select("label_id", "name", "category").with_columns(columns)
 
 
@@ -162,8 +200,10 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     atomic.write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
-def _say(figures: "dict[str, Figure]") -> None:
+def _say(figures: "dict[str, Metric]") -> None:
     for name in ("macro_auc", "macro_map", "macro_f1"):
         figure = figures[name]
         if figure.value is not None:
-            progress.say(f"evaluate: test {name} {figure.value:.4f}, image-blind {figure.baseline:.4f}")
+            progress.log(
+                f"evaluate: test {name} {figure.value:.4f}, image-blind {figure.baseline:.4f}"
+            )

@@ -10,7 +10,9 @@ POINTS = 500  # per curve at most; a line of 500 pixels shows no more
 BINS = 15  # of the calibration curve, equally wide in score; empty ones are left out
 
 
-def rows(labels: np.ndarray, scores: np.ndarray, shares: np.ndarray) -> Iterator[dict[str, object]]:
+def rows(
+    labels: np.ndarray, scores: np.ndarray, shares: np.ndarray
+) -> Iterator[dict[str, object]]:
     """Yields rows of schemas.CURVES, curve by curve, along x. shares: of each tag in training."""
     truth = labels.ravel()
     if truth.min() == truth.max():
@@ -26,6 +28,8 @@ def rows(labels: np.ndarray, scores: np.ndarray, shares: np.ndarray) -> Iterator
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, object]]:
-    kept = np.unique(np.linspace(0, len(x) - 1, min(POINTS, len(x))).round().astype(int))
+    kept = np.unique(
+        np.linspace(0, len(x) - 1, min(POINTS, len(x))).round().astype(int)
+    )
     for position in kept:
         yield {"curve": name, "x": float(x[position]), "y": float(y[position])}

@@ -39,53 +39,84 @@ if TYPE_CHECKING:
 def run(params: Export, paths: Paths, *, shard: Shard) -> None:
     """Converts, compares on test pictures, describes, publishes. `shard` says how pictures were fitted."""
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
-    train, test = shards.required(shards.read_splits(paths), "train", "test")
+    train, test = shards.require(shards.read_splits(paths), "train", "test")
     shards.verify(test)
     model = published.read(paths, vocabulary.height)
-    metrics, thresholds = (_read_json(paths.evaluation / name) for name in ("metrics.json", "thresholds.json"))
+    metrics, thresholds = (
+        _read_json(paths.evaluation / name)
+        for name in ("metrics.json", "thresholds.json")
+    )
     origin = _lineage(params, paths, shard, model)
     backend.start("tensorflow")
     from pipeline.export import conversion
 
     network = model.network()
-    file = conversion.converted(network, model.size)
+    file = conversion.to_onnx(network, model.size)
     _compare(params, network, file, test, model.size)
     preprocessing = _preprocessing(shard, model.size)
     origin["model"]["onnx_sha256"] = hashlib.sha256(file).hexdigest()
     folder = paths.bundle.with_name(f".{paths.bundle.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     atomic.write_bytes(folder / "model.onnx", file)
-    atomic.write_text(folder / "selected_tags.csv", _selected_tags(vocabulary, train.positives))
+    atomic.write_text(
+        folder / "selected_tags.csv", _selected_tags(vocabulary, train.positives)
+    )
     atomic.write_text(folder / "thresholds.csv", _thresholds(vocabulary, thresholds))
     _write_json(folder / "preprocessing.json", preprocessing)
     _write_json(folder / "lineage.json", origin)
-    described = card.write(params.name, preprocessing, metrics, model.facts, origin)
+    described = card.render_model_card(
+        params.name, preprocessing, metrics, model.facts, origin
+    )
     atomic.write_text(folder / "model_card.md", described)
-    policy.refuse_pictures(folder)
-    atomic.publish(folder, paths.bundle)
+    policy.check_no_images(folder)
+    atomic.publish_folder(folder, paths.bundle)
 
 
-def _compare(params: Export, network: "keras.Model", file: bytes, test: shards.Split, size: int) -> None:
+def _compare(
+    params: Export, network: "keras.Model", file: bytes, test: shards.Split, size: int
+) -> None:
     """Raises BadInput where ONNX and Keras disagree on test pictures by more than the tolerance."""
     from pipeline.export import conversion
     from pipeline.train import dataset
 
     batch = next(dataset.batches(test, size, min(params.compared, test.records)))
     logits = np.asarray(network.predict_on_batch(batch.pictures), np.float64)
-    difference = float(np.abs(conversion.probabilities(file, batch.pictures) - 1 / (1 + np.exp(-logits))).max())
+    difference = float(
+        np.abs(
+            conversion.run_onnx(file, batch.pictures) - 1 / (1 + np.exp(-logits))
+        ).max()
+    )
     if not difference <= params.tolerance:
         raise BadInput(
             f"model.onnx differs from model.keras by {difference:.2g} on {len(logits):,} test pictures, and "
             f"export.tolerance is {params.tolerance:g}. Nothing is published. Train again, or raise export.tolerance."
         )
-    progress.say(f"export: ONNX and Keras differ by at most {difference:.1e} on {len(logits):,} test pictures")
+    progress.log(
+        f"export: ONNX and Keras differ by at most {difference:.1e} on {len(logits):,} test pictures"
+    )
 
 
-def _lineage(params: Export, paths: Paths, shard: Shard, model: published.Model) -> dict[str, Any]:
+def _lineage(
+    params: Export, paths: Paths, shard: Shard, model: published.SavedModel
+) -> dict[str, Any]:
     """The lineage of the manifest, and of what was done since."""
     origin = lineage.read(paths.manifest / "train.parquet")
-    later = {"shard": shard.model_dump(mode="json"), "train": model.facts["params"], "export": params.model_dump()}
-    made = {key: model.facts[key] for key in ("fingerprint", "best_epoch", "epochs", "keras", "parameters", "records")}
+    later = {
+        "shard": shard.model_dump(mode="json"),
+        "train": model.facts["params"],
+        "export": params.model_dump(),
+    }
+    made = {
+        key: model.facts[key]
+        for key in (
+            "fingerprint",
+            "best_epoch",
+            "epochs",
+            "keras",
+            "parameters",
+            "records",
+        )
+    }
     return origin | {"parameters": origin.get("parameters", {}) | later, "model": made}
 
 
@@ -108,17 +139,28 @@ def _preprocessing(shard: Shard, size: int) -> dict[str, Any]:
 
 def _selected_tags(vocabulary: pl.DataFrame, positives: np.ndarray) -> str:
     numbers = {name: number for number, name in enumerate(get_args(CategoryName))}
-    rows = zip(vocabulary["tag_id"], vocabulary["name"], vocabulary["category"], positives.tolist(), strict=True)
+    rows = zip(
+        vocabulary["tag_id"],
+        vocabulary["name"],
+        vocabulary["category"],
+        positives.tolist(),
+        strict=True,
+    )
     return _csv(
         ["tag_id", "name", "category", "count"],
-        ([tag_id, name, numbers[category], count] for tag_id, name, category, count in rows),
+        (
+            [tag_id, name, numbers[category], count]
+            for tag_id, name, category, count in rows
+        ),
     )
 
 
 def _thresholds(vocabulary: pl.DataFrame, thresholds: dict[str, float]) -> str:
     names = vocabulary["name"].to_list()
     if set(names) != set(thresholds):
-        raise BadInput("data/evaluation/thresholds.json has other tags than the vocabulary. Run dvc repro again.")
+        raise BadInput(
+            "data/evaluation/thresholds.json has other tags than the vocabulary. Run dvc repro again."
+        )
     return _csv(["name", "threshold"], ([name, thresholds[name]] for name in names))
 
 
@@ -134,7 +176,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise CorruptFile(f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it anew.") from error
+        raise CorruptFile(
+            f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it anew."
+        ) from error
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

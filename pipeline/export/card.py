@@ -69,8 +69,12 @@ _FITTING = {
 }
 
 
-def write(
-    name: str, preprocessing: dict[str, Any], metrics: dict[str, Any], facts: dict[str, Any], lineage: dict[str, Any]
+def render_model_card(
+    name: str,
+    preprocessing: dict[str, Any],
+    metrics: dict[str, Any],
+    facts: dict[str, Any],
+    lineage: dict[str, Any],
 ) -> str:
     """Returns the card as Markdown. metrics: metrics.json; facts: training.json."""
     site = lineage["pin"].get("site", "?")
@@ -92,17 +96,27 @@ def write(
 def _moment(pin: dict[str, Any]) -> str:
     """Returns which posts of which moment the pin names (pin.as_tree), in words."""
     if search := pin.get("search"):
-        found = f"the posts that `{search['query']}` finds" if search["query"] else "all posts"
+        found = (
+            f"the posts that `{search['query']}` finds"
+            if search["query"]
+            else "all posts"
+        )
         return f"{found}, up to number {search['newest_id']:,}, as of change {search['change']:,}"
     posts = (pin.get("exports") or {}).get("posts") or {}
     exported = f"all posts as exported at {posts.get('updated_at', 'a time not given')}"
     delta = pin.get("delta")
-    return f"{exported}, with the changes up to {delta['change']:,}" if delta else exported
+    return (
+        f"{exported}, with the changes up to {delta['change']:,}" if delta else exported
+    )
 
 
 def _row(label: str, metric: dict[str, float]) -> str:
-    value, baseline = (f"{metric[key]:.4f}" if key in metric else "-" for key in ("value", "baseline"))
-    interval = f" ({metric['low']:.4f} to {metric['high']:.4f})" if "low" in metric else ""
+    value, baseline = (
+        f"{metric[key]:.4f}" if key in metric else "-" for key in ("value", "baseline")
+    )
+    interval = (
+        f" ({metric['low']:.4f} to {metric['high']:.4f})" if "low" in metric else ""
+    )
     return f"| {label} | {value}{interval} | {baseline} |"
 
 
@@ -110,4 +124,6 @@ def _left_out(tags: int) -> str:
     if not tags:
         return "Every tag has positives in the test split."
     which = "1 tag has" if tags == 1 else f"{tags:,} tags have"
-    return f"{which} no positives in the test split: the macro means are over the others."
+    return (
+        f"{which} no positives in the test split: the macro means are over the others."
+    )

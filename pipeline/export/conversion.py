@@ -17,24 +17,29 @@ OPSET = 17  # of 2022: read by onnxruntime 1.12 and later, and by what browsers 
 INPUT, OUTPUT, BATCH = "input", "output", "N"
 
 
-def converted(network: "keras.Model", size: int) -> bytes:
+def to_onnx(network: "keras.Model", size: int) -> bytes:
     """Returns the ONNX file: `input` float32 [N, size, size, 3], RGB 0 to 255; `output` float32 [N, tags]."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # tf2onnx is older than NumPy 2
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # tf2onnx is older than NumPy 2
         import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec((None, size, size, 3), tf.float32, name=INPUT)]
     traced = tf.function(
-        lambda pictures: {OUTPUT: tf.sigmoid(network(pictures, training=False))}, input_signature=signature
+        lambda pictures: {OUTPUT: tf.sigmoid(network(pictures, training=False))},
+        input_signature=signature,
     )
-    proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=OPSET)
+    proto, _ = tf2onnx.convert.from_function(
+        traced, input_signature=signature, opset=OPSET
+    )
     _name(proto)
     onnx.checker.check_model(proto)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def probabilities(file: bytes, pictures: np.ndarray) -> np.ndarray:
+def run_onnx(file: bytes, pictures: np.ndarray) -> np.ndarray:
     """Runs an ONNX file on the CPU, as its users do. pictures: uint8 [n, size, size, 3]; returns float32 [n, tags]."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: pictures.astype(np.float32)})[0])

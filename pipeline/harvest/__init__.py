@@ -30,7 +30,7 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
     _agree(pinned, params, site, paths)
     if pinned.search is not None:
         found = asyncio.run(api.fetch(pinned, pinned.search, site, paths))
-        with atomic.writing_folder(paths.snapshot) as draft:
+        with atomic.atomic_folder(paths.snapshot) as draft:
             api.write_snapshot(found, draft)
         return
     changed = changes.pinned_file(pinned, paths) if pinned.delta is not None else None
@@ -46,13 +46,17 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
     _write(pinned, asyncio.run(exports.fetch(pinned, site, paths)), changed, paths)
 
 
-def _write(pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths) -> None:
+def _write(
+    pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths
+) -> None:
     """Writes the snapshot of the exports, and of the pinned changes where there are any."""
-    with atomic.writing_folder(paths.snapshot) as draft:
+    with atomic.atomic_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
-        changes.note_base(pinned.exports["posts"].checksum, draft / "posts.parquet", paths)
+        changes.save_base_ids(
+            pinned.exports["posts"].checksum, draft / "posts.parquet", paths
+        )
         if changed is not None:
-            changes.apply(changed, draft)
+            changes.apply_delta(changed, draft)
         tables.write_unknown_tags(draft)
 
 
@@ -80,7 +84,13 @@ def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
     rejected = [
         *tables.write_posts(fetched["posts"], folder / "posts.parquet"),
         *tables.write_tags(fetched["tags"], folder / "tags.parquet"),
-        *tables.write_relations("tag_aliases", fetched["tag_aliases"], folder / "aliases.parquet"),
-        *tables.write_relations("tag_implications", fetched["tag_implications"], folder / "implications.parquet"),
+        *tables.write_relations(
+            "tag_aliases", fetched["tag_aliases"], folder / "aliases.parquet"
+        ),
+        *tables.write_relations(
+            "tag_implications",
+            fetched["tag_implications"],
+            folder / "implications.parquet",
+        ),
     ]
     parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)

@@ -23,8 +23,16 @@ from pipeline import parquet, progress, schemas
 from pipeline.errors import BadAnswer
 from pipeline.harvest import pages, records, tables
 from pipeline.harvest.asking import ask, look_up
-from pipeline.harvest.pages import LIMIT, NEWEST, Kept, Listing, Pages
-from pipeline.harvest.records import ALIASES, IMPLICATIONS, POSTS, TAGS, Kind, Page, Row
+from pipeline.harvest.pages import LIMIT, NEWEST, CachedPage, Endpoint, PageCache
+from pipeline.harvest.records import (
+    ALIASES,
+    IMPLICATIONS,
+    POSTS,
+    TAGS,
+    ParsedPage,
+    RecordType,
+    Row,
+)
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin, Search
@@ -36,8 +44,8 @@ NAMES_LENGTH = 4_000  # characters of names in one address, commas and escapes i
 
 _IN_FORCE = {"search[status]": "approved"}  # active, processing and queued
 RELATIONS = (
-    Listing("aliases", "/tag_aliases.json", _IN_FORCE, ALIASES),
-    Listing("implications", "/tag_implications.json", _IN_FORCE, IMPLICATIONS),
+    Endpoint("aliases", "/tag_aliases.json", _IN_FORCE, ALIASES),
+    Endpoint("implications", "/tag_implications.json", _IN_FORCE, IMPLICATIONS),
 )
 
 
@@ -46,10 +54,10 @@ class Fetched:
     """All pages of a search."""
 
     newest_id: int
-    posts: list[Kept]
-    tags: list[Kept]
-    aliases: list[Kept]
-    implications: list[Kept]
+    posts: list[CachedPage]
+    tags: list[CachedPage]
+    aliases: list[CachedPage]
+    implications: list[CachedPage]
 
 
 async def newest(client: Client, query: str) -> Search:
@@ -63,40 +71,60 @@ async def newest(client: Client, query: str) -> Search:
             "cannot read it."
         )
     if not found.rows:
-        raise BadAnswer(f"the site finds no post for {query!r}. Correct harvest.query in params.yaml.")
+        raise BadAnswer(
+            f"the site finds no post for {query!r}. Correct harvest.query in params.yaml."
+        )
     latest = await _few(client, {"tags": "order:change status:any"})
     change = max(row["change_seq"] for row in [*latest.rows, *found.rows])
     return Search(query, max(row["post_id"] for row in found.rows), change)
 
 
-async def _few(client: Client, query: dict[str, str]) -> Page:
-    return records.read(await ask(client, "/posts.json", {**query, "limit": FEW}), POSTS, "/posts.json")
+async def _few(client: Client, query: dict[str, str]) -> ParsedPage:
+    return records.parse_page(
+        await ask(client, "/posts.json", {**query, "limit": FEW}), POSTS, "/posts.json"
+    )
 
 
 async def fetch(pinned: Pin, search: Search, site: Site, paths: Paths) -> Fetched:
     """Asks for what is not kept yet; a harvest that is complete asks for nothing."""
-    kept = Pages(paths.work("harvest") / "pages", pinned.site, asdict(search), site.login)
+    kept = PageCache(
+        paths.work("harvest") / "pages", pinned.site, asdict(search), site.login
+    )
     kept.prepare()
     async with open_site(site, paths, "harvest") as client:
-        listing = Listing("posts", "/posts.json", {"tags": search.query}, POSTS)
+        listing = Endpoint("posts", "/posts.json", {"tags": search.query}, POSTS)
         with progress.meter("posts", unit="posts") as meter:
-            posts = await pages.list_all(client, kept, listing, search.newest_id + 1, meter)
+            posts = await pages.list_all(
+                client, kept, listing, search.newest_id + 1, meter
+            )
         with progress.meter("aliases and implications", unit="relations") as meter:
-            relations = [await pages.list_all(client, kept, listing, NEWEST, meter) for listing in RELATIONS]
+            relations = [
+                await pages.list_all(client, kept, listing, NEWEST, meter)
+                for listing in RELATIONS
+            ]
         names = sorted(_reachable(_used(posts), *relations))
         tags = await _fetch_tags(client, kept, names)
     return Fetched(search.newest_id, posts, tags, *relations)
 
 
-def _used(posts: list[Kept]) -> set[str]:
-    return {name for page in posts for names in parquet.read(page.path, ["tags"])["tags"] for name in names}
+def _used(posts: list[CachedPage]) -> set[str]:
+    return {
+        name
+        for page in posts
+        for names in parquet.read(page.path, ["tags"])["tags"]
+        for name in names
+    }
 
 
-def _reachable(names: set[str], aliases: list[Kept], implications: list[Kept]) -> set[str]:
+def _reachable(
+    names: set[str], aliases: list[CachedPage], implications: list[CachedPage]
+) -> set[str]:
     """Returns the names and all they lead to, by aliases and implications, to any depth."""
     leads: dict[str, set[str]] = {}
     for page in [*aliases, *implications]:
-        for antecedent, consequent in parquet.read(page.path, ["antecedent", "consequent"]).iter_rows():
+        for antecedent, consequent in parquet.read(
+            page.path, ["antecedent", "consequent"]
+        ).iter_rows():
             leads.setdefault(antecedent, set()).add(consequent)
     reached, waiting = set(names), list(names)
     while waiting:
@@ -106,22 +134,34 @@ def _reachable(names: set[str], aliases: list[Kept], implications: list[Kept]) -
     return reached
 
 
-async def _fetch_tags(client: Client, kept: Pages, names: list[str]) -> list[Kept]:
+async def _fetch_tags(
+    client: Client, kept: PageCache, names: list[str]
+) -> list[CachedPage]:
     """Asks for tags by name, many at once; a name with a comma in it must be asked for alone."""
     found = []
     with progress.meter("tags", unit="tags", total=len(names)) as meter:
-        for number, batch in enumerate(_batches([name for name in names if "," not in name])):
+        for number, batch in enumerate(
+            _batches([name for name in names if "," not in name])
+        ):
             name = f"tags-{number:06d}"
             page = kept.find(name)
             if page is None:
-                query = {"search[name]": ",".join(batch), "search[hide_empty]": "no", "limit": str(LIMIT)}
-                answer = records.read(await ask(client, "/tags.json", query), TAGS, "/tags.json")
+                query = {
+                    "search[name]": ",".join(batch),
+                    "search[hide_empty]": "no",
+                    "limit": str(LIMIT),
+                }
+                answer = records.parse_page(
+                    await ask(client, "/tags.json", query), TAGS, "/tags.json"
+                )
                 page = kept.keep(name, answer, TAGS)
             found.append(page)
             meter.advance(len(batch))
         for number, name in enumerate(name for name in names if "," in name):
             file = f"tag-{number:06d}"
-            found.append(kept.find(file) or kept.keep(file, await _one_tag(client, name), TAGS))
+            found.append(
+                kept.find(file) or kept.keep(file, await _one_tag(client, name), TAGS)
+            )
             meter.advance()
     return found
 
@@ -141,17 +181,27 @@ def _batches(names: list[str]) -> Iterator[list[str]]:
         yield batch
 
 
-async def _one_tag(client: Client, name: str) -> Page:
+async def _one_tag(client: Client, name: str) -> ParsedPage:
     path = f"/tags/{quote(name, safe='')}.json"
     answer = await look_up(client, path)
-    return Page([], [], [], [], 0) if answer is None else records.read_one(answer, TAGS, path)
+    return (
+        ParsedPage([], [], [], [], 0)
+        if answer is None
+        else records.parse_one(answer, TAGS, path)
+    )
 
 
 def write_snapshot(fetched: Fetched, folder: Path) -> None:
     """Turns the pages into the tables of the snapshot."""
     rejected: list[Row] = []
 
-    def write(name: str, found: list[Kept], kind: Kind, key: str, version: str | None = None) -> None:
+    def write(
+        name: str,
+        found: list[CachedPage],
+        kind: RecordType,
+        key: str,
+        version: str | None = None,
+    ) -> None:
         table, repeated = pages.newest(found, kind, key, version)
         rejected.extend([*pages.rejected(found), *repeated])
         if kind is POSTS:

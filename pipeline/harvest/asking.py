@@ -3,18 +3,20 @@
 from typing import Any
 
 from pipeline.errors import BadAnswer
-from pipeline.schemas import Refusal
-from pipeline.site.client import Client, Refused
+from pipeline.schemas import DownloadFailure
+from pipeline.site.client import Client, PermanentFailure
 
 MEND_QUERY = "Correct harvest.query, site.login or site.base_url in params.yaml, then run the same command again."
 FULL_REFRESH = "Run e6tag refresh, without --delta, for a full one."
 
 
-async def ask(client: Client, path: str, query: dict[str, str], *, remedy: str = MEND_QUERY) -> Any:
+async def ask(
+    client: Client, path: str, query: dict[str, str], *, remedy: str = MEND_QUERY
+) -> Any:
     """Returns the JSON answer; raises BadAnswer where the site refuses, such as 410 and 422 (contract section 5)."""
     try:
         return await client.json(path, query)
-    except Refused as error:
+    except PermanentFailure as error:
         asked = ", ".join(f"{key}={value}" for key, value in query.items())[:300]
         raise BadAnswer(
             f"{path} with {asked} is refused ({error.detail}). What is fetched is kept. {remedy}"
@@ -25,15 +27,15 @@ async def look_up(client: Client, path: str) -> Any | None:
     """Returns the JSON answer about one thing, or None where the site does not have it (404)."""
     try:
         return await client.json(path)
-    except Refused as error:
-        if error.reason is Refusal.NOT_FOUND:
+    except PermanentFailure as error:
+        if error.reason is DownloadFailure.NOT_FOUND:
             return None
         raise
 
 
-async def is_gone(client: Client, path: str) -> bool:
+async def is_missing(client: Client, path: str) -> bool:
     """Says whether the site does not have a thing. What it has and does not show (403) is not gone."""
     try:
         return await look_up(client, path) is None
-    except Refused:
+    except PermanentFailure:
         return False

@@ -32,8 +32,8 @@ from pipeline import atomic, locks, parquet, pin, progress, schemas
 from pipeline.errors import BadAnswer, BadExport, BadInput, CorruptFile
 from pipeline.harvest import counting, exports, pages, records, tables
 from pipeline.harvest.asking import FULL_REFRESH, ask
-from pipeline.harvest.pages import LIMIT, Kept, Pages
-from pipeline.harvest.records import POSTS, Unread
+from pipeline.harvest.pages import LIMIT, CachedPage, PageCache
+from pipeline.harvest.records import POSTS, UnreadableRecord
 from pipeline.paths import Paths
 from pipeline.pin import Delta, Pin
 from pipeline.progress import Meter
@@ -43,7 +43,9 @@ from pipeline.site.client import Client
 # seconds to minutes. At some 50,000 changes a day 1,000 are half an hour, for three or four requests.
 OVERLAP = 1_000
 
-_VERSIONS = pa.schema([schemas.POSTS.field("post_id"), schemas.POSTS.field("change_seq")])
+_VERSIONS = pa.schema(
+    [schemas.POSTS.field("post_id"), schemas.POSTS.field("change_seq")]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,9 @@ class Changes:
 
     posts: pl.DataFrame  # schemas.POSTS, ordered by post_id
     gone: list[int]  # ids of the export that the site no longer has, ascending
-    unread: dict[int, Unread]  # by id, ascending: what the site has, and whose latest record cannot be read
+    unread: dict[
+        int, UnreadableRecord
+    ]  # by id, ascending: what the site has, and whose latest record cannot be read
 
     @property
     def change(self) -> int:
@@ -64,13 +68,17 @@ class Changes:
 # --- e6tag refresh --delta
 
 
-async def fetch(client: Client, pinned: Pin, paths: Paths, *, login: str | None) -> Delta | None:
+async def fetch(
+    client: Client, pinned: Pin, paths: Paths, *, login: str | None
+) -> Delta | None:
     """Asks what changed since the pin and writes it down; None where nothing did since the export."""
     base = await _base_versions(client, pinned, paths)
     before = _earlier(pinned, paths)
     base_change = int(base["change_seq"].max() or 0)  # type: ignore[arg-type]
     start = max(base_change, before.change)
-    kept = Pages(paths.work("refresh") / "pages", pinned.site, pin.as_tree(pinned), login)
+    kept = PageCache(
+        paths.work("refresh") / "pages", pinned.site, pin.to_dict(pinned), login
+    )
     kept.prepare()
     with progress.meter("changes", unit="posts") as meter:
         feed = await _follow(client, kept, max(0, start - OVERLAP), meter)
@@ -84,7 +92,9 @@ async def fetch(client: Client, pinned: Pin, paths: Paths, *, login: str | None)
 
 def base_export(pinned: Pin, paths: Paths) -> Path:
     """Returns the export of posts that a delta builds on; raises BadInput where it is not here."""
-    export = paths.work("harvest") / "exports" / f"{pinned.exports['posts'].checksum}.csv.gz"
+    export = (
+        paths.work("harvest") / "exports" / f"{pinned.exports['posts'].checksum}.csv.gz"
+    )
     if not export.exists():
         raise BadInput(
             f"{export} is not here: a delta builds on the export of posts that {paths.pin.name} pins. "
@@ -104,12 +114,14 @@ async def _base_versions(client: Client, pinned: Pin, paths: Paths) -> pl.DataFr
         try:
             tables.write_posts(export, whole)
         except BadExport:
-            with locks.held(paths, "harvest"):  # whose file it is
+            with locks.stage_lock(paths, "harvest"):  # whose file it is
                 if not exports.drop_damaged({"posts": export}, pinned):
                     raise
-                await exports.fetch_one(client, "posts", pinned.exports["posts"], export)
+                await exports.fetch_one(
+                    client, "posts", pinned.exports["posts"], export
+                )
             tables.write_posts(export, whole)
-        note_base(checksum, whole, paths)
+        save_base_ids(checksum, whole, paths)
         whole.unlink()
     return parquet.read(note)
 
@@ -120,22 +132,31 @@ def _earlier(pinned: Pin, paths: Paths) -> Changes:
         try:
             return _read(pinned_file(pinned, paths))
         except BadInput:
-            progress.say(
+            progress.log(
                 "the changes of the pinned delta are not here as they were: all since the export are asked for"
             )
     return Changes(parquet.frame([], schemas.POSTS), [], {})
 
 
-async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list[Kept]:
+async def _follow(
+    client: Client, kept: PageCache, start: int, meter: Meter
+) -> list[CachedPage]:
     """Follows the feed of changes from `start` until a page brings nothing new."""
-    found: list[Kept] = []
+    found: list[CachedPage] = []
     change = start
     while True:
         name = f"changes-{change:015d}"
         page = kept.find(name)
         if page is None:
-            query = {"tags": f"change:>{change} order:change_asc status:any", "limit": str(LIMIT)}
-            answer = records.read(await ask(client, "/posts.json", query, remedy=FULL_REFRESH), POSTS, "/posts.json")
+            query = {
+                "tags": f"change:>{change} order:change_asc status:any",
+                "limit": str(LIMIT),
+            }
+            answer = records.parse_page(
+                await ask(client, "/posts.json", query, remedy=FULL_REFRESH),
+                POSTS,
+                "/posts.json",
+            )
             if not answer.records:
                 return found
             if not answer.changes or max(answer.changes) <= change:
@@ -143,14 +164,16 @@ async def _follow(client: Client, kept: Pages, start: int, meter: Meter) -> list
                     f"/posts.json with change:>{change} gave no later change: it would repeat for ever. "
                     "Nothing was pinned. Run e6tag refresh --delta again, or e6tag refresh for a full one."
                 )
-            _refuse_nameless(answer.unread, f"change:>{change}")  # before it is kept: the next run asks again
+            _refuse_nameless(
+                answer.unread, f"change:>{change}"
+            )  # before it is kept: the next run asks again
             page = kept.keep(name, answer, POSTS)
         found.append(page)
         change = page.change
         meter.advance(page.records, note=f"change {change}")
 
 
-def _refuse_nameless(unread: Iterable[Unread], asked: str) -> None:
+def _refuse_nameless(unread: Iterable[UnreadableRecord], asked: str) -> None:
     """Raises BadAnswer for a record that does not even tell which post it is of: any of those here may be outdated."""
     for one in unread:
         if one.key is None:
@@ -161,56 +184,90 @@ def _refuse_nameless(unread: Iterable[Unread], asked: str) -> None:
             )
 
 
-def _joined(before: Changes, feed: list[Kept], base: pl.DataFrame) -> Changes:
+def _joined(before: Changes, feed: list[CachedPage], base: pl.DataFrame) -> Changes:
     """Joins the earlier changes with the feed: the highest change_seq wins, what is as in the export is left out."""
-    told = pages.read_all(feed, POSTS)  # a feed gives a post twice that changed meanwhile
+    told = pages.read_all(
+        feed, POSTS
+    )  # a feed gives a post twice that changed meanwhile
     unread = _unread(before, pages.unread_of(feed), told, base)
     # Of one version the row that was first here stays: votes came since, and a pin must not change for them.
     versions = pl.concat([before.posts, told.drop(pages.AT)]).unique(
         subset=["post_id", "change_seq"], keep="first", maintain_order=True
     )
-    posts = versions.sort("post_id", "change_seq").unique(subset="post_id", keep="last", maintain_order=True)
-    posts = posts.join(base, on=["post_id", "change_seq"], how="anti", maintain_order="left")
+    posts = versions.sort("post_id", "change_seq").unique(
+        subset="post_id", keep="last", maintain_order=True
+    )
+    posts = posts.join(
+        base, on=["post_id", "change_seq"], how="anti", maintain_order="left"
+    )
     posts = posts.filter(~pl.col("post_id").is_in(list(unread)))
     back = {*told["post_id"], *unread}
-    return Changes(posts, [post_id for post_id in before.gone if post_id not in back], unread)
+    return Changes(
+        posts, [post_id for post_id in before.gone if post_id not in back], unread
+    )
 
 
 def _unread(
-    before: Changes, feed: list[tuple[int, Unread]], told: pl.DataFrame, base: pl.DataFrame
-) -> dict[int, Unread]:
+    before: Changes,
+    feed: list[tuple[int, UnreadableRecord]],
+    told: pl.DataFrame,
+    base: pl.DataFrame,
+) -> dict[int, UnreadableRecord]:
     """Returns the records that could not be read, here or by an earlier delta, and that nothing later makes up for."""
     unread = [*((-1, one) for one in before.unread.values()), *feed]
     ids = [one.key for _, one in unread]
     known = [
-        table.filter(pl.col("post_id").is_in(ids)).select(*_VERSIONS.names, pl.lit(place, pl.Int64).alias(pages.AT))
+        table.filter(pl.col("post_id").is_in(ids)).select(
+            *_VERSIONS.names, pl.lit(place, pl.Int64).alias(pages.AT)
+        )
         for place, table in ((-2, base), (-1, before.posts))
     ]
-    return _in_order(pages.standing(unread, pl.concat([*known, told.select(*_VERSIONS.names, pages.AT)])))
+    return _in_order(
+        pages.latest_unreadable(
+            unread, pl.concat([*known, told.select(*_VERSIONS.names, pages.AT)])
+        )
+    )
 
 
-def _in_order(unread: dict[int, Unread]) -> dict[int, Unread]:
+def _in_order(unread: dict[int, UnreadableRecord]) -> dict[int, UnreadableRecord]:
     """Returns them by id, ascending, less the places in the answers: the same file for the same words."""
-    return {key: replace(one, rejected={**one.rejected, "row": 0}) for key, one in sorted(unread.items())}
+    return {
+        key: replace(one, rejected={**one.rejected, "row": 0})
+        for key, one in sorted(unread.items())
+    }
 
 
 async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Changes:
     """Finds by counting which posts are gone, and takes those that the feed did not tell of."""
     unread_ids = pl.Series(list(changes.unread), dtype=pl.Int64)
-    ids = pl.concat([base["post_id"], changes.posts["post_id"], unread_ids]).unique().sort()
+    ids = (
+        pl.concat([base["post_id"], changes.posts["post_id"], unread_ids])
+        .unique()
+        .sort()
+    )
     held = ids.filter(~ids.is_in(changes.gone))
     difference = await counting.compare(client, held)
     _refuse_nameless(difference.unread, "ids that the feed did not tell of")
     strangers = {one.key: one for one in difference.unread if one.key is not None}
-    gone = {*changes.gone, *difference.gone} - {row["post_id"] for row in difference.found} - strangers.keys()
-    unread = {key: one for key, one in changes.unread.items() if key not in gone} | strangers
+    gone = (
+        {*changes.gone, *difference.gone}
+        - {row["post_id"] for row in difference.found}
+        - strangers.keys()
+    )
+    unread = {
+        key: one for key, one in changes.unread.items() if key not in gone
+    } | strangers
     found = parquet.frame(difference.found, schemas.POSTS)
-    posts = pl.concat([changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]).sort("post_id")
+    posts = pl.concat(
+        [changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]
+    ).sort("post_id")
     in_base = base["post_id"].filter(base["post_id"].is_in(sorted(gone)))
     return Changes(posts, in_base.to_list(), _in_order(unread))
 
 
-def _write(changes: Changes, base_change: int, pinned: Pin, paths: Paths) -> Delta | None:
+def _write(
+    changes: Changes, base_change: int, pinned: Pin, paths: Paths
+) -> Delta | None:
     if changes.posts.is_empty() and not changes.gone and not changes.unread:
         return None
     folder = _changes_folder(paths)
@@ -224,21 +281,27 @@ def _write(changes: Changes, base_change: int, pinned: Pin, paths: Paths) -> Del
     checksum = _sha256(draft)
     draft.replace(folder / f"{checksum}.parquet")
     changed = changes.posts.height + len(changes.unread)
-    return Delta(base_change, max(base_change, changes.change), changed, len(changes.gone), checksum)
+    return Delta(
+        base_change,
+        max(base_change, changes.change),
+        changed,
+        len(changes.gone),
+        checksum,
+    )
 
 
 def _say_unread(changes: Changes) -> None:
     """Says which changes could not be read: in the refresh that met them, and in each harvest that leaves them out."""
     if changes.unread:
         count, first = len(changes.unread), next(iter(changes.unread.values())).rejected
-        progress.say(
+        progress.log(
             f"{count:,} record{'' if count == 1 else 's'} of changed posts cannot be read, first {first['value']} "
             f"({first['reason']}). The snapshot leaves these posts out until they change again or a full refresh, and "
             "lists them in data/snapshot/rejected.parquet."
         )
 
 
-def forget(paths: Paths, *deltas: Delta) -> None:
+def prune(paths: Paths, *deltas: Delta) -> None:
     """Removes all files of changes but those of these deltas."""
     kept = {delta.checksum for delta in deltas}
     for path in sorted(_changes_folder(paths).glob("*.parquet")):
@@ -260,11 +323,13 @@ def pinned_file(pinned: Pin, paths: Paths) -> Path:
             "Run e6tag refresh --delta to fetch them again, or e6tag refresh for a full export."
         )
     if _sha256(path) != pinned.delta.checksum:
-        raise CorruptFile(f"{path} is damaged: its SHA-256 is not its name. Delete it and run e6tag refresh --delta.")
+        raise CorruptFile(
+            f"{path} is damaged: its SHA-256 is not its name. Delete it and run e6tag refresh --delta."
+        )
     return path
 
 
-def note_base(checksum: str, posts: Path, paths: Paths) -> None:
+def save_base_ids(checksum: str, posts: Path, paths: Paths) -> None:
     """Keeps what a later delta must know of an export, from its table; notes of other exports are removed."""
     note = _base_file(paths, checksum)
     if not note.exists():
@@ -274,13 +339,13 @@ def note_base(checksum: str, posts: Path, paths: Paths) -> None:
             path.unlink()
 
 
-def apply(file: Path, folder: Path) -> None:
+def apply_delta(file: Path, folder: Path) -> None:
     """Rewrites the posts of the export, and what follows from them, as of the delta. Memory is that of the changes."""
     changes = _read(file)
     out = [*changes.gone, *changes.unread]
     target = folder / "posts.parquet"
     with (
-        atomic.writing(target) as temporary,
+        atomic.open_atomic(target) as temporary,
         tables.writer(temporary, schemas.POSTS) as table,
         pq.ParquetFile(target) as base,
     ):
@@ -288,13 +353,20 @@ def apply(file: Path, folder: Path) -> None:
         for batch in base.iter_batches(parquet.ROW_GROUP):
             chunk = pl.DataFrame(pl.from_arrow(batch))
             highest = chunk["post_id"][-1]
-            here = changes.posts.filter((pl.col("post_id") > below) & (pl.col("post_id") <= highest))
+            here = changes.posts.filter(
+                (pl.col("post_id") > below) & (pl.col("post_id") <= highest)
+            )
             table.write_table(parquet.cast(_merged(chunk, here, out), schemas.POSTS))
             below = highest
-        table.write_table(parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS))
+        table.write_table(
+            parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS)
+        )
     if changes.unread:
         path = folder / "rejected.parquet"
-        rows = [*parquet.read(path).iter_rows(named=True), *(one.rejected for one in changes.unread.values())]
+        rows = [
+            *parquet.read(path).iter_rows(named=True),
+            *(one.rejected for one in changes.unread.values()),
+        ]
         parquet.write(path, rows, schemas.SNAPSHOT_REJECTED)
         _say_unread(changes)
 
@@ -302,15 +374,21 @@ def apply(file: Path, folder: Path) -> None:
 def _merged(chunk: pl.DataFrame, here: pl.DataFrame, out: list[int]) -> pl.DataFrame:
     """Puts changed posts in the place of those of the export, which knows the upload time to the microsecond."""
     made = chunk.select("post_id", pl.col("created_at").alias("made"))
-    here = here.join(made, on="post_id", how="left").with_columns(created_at=pl.coalesce("made", "created_at"))
-    stay = chunk.join(here, on="post_id", how="anti").filter(~pl.col("post_id").is_in(out))
+    here = here.join(made, on="post_id", how="left").with_columns(
+        created_at=pl.coalesce("made", "created_at")
+    )
+    stay = chunk.join(here, on="post_id", how="anti").filter(
+        ~pl.col("post_id").is_in(out)
+    )
     return pl.concat([stay, here.drop("made")]).sort("post_id")
 
 
 def _read(path: Path) -> Changes:
     note = parquet.metadata(path)
     try:
-        unread = {one["key"]: Unread(**one) for one in json.loads(note["rejected"])}
+        unread = {
+            one["key"]: UnreadableRecord(**one) for one in json.loads(note["rejected"])
+        }
     except (KeyError, TypeError) as error:
         raise BadInput(
             f"{path} does not tell which posts could not be read: another version of e6tag wrote it. "

@@ -16,9 +16,9 @@ import polars as pl
 from pipeline import progress
 from pipeline.errors import BadAnswer, BadInput
 from pipeline.harvest import records
-from pipeline.harvest.asking import FULL_REFRESH, ask, is_gone
+from pipeline.harvest.asking import FULL_REFRESH, ask, is_missing
 from pipeline.harvest.pages import LIMIT
-from pipeline.harvest.records import POSTS, Row, Unread
+from pipeline.harvest.records import POSTS, Row, UnreadableRecord
 from pipeline.progress import Meter
 from pipeline.site.client import Client
 
@@ -28,16 +28,16 @@ _BATCH = 100  # ids in one search; the site takes 320, and took 100 until April 
 
 
 @dataclass(slots=True)
-class Difference:
+class IdDiff:
     """What the site has otherwise: ids that are gone, and posts that were not known, some of which cannot be read."""
 
     gone: list[int] = field(default_factory=list)
     found: list[Row] = field(default_factory=list)  # schemas.POSTS
-    unread: list[Unread] = field(default_factory=list)
+    unread: list[UnreadableRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class IdRange:
     """Ids from `low` to `high`, those of them that we hold, ascending, and how many the site counts."""
 
     low: int
@@ -51,9 +51,9 @@ class Range:
         return self.counted - len(self.held)
 
 
-async def compare(client: Client, held: pl.Series) -> Difference:
+async def compare(client: Client, held: pl.Series) -> IdDiff:
     """Compares the ids we hold, ascending, with the site, up to the highest of them."""
-    difference = Difference()
+    difference = IdDiff()
     with progress.meter("counting posts", unit="requests") as meter:
         ranges = [part async for part in _cut(client, held, meter)]
         apart = sum(abs(part.excess) for part in ranges)
@@ -67,16 +67,18 @@ async def compare(client: Client, held: pl.Series) -> Difference:
     return difference
 
 
-async def _cut(client: Client, held: pl.Series, meter: Meter) -> AsyncIterator[Range]:
+async def _cut(client: Client, held: pl.Series, meter: Meter) -> AsyncIterator[IdRange]:
     low = 1
     for start in range(0, len(held), RANGE):
         part = held[start : start + RANGE]
         high = int(part[-1])
-        yield Range(low, high, part, await _count(client, low, high, meter))
+        yield IdRange(low, high, part, await _count(client, low, high, meter))
         low = high + 1
 
 
-async def _narrow(client: Client, part: Range, difference: Difference, meter: Meter) -> None:
+async def _narrow(
+    client: Client, part: IdRange, difference: IdDiff, meter: Meter
+) -> None:
     """Cuts a range in two until a page lists it; what is counted right is left alone."""
     if not part.excess:
         return
@@ -85,31 +87,43 @@ async def _narrow(client: Client, part: Range, difference: Difference, meter: Me
         return
     middle = len(part.held) // 2
     high = int(part.held[middle - 1])
-    left = Range(part.low, high, part.held[:middle], await _count(client, part.low, high, meter))
+    left = IdRange(
+        part.low, high, part.held[:middle], await _count(client, part.low, high, meter)
+    )
     await _narrow(client, left, difference, meter)
-    right = Range(high + 1, part.high, part.held[middle:], part.counted - left.counted)
+    right = IdRange(
+        high + 1, part.high, part.held[middle:], part.counted - left.counted
+    )
     await _narrow(client, right, difference, meter)
 
 
-async def _list(client: Client, part: Range, difference: Difference, meter: Meter) -> None:
+async def _list(
+    client: Client, part: IdRange, difference: IdDiff, meter: Meter
+) -> None:
     listed, held = await _ids(client, part, meter), set(part.held)
     strangers = sorted(listed - held)
     for start in range(0, len(strangers), _BATCH):
         await _take(client, strangers[start : start + _BATCH], difference, meter)
     for post_id in sorted(held - listed):
-        if await is_gone(client, f"/posts/{post_id}.json"):
+        if await is_missing(client, f"/posts/{post_id}.json"):
             difference.gone.append(post_id)
         meter.advance()
 
 
-async def _ids(client: Client, part: Range, meter: Meter) -> set[int]:
+async def _ids(client: Client, part: IdRange, meter: Meter) -> set[int]:
     """Lists the ids of a range, down to an empty page or to as many as were counted; ids alone, for they are many."""
     listed: set[int] = set()
     cursor = part.high + 1
     while len(listed) < part.counted:
-        query = {"tags": f"id:{part.low}..{part.high} status:any", "limit": str(LIMIT), "page": f"b{cursor}"}
-        answer = await ask(client, "/posts.json", {**query, "only": "id"}, remedy=FULL_REFRESH)
-        ids = records.ids(answer, POSTS, "/posts.json")
+        query = {
+            "tags": f"id:{part.low}..{part.high} status:any",
+            "limit": str(LIMIT),
+            "page": f"b{cursor}",
+        }
+        answer = await ask(
+            client, "/posts.json", {**query, "only": "id"}, remedy=FULL_REFRESH
+        )
+        ids = records.parse_ids(answer, POSTS, "/posts.json")
         meter.advance()
         below = [post_id for post_id in ids if post_id < cursor]
         if not below:
@@ -119,16 +133,29 @@ async def _ids(client: Client, part: Range, meter: Meter) -> set[int]:
     return listed
 
 
-async def _take(client: Client, ids: list[int], difference: Difference, meter: Meter) -> None:
+async def _take(
+    client: Client, ids: list[int], difference: IdDiff, meter: Meter
+) -> None:
     query = {"tags": f"id:{','.join(map(str, ids))} status:any", "limit": str(LIMIT)}
-    answer = records.read(await ask(client, "/posts.json", query, remedy=FULL_REFRESH), POSTS, "/posts.json")
+    answer = records.parse_page(
+        await ask(client, "/posts.json", query, remedy=FULL_REFRESH),
+        POSTS,
+        "/posts.json",
+    )
     difference.found += [row for row in answer.rows if row["post_id"] in ids]
-    difference.unread += [one for one in answer.unread if one.key is None or one.key in ids]
+    difference.unread += [
+        one for one in answer.unread if one.key is None or one.key in ids
+    ]
     meter.advance()
 
 
 async def _count(client: Client, low: int, high: int, meter: Meter) -> int:
-    answer = await ask(client, "/posts/count.json", {"tags": f"id:{low}..{high} status:any"}, remedy=FULL_REFRESH)
+    answer = await ask(
+        client,
+        "/posts/count.json",
+        {"tags": f"id:{low}..{high} status:any"},
+        remedy=FULL_REFRESH,
+    )
     meter.advance()
     try:
         return int(answer["count"])

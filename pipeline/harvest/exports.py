@@ -22,9 +22,9 @@ from pipeline import atomic, pin, progress
 from pipeline.errors import BadExport, ExportChanged
 from pipeline.params import Site
 from pipeline.paths import Paths
-from pipeline.pin import Export, Pin
+from pipeline.pin import ExportFile, Pin
 from pipeline.site import answers
-from pipeline.site.client import Client, Refused, Unavailable
+from pipeline.site.client import Client, PermanentFailure, TransientFailure
 from pipeline.site.opening import open_site
 
 _PIECE = 1 << 20  # bytes
@@ -38,8 +38,15 @@ async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
     Files of other pins are removed at the end.
     """
     folder = paths.work("harvest") / "exports"
-    files = {name: folder / f"{export.checksum}.csv.gz" for name, export in pinned.exports.items()}
-    missing = {name: export for name, export in pinned.exports.items() if _size(files[name]) != export.file_size}
+    files = {
+        name: folder / f"{export.checksum}.csv.gz"
+        for name, export in pinned.exports.items()
+    }
+    missing = {
+        name: export
+        for name, export in pinned.exports.items()
+        if _size(files[name]) != export.file_size
+    }
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         async with open_site(site, paths, "harvest") as client:
@@ -54,22 +61,30 @@ async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
 
 def drop_damaged(files: dict[str, Path], pinned: Pin) -> bool:
     """Removes those files, by name of the export, that are not what was fetched; returns whether there were any."""
-    damaged = {name: path for name, path in files.items() if _sha256(path) != pinned.exports[name].checksum}
+    damaged = {
+        name: path
+        for name, path in files.items()
+        if _sha256(path) != pinned.exports[name].checksum
+    }
     for name, path in damaged.items():
         path.unlink()
-        progress.say(
+        progress.log(
             f"the export {name} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched. "
             "It is fetched again."
         )
     return bool(damaged)
 
 
-async def fetch_one(client: Client, name: str, export: Export, target: Path) -> None:
+async def fetch_one(
+    client: Client, name: str, export: ExportFile, target: Path
+) -> None:
     """Fetches one export; where its checksum is wrong, reads the index again and tries once more (contract 1.3)."""
     for attempt in ("first", "last"):
         url = await _url_of(client, name, export)
         part = target.with_suffix(".part")
-        checksum = await client.patiently(partial(_download, client, url, part, export), url)
+        checksum = await client.request_or_fail(
+            partial(_download, client, url, part, export), url
+        )
         if checksum == export.checksum:
             part.replace(target)
             _validator_file(part).unlink(missing_ok=True)
@@ -84,7 +99,7 @@ async def fetch_one(client: Client, name: str, export: Export, target: Path) -> 
             )
 
 
-async def _url_of(client: Client, name: str, export: Export) -> str:
+async def _url_of(client: Client, name: str, export: ExportFile) -> str:
     """Returns where the index says the export lies; raises ExportChanged when it lists another one than is pinned."""
     index = await client.json("/db_exports.json")
     listed = pin.read_index(index)[name]
@@ -96,14 +111,16 @@ async def _url_of(client: Client, name: str, export: Export) -> str:
     return str(next(row["url"] for row in index if row["name"] == name))
 
 
-async def _download(client: Client, url: str, part: Path, export: Export) -> str:
+async def _download(client: Client, url: str, part: Path, export: ExportFile) -> str:
     """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over.
 
     Returns the SHA-256 of the whole. Of a body longer than the index says no more is read: it is another file.
     """
     validator, offset = _kept(part)
     if offset == export.file_size:
-        return await asyncio.to_thread(_sha256, part)  # killed just before the end: no range is left to ask for
+        return await asyncio.to_thread(
+            _sha256, part
+        )  # killed just before the end: no range is left to ask for
     if offset > export.file_size:
         validator, offset = "", 0
     headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
@@ -112,20 +129,29 @@ async def _download(client: Client, url: str, part: Path, export: Export) -> str
     async with _asking_for_part(client, url, headers, part) as response:
         if response.status == 206 and not _continues(response, validator, offset):
             part.unlink(missing_ok=True)
-            raise Unavailable("it answers with a part of another file")
+            raise TransientFailure("it answers with a part of another file")
         offset = offset if response.status == 206 else 0
         head = await response.content.read(len(_GZIP))
         if not offset and not _GZIP.startswith(head):
             page = bytearray(head)
             await answers.read_start(response, page)
             if answers.looks_like_html(page):  # whatever type it is said to be
-                answers.refuse_challenge(response.url.authority, response.status, bytes(page))
-            raise Unavailable(f"it answers {response.content_type} that is not gzip")  # what is here stays as it is
+                answers.raise_for_challenge(
+                    response.url.authority, response.status, bytes(page)
+                )
+            raise TransientFailure(
+                f"it answers {response.content_type} that is not gzip"
+            )  # what is here stays as it is
         if offset and not head:
-            raise Unavailable("it answers with an empty part")  # what is here stays as it is
+            raise TransientFailure(
+                "it answers with an empty part"
+            )  # what is here stays as it is
         digest = known if offset else hashlib.sha256()
         _remember_validator(part, response)
-        with part.open("ab" if offset else "wb") as file, progress.meter(export.file_name, unit="bytes") as meter:
+        with (
+            part.open("ab" if offset else "wb") as file,
+            progress.meter(export.file_name, unit="bytes") as meter,
+        ):
             meter.total = export.file_size
             meter.advance(offset)
             piece = head
@@ -148,14 +174,16 @@ async def _asking_for_part(
     That it has not is no word on the export: it is made anew, or a cache between holds a shorter one.
     """
     try:
-        async with client.asking(url, headers=headers) as response:
+        async with client.stream(url, headers=headers) as response:
             yield response
-    except Refused as error:
+    except PermanentFailure as error:
         if error.status != _NO_SUCH_RANGE or "Range" not in headers:
             raise
         part.unlink(missing_ok=True)
         _validator_file(part).unlink(missing_ok=True)
-        raise Unavailable(f"it has no bytes from {headers['Range'].removeprefix('bytes=')} on (416)") from error
+        raise TransientFailure(
+            f"it has no bytes from {headers['Range'].removeprefix('bytes=')} on (416)"
+        ) from error
 
 
 def _kept(part: Path) -> tuple[str, int]:
@@ -170,9 +198,9 @@ def _kept(part: Path) -> tuple[str, int]:
 
 def _continues(response: aiohttp.ClientResponse, validator: str, offset: int) -> bool:
     """Tells whether a partial answer is the rest of the file that was begun, for servers that ignore If-Range."""
-    return _validator(response) in (validator, None) and response.headers.get("Content-Range", "").startswith(
-        f"bytes {offset}-"
-    )
+    return _validator(response) in (validator, None) and response.headers.get(
+        "Content-Range", ""
+    ).startswith(f"bytes {offset}-")
 
 
 def _size(path: Path) -> int | None:
@@ -189,7 +217,11 @@ def _remember_validator(part: Path, response: aiohttp.ClientResponse) -> None:
 
 def _validator(response: aiohttp.ClientResponse) -> str | None:
     etag = response.headers.get("ETag", "")
-    return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
+    return (
+        etag
+        if etag and not etag.startswith("W/")
+        else response.headers.get("Last-Modified")
+    )
 
 
 def _validator_file(part: Path) -> Path:

@@ -69,12 +69,20 @@ class _Post(_Record):
         validation_alias=_either("file.ext", "files.meta.ext")
     )
     rating: Annotated[str, Field(pattern=r"^[sqe]$")]
-    width: _Int32 = Field(validation_alias=_either("file.width", "files.original.width"))
-    height: _Int32 = Field(validation_alias=_either("file.height", "files.original.height"))
+    width: _Int32 = Field(
+        validation_alias=_either("file.width", "files.original.width")
+    )
+    height: _Int32 = Field(
+        validation_alias=_either("file.height", "files.original.height")
+    )
     file_size: _Int64 = Field(validation_alias=_either("file.size", "files.meta.size"))
     url: str | None = Field(validation_alias=_either("file.url", "files.original.url"))
-    duration: float | None = Field(None, validation_alias=_either("duration", "files.meta.duration"))
-    parent_id: _Int64 | None = Field(None, validation_alias=_either("relationships.parent_id"))
+    duration: float | None = Field(
+        None, validation_alias=_either("duration", "files.meta.duration")
+    )
+    parent_id: _Int64 | None = Field(
+        None, validation_alias=_either("relationships.parent_id")
+    )
     is_deleted: bool = Field(validation_alias=_either("flags.deleted"))
     is_pending: bool = Field(validation_alias=_either("flags.pending"))
     is_flagged: bool = Field(validation_alias=_either("flags.flagged"))
@@ -110,8 +118,12 @@ class _Relation(_Record):
     """One alias or implication of the API, in the columns of schemas.RELATIONS."""
 
     relation_id: _Int64 = Field(validation_alias="id")
-    antecedent: Annotated[str, Field(min_length=1)] = Field(validation_alias="antecedent_name")
-    consequent: Annotated[str, Field(min_length=1)] = Field(validation_alias="consequent_name")
+    antecedent: Annotated[str, Field(min_length=1)] = Field(
+        validation_alias="antecedent_name"
+    )
+    consequent: Annotated[str, Field(min_length=1)] = Field(
+        validation_alias="consequent_name"
+    )
     status: Annotated[str, Field(min_length=1)]
 
     def row(self) -> Row:
@@ -120,7 +132,7 @@ class _Relation(_Record):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class RecordType:
     """What an endpoint lists: its name among the exports, the key it may be wrapped in, the table it becomes."""
 
     export: str
@@ -129,14 +141,16 @@ class Kind:
     model: type[_Post] | type[_Tag] | type[_Relation]
 
 
-POSTS = Kind("posts", "posts", schemas.POSTS, _Post)
-TAGS = Kind("tags", "tags", schemas.TAGS, _Tag)
-ALIASES = Kind("tag_aliases", "tag_aliases", schemas.RELATIONS, _Relation)
-IMPLICATIONS = Kind("tag_implications", "tag_implications", schemas.RELATIONS, _Relation)
+POSTS = RecordType("posts", "posts", schemas.POSTS, _Post)
+TAGS = RecordType("tags", "tags", schemas.TAGS, _Tag)
+ALIASES = RecordType("tag_aliases", "tag_aliases", schemas.RELATIONS, _Relation)
+IMPLICATIONS = RecordType(
+    "tag_implications", "tag_implications", schemas.RELATIONS, _Relation
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadableRecord:
     """A record that cannot be read, and what of it can be."""
 
     key: int | None  # its id
@@ -145,17 +159,17 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ParsedPage:
     """One answer: its rows, and of all its records, the unreadable ones too, what the next cursor follows from."""
 
     rows: list[Row]
-    unread: list[Unread]
+    unread: list[UnreadableRecord]
     ids: list[int]
     changes: list[int]  # change_seq, of posts
     records: int
 
 
-def read(answer: Any, kind: Kind, where: str) -> Page:
+def parse_page(answer: Any, kind: RecordType, where: str) -> ParsedPage:
     """Reads a list of records; raises BadAnswer naming `where` if it is none, or one of thumbnails."""
     records = _unwrapped(answer, kind, where)
     rows, unread = [], []
@@ -164,23 +178,31 @@ def read(answer: Any, kind: Kind, where: str) -> Page:
             rows.append(kind.model.model_validate(record).row())
         except ValidationError as error:
             told = _number(record, "id"), _number(record, "change_seq")
-            unread.append(Unread(*told, _rejected(kind, number, record, error)))
-    return Page(rows, unread, _numbers(records, "id"), _numbers(records, "change_seq"), len(records))
+            unread.append(
+                UnreadableRecord(*told, _rejected(kind, number, record, error))
+            )
+    return ParsedPage(
+        rows,
+        unread,
+        _numbers(records, "id"),
+        _numbers(records, "change_seq"),
+        len(records),
+    )
 
 
-def ids(answer: Any, kind: Kind, where: str) -> list[int]:
+def parse_ids(answer: Any, kind: RecordType, where: str) -> list[int]:
     """Reads the ids of a list of records, whatever else they hold."""
     return _numbers(_unwrapped(answer, kind, where), "id")
 
 
-def read_one(answer: Any, kind: Kind, where: str) -> Page:
+def parse_one(answer: Any, kind: RecordType, where: str) -> ParsedPage:
     """Reads a single record, bare or wrapped, as a page of one."""
     wrapper = kind.wrapper.removesuffix("s")
     record = answer.get(wrapper, answer) if isinstance(answer, dict) else answer
-    return read([record], kind, where)
+    return parse_page([record], kind, where)
 
 
-def _unwrapped(answer: Any, kind: Kind, where: str) -> list[Any]:
+def _unwrapped(answer: Any, kind: RecordType, where: str) -> list[Any]:
     """`{"posts": [...]}` and `[...]` are the same list, and an empty one may come wrapped where others do not."""
     records = answer.get(kind.wrapper) if isinstance(answer, dict) else answer
     if not isinstance(records, list):
@@ -188,7 +210,9 @@ def _unwrapped(answer: Any, kind: Kind, where: str) -> list[Any]:
             f"{where} answered {str(answer)[:80]!r} where a list of {kind.wrapper} was expected. What is fetched is "
             "kept. Check site.base_url; if it is right, the site changed and this version of e6tag cannot read it."
         )
-    if kind is POSTS and any(isinstance(record, dict) and "preview_url" in record for record in records):
+    if kind is POSTS and any(
+        isinstance(record, dict) and "preview_url" in record for record in records
+    ):
         raise BadAnswer(
             f"{where} answered in the thumbnails shape, which has neither change_seq nor locked tags and cannot be "
             "harvested. Remove mode=thumbnails from what stands between e6tag and the site."
@@ -196,11 +220,16 @@ def _unwrapped(answer: Any, kind: Kind, where: str) -> list[Any]:
     return records
 
 
-_NUMBERS: dict[str, TypeAdapter[int]] = {"id": TypeAdapter(_Id), "change_seq": TypeAdapter(_Int64)}
+_NUMBERS: dict[str, TypeAdapter[int]] = {
+    "id": TypeAdapter(_Id),
+    "change_seq": TypeAdapter(_Int64),
+}
 
 
 def _numbers(records: list[Any], key: str) -> list[int]:
-    return [number for record in records if (number := _number(record, key)) is not None]
+    return [
+        number for record in records if (number := _number(record, key)) is not None
+    ]
 
 
 def _number(record: Any, key: str) -> int | None:
@@ -211,10 +240,21 @@ def _number(record: Any, key: str) -> int | None:
         return None
 
 
-def _rejected(kind: Kind, number: int, record: Any, error: ValidationError) -> Row:
+def _rejected(
+    kind: RecordType, number: int, record: Any, error: ValidationError
+) -> Row:
     given = record.get("id") if isinstance(record, dict) else None
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     value = "" if first["type"] == "missing" else f": {first['input']!r}"
-    reason = f"{place} is missing" if first["type"] == "missing" else f"{place or 'record'}: {first['msg']}"
-    return {"export": kind.export, "row": number, "reason": reason[:200], "value": f"id {given}{value}"[:200]}
+    reason = (
+        f"{place} is missing"
+        if first["type"] == "missing"
+        else f"{place or 'record'}: {first['msg']}"
+    )
+    return {
+        "export": kind.export,
+        "row": number,
+        "reason": reason[:200],
+        "value": f"id {given}{value}"[:200],
+    }

@@ -45,7 +45,9 @@ _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
 _TOO_LONG = "straddling"  # what pyarrow says of a record that one block does not hold
-_NOT_OF_KIND = re.compile("CSV conversion error to (?!string)")  # and of a value that does not fit its column's kind
+_NOT_OF_KIND = re.compile(
+    "CSV conversion error to (?!string)"
+)  # and of a value that does not fit its column's kind
 _ISAL: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub takes it for an instance
 _QUOTE, _SPACE = ord('"'), ord(" ")
 _MD5 = 32  # hexadecimal digits
@@ -69,15 +71,25 @@ class Column:
     # How the parser reads the column; as texts, where one value of the export does not fit its kind. It takes blanks
     # around a number and hexadecimal ones, which PostgreSQL never prints. Columns of one source have one kind.
     kind: pa.DataType = pa.string()  # noqa: RUF009
-    value: pl.Expr | None = None  # over `source` of that kind, null where it is not what it must be; None: as it is
+    value: pl.Expr | None = (
+        None  # over `source` of that kind, null where it is not what it must be; None: as it is
+    )
     # The same of values that are all as they should be, else None; no expression, for which Polars wakes its threads.
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
     required: bool = True  # a null is a reason to reject the record
 
 
-def _column(name: str, source: str, *, matching: str, quick: Callable[..., pa.ChunkedArray | None]) -> Column:
+def _column(
+    name: str,
+    source: str,
+    *,
+    matching: str,
+    quick: Callable[..., pa.ChunkedArray | None],
+) -> Column:
     """Returns a column of texts that match a pattern as a whole."""
-    value = pl.when(pl.col(source).str.contains(f"^(?:{matching})$")).then(pl.col(source))
+    value = pl.when(pl.col(source).str.contains(f"^(?:{matching})$")).then(
+        pl.col(source)
+    )
     return Column(name, source, value=value, quick=quick)
 
 
@@ -87,7 +99,12 @@ def _name(name: str, source: str) -> Column:
 
 
 def _one_of_few(name: str, source: str, matching: str) -> Column:
-    return _column(name, source, matching=matching, quick=partial(_quick_one_of_few, re.compile(matching)))
+    return _column(
+        name,
+        source,
+        matching=matching,
+        quick=partial(_quick_one_of_few, re.compile(matching)),
+    )
 
 
 def _names(name: str, source: str) -> Column:
@@ -98,7 +115,9 @@ def _names(name: str, source: str) -> Column:
 
 def _time(name: str, source: str) -> Column:
     # Trailing zeros of the fraction are trimmed, all of them in some rows; without a zone they are UTC.
-    time = pl.col(source).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False)
+    time = pl.col(source).str.to_datetime(
+        "%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False
+    )
     return Column(name, source, value=time, quick=_quick_time)
 
 
@@ -123,11 +142,16 @@ def _quick_md5(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def _quick_name(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    is_good = ((_characters(chunk) > ord(" ")).all() and np.diff(_ends(chunk)).all() for chunk in texts.chunks)
+    is_good = (
+        (_characters(chunk) > ord(" ")).all() and np.diff(_ends(chunk)).all()
+        for chunk in texts.chunks
+    )
     return texts if all(is_good) else None
 
 
-def _quick_one_of_few(pattern: re.Pattern[str], texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def _quick_one_of_few(
+    pattern: re.Pattern[str], texts: pa.ChunkedArray
+) -> pa.ChunkedArray | None:
     return texts if all(map(pattern.fullmatch, texts.unique().to_pylist())) else None
 
 
@@ -142,12 +166,24 @@ def _names_of(texts: pa.StringArray) -> pa.ListArray:
     that of pyarrow.compute.split_pattern, which compares byte by byte.
     """
     characters = pl.Series(_characters(texts))
-    spaces = _numbers(len(characters).bit_length())[: len(characters)].filter(characters == _SPACE).to_numpy()
+    spaces = (
+        _numbers(len(characters).bit_length())[: len(characters)]
+        .filter(characters == _SPACE)
+        .to_numpy()
+    )
     starts = _ends(texts).view(np.uint32) - _ends(texts)[0].view(np.uint32)
     before = np.searchsorted(spaces, starts)  # spaces before each text, and in all
     # The spaces are taken out: each name ends where its space was, or its text, less by the spaces before.
-    ends = np.insert(spaces - np.arange(len(spaces), dtype=np.uint32), before[1:], starts[1:] - before[1:])
-    names = _array(pa.string(), _from_zero(ends), characters.filter(characters != _SPACE).to_numpy())
+    ends = np.insert(
+        spaces - np.arange(len(spaces), dtype=np.uint32),
+        before[1:],
+        starts[1:] - before[1:],
+    )
+    names = _array(
+        pa.string(),
+        _from_zero(ends),
+        characters.filter(characters != _SPACE).to_numpy(),
+    )
     return _without_nothing(_from_zero(before[1:] + np.arange(1, len(before))), names)
 
 
@@ -156,7 +192,9 @@ def _without_nothing(ends: np.ndarray, names: pa.StringArray) -> pa.ListArray:
     is_name = np.diff(_ends(names)) > 0
     if not is_name.all():
         ends = _from_zero(np.cumsum(is_name))[ends]
-        names = names.filter(pl.Series(is_name).to_arrow())  # not pa.array, which imports pandas: a second of CPU
+        names = names.filter(
+            pl.Series(is_name).to_arrow()
+        )  # not pa.array, which imports pandas: a second of CPU
     return _array(_NAMES, ends, names)
 
 
@@ -171,7 +209,9 @@ def _from_zero(ends: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros(1, np.int32), ends.astype(np.int32)])
 
 
-def _array(kind: pa.DataType, offsets: np.ndarray, content: np.ndarray | pa.Array) -> pa.Array:
+def _array(
+    kind: pa.DataType, offsets: np.ndarray, content: np.ndarray | pa.Array
+) -> pa.Array:
     """Returns an array of texts or lists without nulls, made of their characters or members."""
     count, buffers = len(offsets) - 1, [None, pa.py_buffer(offsets)]
     if isinstance(content, pa.Array):
@@ -183,7 +223,9 @@ def _ends(array: pa.Array) -> np.ndarray:
     """Returns where each text or list of an array ends, and before them all where the first one starts."""
     if len(array) == 0:
         return np.zeros(1, np.int32)
-    return np.frombuffer(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    return np.frombuffer(array.buffers()[1], np.int32)[
+        array.offset : array.offset + len(array) + 1
+    ]
 
 
 def _characters(texts: pa.Array) -> np.ndarray:
@@ -208,7 +250,11 @@ POSTS = (
     Column("is_pending", "is_pending", pa.bool_()),
     Column("is_flagged", "is_flagged", pa.bool_()),
     Column(
-        "is_withheld", "is_deleted", pa.bool_(), value=pl.lit(value=False), quick=lambda flag: pc.and_not(flag, flag)
+        "is_withheld",
+        "is_deleted",
+        pa.bool_(),
+        value=pl.lit(value=False),
+        quick=lambda flag: pc.and_not(flag, flag),
     ),
     Column("score", "score", pa.int32()),
     Column("fav_count", "fav_count", pa.int32()),
@@ -232,27 +278,31 @@ RELATIONS = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class _ParseMode:
     """How an export is read: as most can be, until it is seen that this one cannot."""
 
     block: int = BLOCK
     is_by_text: bool = False  # all columns are parsed as texts, since a value does not fit its column's kind
 
-    def other(self, error: Exception) -> "_OtherWayError | None":
+    def other(self, error: Exception) -> "_RetryWithMode | None":
         """Returns the way to take after an error of the parser; None where there is no better one."""
         if _TOO_LONG in str(error) and self.block < LONGEST:
-            return _OtherWayError(replace(self, block=LONGEST), f"a record is longer than {self.block >> 20} MiB")
+            return _RetryWithMode(
+                replace(self, block=LONGEST),
+                f"a record is longer than {self.block >> 20} MiB",
+            )
         if _NOT_OF_KIND.search(str(error)) and not self.is_by_text:
-            return _OtherWayError(
-                replace(self, is_by_text=True), f"{_explained(error)}. Each value is judged by itself"
+            return _RetryWithMode(
+                replace(self, is_by_text=True),
+                f"{_explained(error)}. Each value is judged by itself",
             )
         return None
 
 
-class _OtherWayError(Exception):
+class _RetryWithMode(Exception):
     """The export is to be read again, in another way."""
 
-    def __init__(self, way: _Way, why: str) -> None:
+    def __init__(self, way: _ParseMode, why: str) -> None:
         super().__init__(why)
         self.way = way
 
@@ -277,8 +327,10 @@ def write_unknown_tags(folder: Path) -> None:
     unknown = unknown_tags(folder / "posts.parquet", folder / "tags.parquet")
     parquet.write(folder / "unknown_tags.parquet", unknown, schemas.UNKNOWN_TAGS)
     if unknown.height:
-        first = unknown.sort("posts", "name", descending=[True, False]).row(0, named=True)
-        progress.say(
+        first = unknown.sort("posts", "name", descending=[True, False]).row(
+            0, named=True
+        )
+        progress.log(
             f"{unknown.height:,} tag names of posts are not in the table of tags, which is of another moment, first "
             f"{first['name']!r} on {first['posts']:,} posts. They are kept, and listed in unknown_tags.parquet."
         )
@@ -287,24 +339,41 @@ def write_unknown_tags(folder: Path) -> None:
 def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
     """Returns schemas.UNKNOWN_TAGS: the names that posts.parquet carries and tags.parquet does not list."""
     # Counted first and looked up after: the 240 million names of six million posts are hashed once and never held.
-    names = pl.scan_parquet(posts).select(name=pl.col("tags").explode(empty_as_null=False))
+    names = pl.scan_parquet(posts).select(
+        name=pl.col("tags").explode(empty_as_null=False)
+    )
     listed = pl.scan_parquet(tags).select("name")
-    counted = names.group_by("name").agg(posts=pl.len().cast(pl.Int64)).join(listed, on="name", how="anti")
+    counted = (
+        names.group_by("name")
+        .agg(posts=pl.len().cast(pl.Int64))
+        .join(listed, on="name", how="anti")
+    )
     return counted.sort("name").collect(engine="streaming")
 
 
-def _write(export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema) -> Rejected:
-    way = _Way()
+def _write(
+    export: str,
+    source: Path,
+    target: Path,
+    columns: tuple[Column, ...],
+    schema: pa.Schema,
+) -> Rejected:
+    way = _ParseMode()
     while True:
         try:
             return _write_so(way, export, source, target, columns, schema)
-        except _OtherWayError as other:
-            progress.say(f"the export {export} is read once more: {other}.")
+        except _RetryWithMode as other:
+            progress.log(f"the export {export} is read once more: {other}.")
             way = other.way  # by the next turn of the loop: in here the error holds what this one had in memory
 
 
 def _write_so(
-    way: _Way, export: str, source: Path, target: Path, columns: tuple[Column, ...], schema: pa.Schema
+    way: _ParseMode,
+    export: str,
+    source: Path,
+    target: Path,
+    columns: tuple[Column, ...],
+    schema: pa.Schema,
 ) -> Rejected:
     """Three things go on at once: inflating, parsing and converting, writing; each some chunks ahead of the next.
 
@@ -315,16 +384,22 @@ def _write_so(
     last, ordered = None, True
     parsed = _parsed(way, export, source, columns, found)
     with (
-        atomic.writing(target) as temporary,
+        atomic.open_atomic(target) as temporary,
         writer(temporary, schema) as file,
         progress.meter(export, unit="records") as meter,
         closing(_ahead(_typed(way, parsed, columns, found, schema))) as tables,
     ):
         for table in tables:
-            ids = pl.Series(table[key]).to_numpy()  # not pyarrow's own, which imports pandas: a second of CPU
+            ids = pl.Series(
+                table[key]
+            ).to_numpy()  # not pyarrow's own, which imports pandas: a second of CPU
             if len(ids) == 0:
                 continue
-            ordered = ordered and (last is None or ids[0] > last) and bool((np.diff(ids) > 0).all())
+            ordered = (
+                ordered
+                and (last is None or ids[0] > last)
+                and bool((np.diff(ids) > 0).all())
+            )
             last = ids[-1]
             file.write_table(table)
             meter.advance(len(ids))
@@ -336,8 +411,16 @@ def _write_so(
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """Returns a writer of a table of the snapshot: small, and quick where names repeat."""
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
-    texts = [field.name for field in schema if pa.types.is_string(field.type) and field.name != "md5"]
-    whole = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)]
+    texts = [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) and field.name != "md5"
+    ]
+    whole = [
+        field.name
+        for field in schema
+        if pa.types.is_integer(field.type) or pa.types.is_timestamp(field.type)
+    ]
     return pq.ParquetWriter(
         path,
         schema,
@@ -347,7 +430,9 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         dictionary_pagesize_limit=_DICTIONARY,
         # A fifteenth off the file, and quicker to compress.
         column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
-        write_statistics=[name for name in schema.names if name not in lists],  # of names: no use, and slow
+        write_statistics=[
+            name for name in schema.names if name not in lists
+        ],  # of names: no use, and slow
     )
 
 
@@ -373,7 +458,9 @@ class _Rejections:
         """Notes a record with too few or too many columns; tells pyarrow to go on, or to stop after too many."""
         reason = f"{bad.actual_columns} columns instead of {bad.expected_columns}"
         self._skipped.append(self._row(bad.number or 0, reason, bad.text or ""))
-        return "skip" if len(self._skipped) <= MOST_REJECTED else "error"  # what is raised here would be printed
+        return (
+            "skip" if len(self._skipped) <= MOST_REJECTED else "error"
+        )  # what is raised here would be printed
 
     def wrong(self, row: int, reason: str, value: str) -> None:
         """Notes the record that is the `row`-th of those that were parsed."""
@@ -396,14 +483,26 @@ class _Rejections:
                 )
 
     def _row(self, row: int, reason: str, value: str) -> dict[str, Any]:
-        return {"export": self.export, "row": row, "reason": reason, "value": value[:200]}
+        return {
+            "export": self.export,
+            "row": row,
+            "reason": reason,
+            "value": value[:200],
+        }
 
     def rows(self) -> Rejected:
         """Returns all in the order of the export."""
         skipped = np.sort(np.array([row["row"] for row in self._skipped], np.int64))
-        before = skipped - np.arange(1, len(skipped) + 1)  # records parsed before each one that was skipped
-        moved = [{**row, "row": row["row"] + int(np.searchsorted(before, row["row"]))} for row in self._wrong]
-        return sorted([*self._skipped, *moved], key=lambda row: row["row"]) + self._doubled
+        before = skipped - np.arange(
+            1, len(skipped) + 1
+        )  # records parsed before each one that was skipped
+        moved = [
+            {**row, "row": row["row"] + int(np.searchsorted(before, row["row"]))}
+            for row in self._wrong
+        ]
+        return (
+            sorted([*self._skipped, *moved], key=lambda row: row["row"]) + self._doubled
+        )
 
 
 def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -> None:
@@ -416,21 +515,30 @@ def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -
     for value in ids.filter(pl.col(key).is_duplicated())[key].unique().sort():
         found.doubled(value)
     order = ids.unique(key, keep="last").sort(key)["at"].to_numpy()
-    with pq.ParquetFile(path) as unordered, atomic.writing(path) as temporary, writer(temporary, schema) as file:
-        sizes = [unordered.metadata.row_group(group).num_rows for group in range(unordered.num_row_groups)]
+    with (
+        pq.ParquetFile(path) as unordered,
+        atomic.open_atomic(path) as temporary,
+        writer(temporary, schema) as file,
+    ):
+        sizes = [
+            unordered.metadata.row_group(group).num_rows
+            for group in range(unordered.num_row_groups)
+        ]
         starts = np.cumsum([0, *sizes])
         for at in range(0, len(order), parquet.ROW_GROUP):
             rows = order[at : at + parquet.ROW_GROUP]
             groups = np.searchsorted(starts, rows, side="right") - 1
             taken = [
-                unordered.read_row_group(group).take(rows[groups == group] - starts[group])
+                unordered.read_row_group(group).take(
+                    rows[groups == group] - starts[group]
+                )
                 for group in np.unique(groups)
             ]
             file.write_table(pa.concat_tables(taken).sort_by(key).cast(schema))
 
 
 def _typed(
-    way: _Way,
+    way: _ParseMode,
     parsed: Generator[pa.Table, None, None],
     columns: tuple[Column, ...],
     found: _Rejections,
@@ -463,23 +571,42 @@ def _spotless(records: pa.Table, columns: tuple[Column, ...]) -> pa.Table | None
 
 
 def _judged(
-    way: _Way, records: pl.DataFrame, columns: tuple[Column, ...], found: _Rejections, before: int
+    way: _ParseMode,
+    records: pl.DataFrame,
+    columns: tuple[Column, ...],
+    found: _Rejections,
+    before: int,
 ) -> pl.DataFrame:
     """Returns the good records with their values, noting the others. before: records that were parsed before these."""
-    texts = {one.source: one.kind for one in columns if way.is_by_text and one.kind != pa.string()}
-    read = records.with_columns(_from_text(source, kind) for source, kind in texts.items())
+    texts = {
+        one.source: one.kind
+        for one in columns
+        if way.is_by_text and one.kind != pa.string()
+    }
+    read = records.with_columns(
+        _from_text(source, kind) for source, kind in texts.items()
+    )
     typed = read.select(
-        (pl.col(one.source) if one.value is None else one.value).alias(one.name) for one in columns
+        (pl.col(one.source) if one.value is None else one.value).alias(one.name)
+        for one in columns
     ).with_columns(
         reason=pl.coalesce(
-            pl.when(pl.col(one.name).is_null()).then(pl.lit(f"{one.source} is missing or not valid"))
+            pl.when(pl.col(one.name).is_null()).then(
+                pl.lit(f"{one.source} is missing or not valid")
+            )
             for one in columns
             if one.required
         )
     )
-    for at, why in typed.select(pl.int_range(pl.len()), "reason").filter(pl.col("reason").is_not_null()).rows():
+    for at, why in (
+        typed.select(pl.int_range(pl.len()), "reason")
+        .filter(pl.col("reason").is_not_null())
+        .rows()
+    ):
         record = records.row(at, named=True)
-        found.wrong(before + at + 1, why, f"id {record['id']}: {record[why.split(' ', 1)[0]]!r}")
+        found.wrong(
+            before + at + 1, why, f"id {record['id']}: {record[why.split(' ', 1)[0]]!r}"
+        )
     return typed.filter(pl.col("reason").is_null())
 
 
@@ -487,12 +614,24 @@ def _from_text(source: str, kind: pa.DataType) -> pl.Expr:
     """Returns a column of texts as values of a kind, null where a text is none."""
     if pa.types.is_boolean(kind):
         text = pl.col(source)
-        return pl.when(text == "t").then(statement=True).when(text == "f").then(statement=False).alias(source)
-    return pl.col(source).cast(pl.Schema(pa.schema([(source, kind)]))[source], strict=False)
+        return (
+            pl.when(text == "t")
+            .then(statement=True)
+            .when(text == "f")
+            .then(statement=False)
+            .alias(source)
+        )
+    return pl.col(source).cast(
+        pl.Schema(pa.schema([(source, kind)]))[source], strict=False
+    )
 
 
 def _parsed(
-    way: _Way, export: str, source: Path, columns: tuple[Column, ...], found: _Rejections
+    way: _ParseMode,
+    export: str,
+    source: Path,
+    columns: tuple[Column, ...],
+    found: _Rejections,
 ) -> Generator[pa.Table, None, None]:
     """Yields the wanted columns, of the kind that the way has them: NULL is null, "" of a text is empty."""
     kinds = {one.source: pa.string() if way.is_by_text else one.kind for one in columns}
@@ -510,8 +649,18 @@ def _parsed(
                 row += len(table)
                 yield table
             if file.quotes % 2:
-                raise ValueError("a quote is never closed, so that no record after it can be trusted")  # noqa: TRY301
-    except (pa.ArrowException, OSError, EOFError, zlib.error, _ISAL, csv.Error, ValueError) as error:
+                raise ValueError(
+                    "a quote is never closed, so that no record after it can be trusted"
+                )  # noqa: TRY301
+    except (
+        pa.ArrowException,
+        OSError,
+        EOFError,
+        zlib.error,
+        _ISAL,
+        csv.Error,
+        ValueError,
+    ) as error:
         if (other := way.other(error)) is not None:
             raise other from error
         found.judge()
@@ -528,7 +677,11 @@ class _Inflating(igzip.IGzipFile):
         super().__init__(source, "rb")  # type: ignore[no-untyped-call]
         self._export, self._inflated = export, 0
         self.is_read_ahead = False  # by pyarrow, in a thread of its own
-        self._is_over, self._told_end, self._is_idle = False, threading.Event(), threading.Event()
+        self._is_over, self._told_end, self._is_idle = (
+            False,
+            threading.Event(),
+            threading.Event(),
+        )
         self.quotes = 0  # PostgreSQL writes them in pairs: an odd number is a field that does not end where it should
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
@@ -562,13 +715,19 @@ class _Inflating(igzip.IGzipFile):
         self._is_over = True
         if is_cut_short:
             self._is_idle.wait(_LONGEST_READ)
-            self._told_end.wait(_NEXT_READ)  # in vain where it is as far ahead as it goes, and reads no more
+            self._told_end.wait(
+                _NEXT_READ
+            )  # in vain where it is as far ahead as it goes, and reads no more
             time.sleep(_LEAVING)
         super().close()
 
 
 def _tables(
-    block: int, file: _Inflating, names: list[str], kinds: dict[str, pa.DataType], found: _Rejections
+    block: int,
+    file: _Inflating,
+    names: list[str],
+    kinds: dict[str, pa.DataType],
+    found: _Rejections,
 ) -> Iterator[pa.Table]:
     """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
     if not file.peek(1):
@@ -577,8 +736,12 @@ def _tables(
     batches = pa_csv.open_csv(
         file,
         # Records are numbered only where one thread parses; the blocks are inflated in another.
-        read_options=pa_csv.ReadOptions(block_size=block, use_threads=False, column_names=names),
-        parse_options=pa_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=found.skip),
+        read_options=pa_csv.ReadOptions(
+            block_size=block, use_threads=False, column_names=names
+        ),
+        parse_options=pa_csv.ParseOptions(
+            newlines_in_values=True, invalid_row_handler=found.skip
+        ),
         convert_options=pa_csv.ConvertOptions(
             include_columns=list(kinds),
             column_types=kinds,
@@ -602,5 +765,7 @@ def _tables(
 def _explained(error: Exception) -> str:
     what = " ".join(str(error).split())[:200]
     if _TOO_LONG in what:
-        return f"a record is longer than {LONGEST >> 20} MiB, or a quote is never closed"
+        return (
+            f"a record is longer than {LONGEST >> 20} MiB, or a quote is never closed"
+        )
     return what

@@ -14,10 +14,10 @@ import polars as pl
 from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
 from pipeline.errors import CorruptFile
 from pipeline.manifest import duplicates, leakage
-from pipeline.manifest.hashing import SCHEMA, HashJob, hash_pictures
+from pipeline.manifest.hashing import SCHEMA, HashJob, hash_images
 from pipeline.params import Cluster, Manifest, Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.schemas import Refusal, Rejection
+from pipeline.schemas import DownloadFailure, RecordRejection
 
 PICTURES_PER_JOB = 200
 
@@ -39,18 +39,33 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
             f"{paths.images} lacks {lost.height:,} pictures that its outcomes.parquet lists, first {lost['md5'][0]}. "
             "Run python -m pipeline download, which fetches what is missing, then dvc repro."
         )
-    here = kept.drop("width", "height").join(facts.drop("post_id"), on=["md5", "variant"], how="inner")
-    looked_at = here.join(_hashes(paths, here, everything.cluster), on="md5", how="inner")
+    here = kept.drop("width", "height").join(
+        facts.drop("post_id"), on=["md5", "variant"], how="inner"
+    )
+    looked_at = here.join(
+        _hashes(paths, here, everything.cluster), on="md5", how="inner"
+    )
     broken = looked_at.filter(pl.col("broken").is_not_null()).select(
-        "post_id", "md5", "split", reason=pl.lit(Refusal.BROKEN_PICTURE.value), detail="broken"
+        "post_id",
+        "md5",
+        "split",
+        reason=pl.lit(DownloadFailure.BROKEN_PICTURE.value),
+        detail="broken",
     )
     hashed = looked_at.filter(pl.col("broken").is_null())
     rejected = duplicates.find(hashed, params.near_duplicate_distance)
     kept = hashed.join(rejected.select("post_id"), on="post_id", how="anti")
     missing = pl.concat([missing, broken])
-    _write(paths, kept, pl.concat([missing, rejected]), lineage.of_manifest(pin.load(paths.pin), everything))
-    same = rejected.filter(pl.col("reason") == Rejection.NEAR_DUPLICATE.value).height
-    progress.say(
+    _write(
+        paths,
+        kept,
+        pl.concat([missing, rejected]),
+        lineage.for_manifest(pin.load(paths.pin), everything),
+    )
+    same = rejected.filter(
+        pl.col("reason") == RecordRejection.NEAR_DUPLICATE.value
+    ).height
+    progress.log(
         f"manifest: {kept.height:,} records, {missing.height:,} posts without a picture, {same:,} near-duplicates of "
         f"an earlier split and {rejected.height - same:,} repeated pictures rejected"
     )
@@ -59,20 +74,53 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
 def _hashes(paths: Paths, here: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
     """Returns a row of hashing.SCHEMA for every picture, computed in parallel."""
     jobs = []
-    for (pack,), part in here.select("md5", "pack").unique("md5").sort("md5").group_by("pack", maintain_order=True):
+    for (pack,), part in (
+        here.select("md5", "pack")
+        .unique("md5")
+        .sort("md5")
+        .group_by("pack", maintain_order=True)
+    ):
         md5s = part["md5"].to_list()
         cuts = range(0, len(md5s), PICTURES_PER_JOB)
-        jobs += [HashJob(paths.images, str(pack), tuple(md5s[cut : cut + PICTURES_PER_JOB])) for cut in cuts]
-    frames = list(progress.track(workers.each(cluster, hash_pictures, jobs), "manifest", unit="jobs", total=len(jobs)))
+        jobs += [
+            HashJob(paths.images, str(pack), tuple(md5s[cut : cut + PICTURES_PER_JOB]))
+            for cut in cuts
+        ]
+    frames = list(
+        progress.track(
+            workers.map_unordered(cluster, hash_images, jobs),
+            "manifest",
+            unit="jobs",
+            total=len(jobs),
+        )
+    )
     return pl.concat([pl.DataFrame(schema=SCHEMA), *frames])
 
 
-def _write(paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str) -> None:
+def _write(
+    paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str
+) -> None:
     metadata = {lineage.KEY: lineage_text}
-    with atomic.writing_folder(paths.manifest) as draft:
+    with atomic.atomic_folder(paths.manifest) as draft:
         for split in SPLITS:
             part = kept.filter(pl.col("split") == split)
-            parquet.write(draft / f"{split}.parquet", part, schemas.MANIFEST, order_by="post_id", metadata=metadata)
-        parquet.write(draft / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id", metadata=metadata)
-        told = leakage.distances(*(kept.filter(pl.col("split") == split) for split in ("train", "test")))
-        parquet.write(draft / "leakage.parquet", told, schemas.LEAKAGE, metadata=metadata)
+            parquet.write(
+                draft / f"{split}.parquet",
+                part,
+                schemas.MANIFEST,
+                order_by="post_id",
+                metadata=metadata,
+            )
+        parquet.write(
+            draft / "rejected.parquet",
+            rejected,
+            schemas.REJECTED,
+            order_by="post_id",
+            metadata=metadata,
+        )
+        told = leakage.distances(
+            *(kept.filter(pl.col("split") == split) for split in ("train", "test"))
+        )
+        parquet.write(
+            draft / "leakage.parquet", told, schemas.LEAKAGE, metadata=metadata
+        )

@@ -9,9 +9,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.manifest import likeness
-from pipeline.manifest.neighbours import Pairs, within
+from pipeline.manifest.neighbours import Pairs, pairs_within_distance
 from pipeline.paths import SPLITS
-from pipeline.schemas import Rejection
+from pipeline.schemas import RecordRejection
 
 # What confirms near hashes. Copies: colours that go together and lie close. Recoloured copies: edges that go together,
 # and colours that are not wholly others, else two figures in one pose would count as one picture. Values from planted
@@ -32,7 +32,9 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
     through others, those of the first split stay.
     """
     ranked = records.with_columns(
-        rank=pl.col("split").replace_strict({split: i for i, split in enumerate(SPLITS)}, return_dtype=pl.Int8)
+        rank=pl.col("split").replace_strict(
+            {split: i for i, split in enumerate(SPLITS)}, return_dtype=pl.Int8
+        )
     )
     ranked = ranked.sort("rank", "post_id")
     first = ranked.unique("md5", keep="first", maintain_order=True)
@@ -40,18 +42,34 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
         first.select("md5", original="post_id"), on="md5"
     )
     ranks = first["rank"].to_numpy()
-    heads = _heads(first.height, links(_hashes(first), _thumbnails(first), ranks, distance))
-    near = first.with_columns(original=pl.Series(first["post_id"].to_numpy()[heads], dtype=pl.Int64))
+    heads = _heads(
+        first.height, find_links(_hashes(first), _thumbnails(first), ranks, distance)
+    )
+    near = first.with_columns(
+        original=pl.Series(first["post_id"].to_numpy()[heads], dtype=pl.Int64)
+    )
     near = near.filter(pl.Series(ranks > ranks[heads]))
-    reasons = [(repeated, Rejection.SAME_PICTURE), (near, Rejection.NEAR_DUPLICATE)]
+    reasons = [
+        (repeated, RecordRejection.SAME_PICTURE),
+        (near, RecordRejection.NEAR_DUPLICATE),
+    ]
     return pl.concat(
-        frame.select("post_id", "md5", "split", reason=pl.lit(reason.value), detail=pl.format("of post {}", "original"))
+        frame.select(
+            "post_id",
+            "md5",
+            "split",
+            reason=pl.lit(reason.value),
+            detail=pl.format("of post {}", "original"),
+        )
         for frame, reason in reasons
     ).sort("post_id")
 
 
-def links(
-    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], ranks: NDArray[np.int8], distance: int
+def find_links(
+    hashes: NDArray[np.uint64],
+    thumbnails: NDArray[np.uint8],
+    ranks: NDArray[np.int8],
+    distance: int,
 ) -> list[Pairs]:
     """Returns pairs of records that look alike, one of them at least being of an evaluation split (rank above 0).
 
@@ -65,8 +83,14 @@ def links(
         for one, other, view in _near(hashes[:, kind], judged, distance):
             for start in range(0, len(one), _JOINED):
                 cut = slice(start, start + _JOINED)
-                apart = (heads[one[cut]] != heads[other[cut]]) & (ranks[other[cut]] <= ranks[one[cut]])
-                alike = list(_confirmed(thumbnails, one[cut][apart], other[cut][apart], view[cut][apart]))
+                apart = (heads[one[cut]] != heads[other[cut]]) & (
+                    ranks[other[cut]] <= ranks[one[cut]]
+                )
+                alike = list(
+                    _confirmed(
+                        thumbnails, one[cut][apart], other[cut][apart], view[cut][apart]
+                    )
+                )
                 found += alike
                 unjoined += sum(len(pair[0]) for pair in alike)
                 if unjoined >= _JOINED:
@@ -82,33 +106,44 @@ def _near(
     told = judged[np.bitwise_count(hashes[judged, 0]) >= _STRUCTURE]
     # Blank views are near no picture that is told, and by the thousand in one band they would cost gigabytes.
     known = np.flatnonzero(np.bitwise_count(hashes.ravel()) >= _STRUCTURE - distance)
-    for row, place in within(hashes[told, 0], hashes.ravel()[known], distance):
+    for row, place in pairs_within_distance(
+        hashes[told, 0], hashes.ravel()[known], distance
+    ):
         entry = known[place]
         yield told[row], entry // views, entry % views
-    for row, other in within(hashes[told, 1:].ravel(), hashes[:, 0], distance):
+    for row, other in pairs_within_distance(
+        hashes[told, 1:].ravel(), hashes[:, 0], distance
+    ):
         yield told[row // (views - 1)], other, -(1 + row % (views - 1))
 
 
 def _confirmed(
-    thumbnails: NDArray[np.uint8], one: NDArray[np.int64], other: NDArray[np.int64], view: NDArray[np.int64]
+    thumbnails: NDArray[np.uint8],
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+    view: NDArray[np.int64],
 ) -> Iterator[Pairs]:
     """Yields those pairs whose thumbnails, each through its view, show one picture."""
     for start in range(0, len(one), _COMPARED):
         cut = slice(start, start + _COMPARED)
-        left = likeness.through(thumbnails[one[cut]], np.maximum(-view[cut], 0))
-        right = likeness.through(thumbnails[other[cut]], np.maximum(view[cut], 0))
+        left = likeness.crop_views(thumbnails[one[cut]], np.maximum(-view[cut], 0))
+        right = likeness.crop_views(thumbnails[other[cut]], np.maximum(view[cut], 0))
         difference = np.abs(left[..., :3] - right[..., :3]).mean(axis=(1, 2, 3))
         colours = _correlation(left[..., :3], right[..., :3])
         edges = _correlation(left[..., 3], right[..., 3])
         is_copy = (colours >= COPY_CORRELATION) & (difference <= COPY_DIFFERENCE)
         is_recoloured = (
-            (edges >= EDGE_CORRELATION) & (colours >= RECOLOURED_CORRELATION) & (difference <= RECOLOURED_DIFFERENCE)
+            (edges >= EDGE_CORRELATION)
+            & (colours >= RECOLOURED_CORRELATION)
+            & (difference <= RECOLOURED_DIFFERENCE)
         )
         alike = is_copy | is_recoloured
         yield one[cut][alike], other[cut][alike]
 
 
-def _correlation(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+def _correlation(
+    left: NDArray[np.float32], right: NDArray[np.float32]
+) -> NDArray[np.float32]:
     a, b = left.reshape(len(left), -1), right.reshape(len(right), -1)
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
@@ -118,8 +153,12 @@ def _correlation(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArr
 def _heads(records: int, found: list[Pairs]) -> NDArray[np.int64]:
     """Returns for each record the first record of its group: those that look alike, directly or through others."""
     one = np.concatenate([np.empty(0, dtype=np.int64), *(pairs[0] for pairs in found)])
-    other = np.concatenate([np.empty(0, dtype=np.int64), *(pairs[1] for pairs in found)])
-    graph = coo_array((np.ones(len(one), dtype=np.int8), (one, other)), shape=(records, records))
+    other = np.concatenate(
+        [np.empty(0, dtype=np.int64), *(pairs[1] for pairs in found)]
+    )
+    graph = coo_array(
+        (np.ones(len(one), dtype=np.int8), (one, other)), shape=(records, records)
+    )
     count, group = connected_components(graph, directed=False)
     first = np.full(count, records, dtype=np.int64)
     np.minimum.at(first, group, np.arange(records))
@@ -128,9 +167,13 @@ def _heads(records: int, found: list[Pairs]) -> NDArray[np.int64]:
 
 def _hashes(records: pl.DataFrame) -> NDArray[np.uint64]:
     kinds, views = len(likeness.KINDS), len(likeness.VIEWS)
-    return np.frombuffer(b"".join(records["hashes"]), dtype=np.uint64).reshape(-1, kinds, views)
+    return np.frombuffer(b"".join(records["hashes"]), dtype=np.uint64).reshape(
+        -1, kinds, views
+    )
 
 
 def _thumbnails(records: pl.DataFrame) -> NDArray[np.uint8]:
     side = likeness.THUMBNAIL
-    return np.frombuffer(b"".join(records["thumbnail"]), dtype=np.uint8).reshape(-1, side, side, 4)
+    return np.frombuffer(b"".join(records["thumbnail"]), dtype=np.uint8).reshape(
+        -1, side, side, 4
+    )

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import packs
-from pipeline.manifest.likeness import likeness
+from pipeline.manifest.likeness import fingerprint
 from pipeline.pictures import BROKEN
 
 SCHEMA = {
@@ -29,16 +29,25 @@ class HashJob:
     md5s: tuple[str, ...]
 
 
-def hash_pictures(job: HashJob) -> pl.DataFrame:
+def hash_images(job: HashJob) -> pl.DataFrame:
     """Returns a row of SCHEMA for each of the job's pictures."""
-    reader = packs.Reader(job.images)
+    reader = packs.PackReader(job.images)
     rows = [_row(md5, reader.bytes(job.pack, md5)) for md5 in job.md5s]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
-def _row(md5: str, body: bytes) -> tuple[str, int, int | None, bytes | None, bytes | None, str | None]:
+def _row(
+    md5: str, body: bytes
+) -> tuple[str, int, int | None, bytes | None, bytes | None, str | None]:
     try:
-        told = likeness(body)
+        told = fingerprint(body)
     except BROKEN as error:
         return (md5, len(body), None, None, None, f"cannot be decoded: {error}")
-    return (md5, len(body), told.phash, told.hashes.tobytes(), told.thumbnail.tobytes(), None)
+    return (
+        md5,
+        len(body),
+        told.phash,
+        told.hashes.tobytes(),
+        told.thumbnail.tobytes(),
+        None,
+    )

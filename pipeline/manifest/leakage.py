@@ -20,15 +20,25 @@ def distances(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """
     judged = test.sort("md5").head(JUDGED)["phash"].to_numpy()
     known = train.sort("md5")["phash"].to_numpy()
-    nearest, random = _histogram(_nearest(judged, known)), _histogram(_random(judged, known))
-    return pl.DataFrame({"distance": np.arange(_BITS + 1), "nearest": nearest, "random": random})
+    nearest, random = (
+        _histogram(_nearest(judged, known)),
+        _histogram(_random(judged, known)),
+    )
+    return pl.DataFrame(
+        {"distance": np.arange(_BITS + 1), "nearest": nearest, "random": random}
+    )
 
 
-def _nearest(judged: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.uint8]:
+def _nearest(
+    judged: NDArray[np.uint64], known: NDArray[np.uint64]
+) -> NDArray[np.uint8]:
     if not len(known):
         return np.empty(0, dtype=np.uint8)
     cuts = range(0, len(judged), _CHUNK)
-    parts = [np.bitwise_count(judged[cut : cut + _CHUNK, None] ^ known[None]).min(axis=1) for cut in cuts]
+    parts = [
+        np.bitwise_count(judged[cut : cut + _CHUNK, None] ^ known[None]).min(axis=1)
+        for cut in cuts
+    ]
     return np.concatenate([np.empty(0, dtype=np.uint8), *parts])
 
 

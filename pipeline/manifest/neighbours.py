@@ -13,12 +13,16 @@ from numpy.typing import NDArray
 
 BANDS, BAND_BITS = 4, 16
 _QUERIES = 2_048  # looked up at once
-_CANDIDATES = 1 << 20  # of theirs that are looked at together, some hundred bytes each; more where one query has more
+_CANDIDATES = (
+    1 << 20
+)  # of theirs that are looked at together, some hundred bytes each; more where one query has more
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def within(queries: NDArray[np.uint64], hashes: NDArray[np.uint64], distance: int) -> Iterator[Pairs]:
+def pairs_within_distance(
+    queries: NDArray[np.uint64], hashes: NDArray[np.uint64], distance: int
+) -> Iterator[Pairs]:
     """Yields (rows of queries, rows of hashes) that differ in at most `distance` bits; every pair once.
 
     500,000 x 4,000,000 random hashes at distance 6: see bench/results/duplicates.md. A distance of 8 or more makes it
@@ -44,19 +48,31 @@ class _Band:
         self._number = number
         keys = _keys(hashes, number)
         self._order = np.argsort(keys, kind="stable").astype(np.int64)
-        self._starts = np.searchsorted(keys[self._order], np.arange((1 << BAND_BITS) + 1))
+        self._starts = np.searchsorted(
+            keys[self._order], np.arange((1 << BAND_BITS) + 1)
+        )
 
-    def candidates(self, queries: NDArray[np.uint64], flips: NDArray[np.uint16]) -> Iterator[Pairs]:
+    def candidates(
+        self, queries: NDArray[np.uint64], flips: NDArray[np.uint16]
+    ) -> Iterator[Pairs]:
         """Yields rows of queries beside rows of hashes whose band differs by one of `flips`, flip by flip."""
         keys = _keys(queries, self._number)
         for flip in flips:
             probed = (keys ^ flip).astype(np.int64)
-            first, counts = self._starts[probed], self._starts[probed + 1] - self._starts[probed]
+            first, counts = (
+                self._starts[probed],
+                self._starts[probed + 1] - self._starts[probed],
+            )
             for start, end in _runs(counts):
                 some = counts[start:end]
                 row = np.repeat(np.arange(start, end), some)
-                within_bucket = np.arange(len(row)) - np.repeat(np.cumsum(some) - some, some)
-                yield row, self._order[np.repeat(first[start:end], some) + within_bucket]
+                within_bucket = np.arange(len(row)) - np.repeat(
+                    np.cumsum(some) - some, some
+                )
+                yield (
+                    row,
+                    self._order[np.repeat(first[start:end], some) + within_bucket],
+                )
 
 
 def _runs(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
@@ -72,11 +88,23 @@ def _keys(hashes: NDArray[np.uint64], number: int) -> NDArray[np.uint16]:
 
 def _flips(bits: int) -> NDArray[np.uint16]:
     """Returns every change of a band in at most so many bits."""
-    changes = [sum(1 << bit for bit in chosen) for size in range(bits + 1) for chosen in combinations(range(16), size)]
+    changes = [
+        sum(1 << bit for bit in chosen)
+        for size in range(bits + 1)
+        for chosen in combinations(range(16), size)
+    ]
     return np.array(changes, dtype=np.uint16)
 
 
-def _found_before(differing: NDArray[np.uint64], number: int, bits: int) -> NDArray[np.bool_]:
+def _found_before(
+    differing: NDArray[np.uint64], number: int, bits: int
+) -> NDArray[np.bool_]:
     """Returns whether an earlier band has yielded a pair that differs like this."""
-    earlier = [np.bitwise_count(_keys(differing, before)) <= bits for before in range(number)]
-    return np.logical_or.reduce(earlier) if earlier else np.zeros(len(differing), dtype=bool)
+    earlier = [
+        np.bitwise_count(_keys(differing, before)) <= bits for before in range(number)
+    ]
+    return (
+        np.logical_or.reduce(earlier)
+        if earlier
+        else np.zeros(len(differing), dtype=bool)
+    )

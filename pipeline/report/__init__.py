@@ -27,7 +27,9 @@ def run(params: Params, paths: Paths) -> None:
     from pipeline.report import inputs, page, pictures
 
     found = inputs.read(paths)
-    shown = pictures.choose(paths, found.per_tag)
+    shown = pictures.choose_examples(paths, found.per_tag)
     target = paths.reports / "index.html"
     atomic.write_text(target, html := page.page(params, found, shown))
-    progress.say(f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test pictures")
+    progress.log(
+        f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test pictures"
+    )

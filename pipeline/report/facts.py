@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.params import Params
 from pipeline.paths import DATASETS, SPLITS
 from pipeline.report.inputs import Inputs
-from pipeline.schemas import Dropped, LeftOut, Rejection, Takedown
+from pipeline.schemas import PostExclusion, RecordRejection, TagExclusion, Takedown
 
 EXAMPLES = 12  # names shown of each kind of tag left out
 EXTREMES = 8  # best and worst tags shown
@@ -24,33 +24,33 @@ METRICS: Mapping[str, tuple[str, str]] = {
 }
 """Metrics by their names in metrics.json: what people call them, and what their image-blind baseline does."""
 
-DROPS: Mapping[Dropped, str] = {
-    Dropped.DELETED: "deleted on the site",
-    Dropped.WITHHELD: "withheld: the site gives no address for the file",
-    Dropped.FORBIDDEN_YOUNG: "rated q or e and tagged young, or a tag that implies it",
-    Dropped.OPTED_OUT: "the artist opted out",
-    Dropped.NOT_STILL: "not a still picture",
-    Dropped.RATING: "of a rating that was not asked for",
-    Dropped.BEFORE_SINCE: "uploaded before the first day asked for",
-    Dropped.EXCLUDED_TAG: "with a tag that was excluded",
-    Dropped.TOO_FEW_TAGS: "with too few tags to be well described",
-    Dropped.SPANS_SPLITS: "whose family (or artist) belongs to another split",
+DROPS: Mapping[PostExclusion, str] = {
+    PostExclusion.DELETED: "deleted on the site",
+    PostExclusion.WITHHELD: "withheld: the site gives no address for the file",
+    PostExclusion.FORBIDDEN_YOUNG: "rated q or e and tagged young, or a tag that implies it",
+    PostExclusion.OPTED_OUT: "the artist opted out",
+    PostExclusion.NOT_STILL: "not a still picture",
+    PostExclusion.RATING: "of a rating that was not asked for",
+    PostExclusion.BEFORE_SINCE: "uploaded before the first day asked for",
+    PostExclusion.EXCLUDED_TAG: "with a tag that was excluded",
+    PostExclusion.TOO_FEW_TAGS: "with too few tags to be well described",
+    PostExclusion.SPANS_SPLITS: "whose family (or artist) belongs to another split",
 }
 
-LEFT: Mapping[LeftOut, str] = {
-    LeftOut.ALIASED: "only another spelling of a tag",
-    LeftOut.EXCLUDED: "excluded by sample.exclude_tags",
-    LeftOut.POLICY: "a name that the rules refuse to select posts by",
-    LeftOut.FILE_DERIVED: "says something about the file, not about the picture",
-    LeftOut.TOO_FEW_POSITIVES: "too few training pictures",
-    LeftOut.TOO_FEW_EVALUATION_POSITIVES: "too few validation or test pictures to be judged by",
-    LeftOut.INVALID: "of the site's category for tags that are not to be used",
-    LeftOut.TWO_CATEGORIES: "in two categories at once",
-    LeftOut.NOT_LISTED: "not in sample.tags_file",
-    LeftOut.OTHER_CATEGORY: "in sample.tags_file, but of a category that was not asked for",
-    LeftOut.UNKNOWN: "in sample.tags_file, but not in the snapshot",
-    LeftOut.PATTERN: "excluded by sample.exclude_patterns",
-    LeftOut.BEYOND_VOCABULARY_SIZE: "rarer than the tags that were taken",
+LEFT: Mapping[TagExclusion, str] = {
+    TagExclusion.ALIASED: "only another spelling of a tag",
+    TagExclusion.EXCLUDED: "excluded by sample.exclude_tags",
+    TagExclusion.POLICY: "a name that the rules refuse to select posts by",
+    TagExclusion.FILE_DERIVED: "says something about the file, not about the picture",
+    TagExclusion.TOO_FEW_POSITIVES: "too few training pictures",
+    TagExclusion.TOO_FEW_EVALUATION_POSITIVES: "too few validation or test pictures to be judged by",
+    TagExclusion.INVALID: "of the site's category for tags that are not to be used",
+    TagExclusion.TWO_CATEGORIES: "in two categories at once",
+    TagExclusion.NOT_LISTED: "not in sample.tags_file",
+    TagExclusion.OTHER_CATEGORY: "in sample.tags_file, but of a category that was not asked for",
+    TagExclusion.UNKNOWN: "in sample.tags_file, but not in the snapshot",
+    TagExclusion.PATTERN: "excluded by sample.exclude_patterns",
+    TagExclusion.BEYOND_VOCABULARY_SIZE: "rarer than the tags that were taken",
 }
 
 TAKEDOWNS: Mapping[str, str] = {
@@ -77,16 +77,16 @@ STRATEGIES: Mapping[str, str] = {
 """Rows of strategies.parquet in words."""
 
 REJECTIONS: Mapping[str, str] = {
-    Rejection.NEAR_DUPLICATE: "an evaluation picture that looks like one of an earlier split",
-    Rejection.SAME_PICTURE: "another post of the sample holds the same picture",
+    RecordRejection.NEAR_DUPLICATE: "an evaluation picture that looks like one of an earlier split",
+    RecordRejection.SAME_PICTURE: "another post of the sample holds the same picture",
 }
 
-RULES: Mapping[Dropped, int] = {
-    Dropped.DELETED: 1,
-    Dropped.FORBIDDEN_YOUNG: 2,
-    Dropped.OPTED_OUT: 3,
-    Dropped.WITHHELD: 4,
-    Dropped.NOT_STILL: 5,
+RULES: Mapping[PostExclusion, int] = {
+    PostExclusion.DELETED: 1,
+    PostExclusion.FORBIDDEN_YOUNG: 2,
+    PostExclusion.OPTED_OUT: 3,
+    PostExclusion.WITHHELD: 4,
+    PostExclusion.NOT_STILL: 5,
 }
 """Rules of pipeline/policy.py that posts are dropped by. The other reasons are choices in params.yaml."""
 
@@ -103,7 +103,7 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FunnelStep:
     """A line of the funnel: posts that are left (`kept`), or that went and why."""
 
     text: str
@@ -124,7 +124,7 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestCount:
     """What one stage asked of the site, of one kind: requests by status or error, commonest first, and bytes."""
 
     stage: str
@@ -135,7 +135,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Waited:
+class WaitTime:
     """How long a stage waited for one reason, and under which rate it last ran (requests/s), if any."""
 
     stage: str
@@ -147,7 +147,15 @@ class Waited:
 def metrics(found: Inputs, names: tuple[str, ...], split: str = "test") -> list[Metric]:
     """Returns metrics in the order of `names`."""
     tree = found.metrics[split]
-    return [Metric(METRICS[name][0], *_pair(tree[name]), METRICS[name][1], _interval(tree[name])) for name in names]
+    return [
+        Metric(
+            METRICS[name][0],
+            *_pair(tree[name]),
+            METRICS[name][1],
+            _interval(tree[name]),
+        )
+        for name in names
+    ]
 
 
 def splits(found: Inputs) -> list[tuple[str, list[Metric]]]:
@@ -155,7 +163,13 @@ def splits(found: Inputs) -> list[tuple[str, list[Metric]]]:
     return [
         (split, metrics(found, names, split))
         for split in SPLITS
-        if (names := tuple(name for name in METRICS if {"value", "baseline"} <= _tree(found, split, name).keys()))
+        if (
+            names := tuple(
+                name
+                for name in METRICS
+                if {"value", "baseline"} <= _tree(found, split, name).keys()
+            )
+        )
     ]
 
 
@@ -181,7 +195,14 @@ def _gate(dataset: str, verdict: Mapping[str, Any]) -> Gate:
     told = verdict["expectations"]
     hold = sum(bool(one["success"]) for one in told)
     noted = sum(not one["success"] and one["severity"] != "critical" for one in told)
-    return Gate(dataset, sum(verdict["rows"].values()), len(told), hold, noted, bool(verdict["success"]))
+    return Gate(
+        dataset,
+        sum(verdict["rows"].values()),
+        len(told),
+        hold,
+        noted,
+        bool(verdict["success"]),
+    )
 
 
 def snapshot_posts(found: Inputs) -> int:
@@ -191,82 +212,130 @@ def snapshot_posts(found: Inputs) -> int:
 
 def records(found: Inputs) -> dict[str, int]:
     """Returns the records of each split's shards, splits without any left out."""
-    counted = dict(found.shards.group_by("split").agg(pl.col("records").sum()).iter_rows())
+    counted = dict(
+        found.shards.group_by("split").agg(pl.col("records").sum()).iter_rows()
+    )
     return {split: counted[split] for split in SPLITS if counted.get(split)}
 
 
-def funnel(found: Inputs) -> list[Step]:
+def funnel(found: Inputs) -> list[FunnelStep]:
     """Returns the way from the posts of the snapshot to the records of the training shards."""
     posts, dropped = snapshot_posts(found), dict(found.dropped.iter_rows())
     candidates = posts - sum(dropped.values())
-    refused = dict(found.rejected.group_by("reason").len().sort("len", "reason", descending=[True, False]).iter_rows())
+    refused = dict(
+        found.rejected.group_by("reason")
+        .len()
+        .sort("len", "reason", descending=[True, False])
+        .iter_rows()
+    )
     kept = records(found)
-    apart = {f"kept apart for {split}": count for split, count in kept.items() if split != "train"}
+    apart = {
+        f"kept apart for {split}": count
+        for split, count in kept.items()
+        if split != "train"
+    }
     return [
-        Step("posts in the snapshot", posts, True),
-        *(Step(DROPS[reason], dropped[reason], False) for reason in Dropped if reason in dropped),
-        Step("candidates", candidates, True),
-        Step("not needed to give every tag its positives", candidates - found.sampled, False),
-        Step("sampled, and their pictures asked for", found.sampled, True),
-        *(Step(REJECTIONS.get(reason, f"picture {plain(reason)}"), refused[reason], False) for reason in refused),
-        Step("records in the shards", sum(kept.values()), True),
-        *(Step(text, count, False) for text, count in apart.items()),
-        Step("records trained on", kept.get("train", 0), True),
+        FunnelStep("posts in the snapshot", posts, True),
+        *(FunnelStep(DROPS[reason], dropped[reason], False) for reason in PostExclusion if reason in dropped),
+        FunnelStep("candidates", candidates, True),
+        FunnelStep("not needed to give every tag its positives", candidates - found.sampled, False),
+        FunnelStep("sampled, and their pictures asked for", found.sampled, True),
+        *(FunnelStep(REJECTIONS.get(reason, f"picture {humanize(reason)}"), refused[reason], False) for reason in refused),
+        FunnelStep("records in the shards", sum(kept.values()), True),
+        *(FunnelStep(text, count, False) for text, count in apart.items()),
+        FunnelStep("records trained on", kept.get("train", 0), True),
     ]  # fmt: skip
 
 
-def plain(reason: str) -> str:
+def humanize(reason: str) -> str:
     """Returns a reason as words: not_found is 'not found'."""
     return reason.replace("_", " ")
 
 
 def left_out(found: Inputs) -> list[tuple[str, int, list[str]]]:
     """Returns each reason for which tags were left out, how many, and the commonest of them."""
-    names = found.left_out.group_by("reason", maintain_order=True).agg("name").rows_by_key("reason")
-    told = {reason: [name for (some,) in rows for name in some] for reason, rows in names.items()}
-    return [(LEFT[reason], len(told[reason]), told[reason][:EXAMPLES]) for reason in LeftOut if reason in told]
+    names = (
+        found.left_out.group_by("reason", maintain_order=True)
+        .agg("name")
+        .rows_by_key("reason")
+    )
+    told = {
+        reason: [name for (some,) in rows for name in some]
+        for reason, rows in names.items()
+    }
+    return [
+        (LEFT[reason], len(told[reason]), told[reason][:EXAMPLES])
+        for reason in TagExclusion
+        if reason in told
+    ]
 
 
 def strategies(found: Inputs) -> list[dict[str, Any]]:
     """Returns what each strategy would take, with `words`, in the order of STRATEGIES."""
     rows = {row["strategy"]: row for row in found.strategies.to_dicts()}
-    return [{"words": words, **rows[name]} for name, words in STRATEGIES.items() if name in rows]
+    return [
+        {"words": words, **rows[name]}
+        for name, words in STRATEGIES.items()
+        if name in rows
+    ]
 
 
 def rules(found: Inputs) -> list[tuple[int, str, int]]:
     """Returns number, words and posts kept out of each rule that chooses posts."""
     dropped = dict(found.dropped.iter_rows())
-    return [(number, DROPS[reason], dropped.get(reason, 0)) for reason, number in RULES.items()]
+    return [
+        (number, DROPS[reason], dropped.get(reason, 0))
+        for reason, number in RULES.items()
+    ]
 
 
 def takedowns(found: Inputs) -> list[tuple[str, str, int]]:
     """Returns snapshot, reason in words and pictures of what was taken down, as long as it stays forbidden."""
-    return [(moment, TAKEDOWNS.get(reason, plain(reason)), count) for moment, reason, count in found.takedowns.rows()]
+    return [
+        (moment, TAKEDOWNS.get(reason, humanize(reason)), count)
+        for moment, reason, count in found.takedowns.rows()
+    ]
 
 
 def unknown_tags(found: Inputs) -> tuple[int, list[str]]:
     """Returns how many tag names the site's own list lacks, and those on the most posts."""
-    commonest = found.unknown_tags.sort("posts", "name", descending=[True, False])["name"]
+    commonest = found.unknown_tags.sort("posts", "name", descending=[True, False])[
+        "name"
+    ]
     return found.unknown_tags.height, commonest.head(EXAMPLES).to_list()
 
 
-def asked(found: Inputs) -> list[Asked]:
+def requests(found: Inputs) -> list[RequestCount]:
     """Returns what every stage asked of the site, by kind of request."""
     return [
-        Asked(stage, kind, sum(answers.values()), _answers(answers), int(figures.get("bytes", {}).get(kind, 0)))
+        RequestCount(
+            stage,
+            kind,
+            sum(answers.values()),
+            _answers(answers),
+            int(figures.get("bytes", {}).get(kind, 0)),
+        )
         for stage, figures in sorted(found.politeness.items())
         for kind, answers in sorted(figures.get("requests", {}).items())
     ]
 
 
 def _answers(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name}: {count:,}" for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+    return ", ".join(
+        f"{name}: {count:,}"
+        for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    )
 
 
-def waited(found: Inputs) -> list[Waited]:
+def waits(found: Inputs) -> list[WaitTime]:
     """Returns how long every stage waited, by reason."""
     return [
-        Waited(stage, WAITS.get(reason, plain(reason)), float(seconds), figures.get("rate_limit_per_second"))
+        WaitTime(
+            stage,
+            WAITS.get(reason, humanize(reason)),
+            float(seconds),
+            figures.get("rate_limit_per_second"),
+        )
         for stage, figures in sorted(found.politeness.items())
         for reason, seconds in sorted(figures.get("seconds_waited", {}).items())
     ]
@@ -274,7 +343,13 @@ def waited(found: Inputs) -> list[Waited]:
 
 def agents(found: Inputs) -> list[str]:
     """Returns every User-Agent that requests were made with."""
-    return sorted({agent for figures in found.politeness.values() for agent in figures.get("agents", {})})
+    return sorted(
+        {
+            agent
+            for figures in found.politeness.values()
+            for agent in figures.get("agents", {})
+        }
+    )
 
 
 def outcomes(found: Inputs) -> tuple[int, int]:
@@ -286,16 +361,22 @@ def outcomes(found: Inputs) -> tuple[int, int]:
 def positives(found: Inputs, split: str) -> list[int]:
     """Returns the positives of every tag in the shards of a split."""
     counts = found.shards.filter(pl.col("split") == split)["label_counts"].to_list()
-    return [sum(column) for column in zip(*counts, strict=True)] or [0] * found.vocabulary.height
+    return [sum(column) for column in zip(*counts, strict=True)] or [
+        0
+    ] * found.vocabulary.height
 
 
-def extremes(found: Inputs) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def best_and_worst_tags(
+    found: Inputs,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Returns the tags whose average precision goes furthest, and least far, from the prevalence towards 1."""
     blind = pl.col("baseline_average_precision")
-    judged = found.per_tag.filter(pl.col("average_precision").is_not_null() & blind.is_not_null() & (blind < 1))
-    ranked = judged.with_columns(way=(pl.col("average_precision") - blind) / (1 - blind)).sort(
-        "way", "name", descending=[True, False]
+    judged = found.per_tag.filter(
+        pl.col("average_precision").is_not_null() & blind.is_not_null() & (blind < 1)
     )
+    ranked = judged.with_columns(
+        way=(pl.col("average_precision") - blind) / (1 - blind)
+    ).sort("way", "name", descending=[True, False])
     best = ranked.head(min(EXTREMES, (ranked.height + 1) // 2)).to_dicts()
     worst = ranked.tail(min(EXTREMES, ranked.height // 2)).reverse().to_dicts()
     return best, worst
@@ -308,13 +389,19 @@ def parameters(found: Inputs, params: Params) -> dict[str, dict[str, Any]]:
     """
     ours = params.model_dump(mode="json", exclude={"site", "cluster"})
     said = found.lineage["parameters"] | {"train": found.training["params"]}
-    return {section: _flat(said.get(section) or values) for section, values in ours.items()}
+    return {
+        section: _flat(said.get(section) or values) for section, values in ours.items()
+    }
 
 
 def _flat(tree: Mapping[str, Any], under: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{under}{key}.") if isinstance(value, dict) else {f"{under}{key}": value}
+        flat |= (
+            _flat(value, f"{under}{key}.")
+            if isinstance(value, dict)
+            else {f"{under}{key}": value}
+        )
     return flat
 
 
@@ -327,4 +414,8 @@ def pinned(found: Inputs) -> str | None:
     if not posts.get("updated_at"):
         return None
     day = str(posts["updated_at"])[:10]
-    return f"{day}, with changes to {pin['delta']['change']:,}" if pin.get("delta") else day
+    return (
+        f"{day}, with changes to {pin['delta']['change']:,}"
+        if pin.get("delta")
+        else day
+    )

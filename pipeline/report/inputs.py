@@ -62,7 +62,10 @@ class Inputs:
 def read(paths: Paths) -> Inputs:
     """Reads everything but pictures and scores; raises BadInput naming the first file that is not what it should be."""
     evaluation = paths.evaluation
-    rejected = [_table(folder / "rejected.parquet", schemas.REJECTED) for folder in (paths.manifest, paths.shards)]
+    rejected = [
+        _table(folder / "rejected.parquet", schemas.REJECTED)
+        for folder in (paths.manifest, paths.shards)
+    ]
     return Inputs(
         vocabulary=_table(paths.sample / "vocabulary.parquet", schemas.VOCABULARY).sort("label_id"),
         left_out=_table(paths.sample / "left_out.parquet", schemas.LEFT_OUT),
@@ -96,9 +99,17 @@ def read(paths: Paths) -> Inputs:
 
 def test_records(paths: Paths) -> pl.DataFrame:
     """Returns md5, post_id, pack and label_ids of every test record that was predicted, in order of post_id."""
-    manifest = _table(paths.manifest / "test.parquet", schemas.MANIFEST, ["post_id", "md5", "pack", "label_ids"])
-    predicted = _table(paths.evaluation / "predictions.parquet", schemas.PREDICTIONS, ["md5", "split"])
-    return manifest.join(predicted.filter(pl.col("split") == "test"), on="md5", how="semi").sort("post_id")
+    manifest = _table(
+        paths.manifest / "test.parquet",
+        schemas.MANIFEST,
+        ["post_id", "md5", "pack", "label_ids"],
+    )
+    predicted = _table(
+        paths.evaluation / "predictions.parquet", schemas.PREDICTIONS, ["md5", "split"]
+    )
+    return manifest.join(
+        predicted.filter(pl.col("split") == "test"), on="md5", how="semi"
+    ).sort("post_id")
 
 
 def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
@@ -106,9 +117,13 @@ def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
     path = paths.evaluation / "predictions.parquet"
     wanted = (ds.field("split") == "test") & ds.field("md5").isin(md5s)
     try:
-        rows = ds.dataset(path, format="parquet").to_table(columns=["md5", "scores"], filter=wanted).to_pylist()
+        rows = (
+            ds.dataset(path, format="parquet")
+            .to_table(columns=["md5", "scores"], filter=wanted)
+            .to_pylist()
+        )
     except (pa.ArrowInvalid, OSError) as error:
-        raise parquet.damaged(path, error) from error
+        raise parquet.corrupt_file_error(path, error) from error
     for row in rows:
         if len(row["scores"]) != tags:
             raise BadInput(
@@ -118,8 +133,12 @@ def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
     return {row["md5"]: row["scores"] for row in rows}
 
 
-def _table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pl.DataFrame:
-    return parquet.read(path, columns=columns or list(schema.names))  # a column that lacks is CorruptFile
+def _table(
+    path: Path, schema: pa.Schema, columns: list[str] | None = None
+) -> pl.DataFrame:
+    return parquet.read(
+        path, columns=columns or list(schema.names)
+    )  # a column that lacks is CorruptFile
 
 
 def _counts(path: Path, column: str) -> pl.DataFrame:
@@ -128,14 +147,19 @@ def _counts(path: Path, column: str) -> pl.DataFrame:
 
 
 def _takedowns(path: Path) -> pl.DataFrame:
-    return _table(path, schemas.TAKEDOWNS).group_by("snapshot", "reason").len().sort("snapshot", "reason")
+    return (
+        _table(path, schemas.TAKEDOWNS)
+        .group_by("snapshot", "reason")
+        .len()
+        .sort("snapshot", "reason")
+    )
 
 
 def _records(paths: Paths) -> pl.DataFrame:
     frames = [
-        _table(paths.manifest / f"{split}.parquet", schemas.MANIFEST, ["label_ids"]).select(
-            split=pl.lit(split), tags=pl.col("label_ids").list.len()
-        )
+        _table(
+            paths.manifest / f"{split}.parquet", schemas.MANIFEST, ["label_ids"]
+        ).select(split=pl.lit(split), tags=pl.col("label_ids").list.len())
         for split in SPLITS
     ]
     return pl.concat(frames)
@@ -145,16 +169,18 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise parquet.damaged(path, error) from error
+        raise parquet.corrupt_file_error(path, error) from error
 
 
 def _tree(path: Path, *keys: str) -> Tree:
     try:
         tree = json.loads(_text(path))
     except ValueError as error:
-        raise parquet.damaged(path, error) from error
+        raise parquet.corrupt_file_error(path, error) from error
     if missing := [key for key in keys if not (isinstance(tree, dict) and key in tree)]:
-        raise BadInput(f"{path} does not say {missing[0]}. Another version wrote it: delete it and run dvc repro.")
+        raise BadInput(
+            f"{path} does not say {missing[0]}. Another version wrote it: delete it and run dvc repro."
+        )
     return dict(tree)
 
 
@@ -162,7 +188,10 @@ def _metrics(path: Path) -> Tree:
     tree = _tree(path, "test")
     for name in (*HEADLINE, *BESIDE):
         metric = tree["test"].get(name)
-        if not (isinstance(metric, dict) and all(_is_number(metric.get(key)) for key in ("value", "baseline"))):
+        if not (
+            isinstance(metric, dict)
+            and all(_is_number(metric.get(key)) for key in ("value", "baseline"))
+        ):
             raise BadInput(
                 f"{path} does not give test.{name} as a number with its image-blind baseline. "
                 "Nothing is shown without one: delete data/evaluation and run dvc repro."
@@ -182,6 +211,10 @@ def _history(path: Path) -> pl.DataFrame:
     text = _text(path)
     try:
         frame = pl.read_csv(io.StringIO(text), null_values=[""])
-        return frame.select("epoch", "train_loss", pl.all().exclude("epoch", "train_loss").cast(pl.Float64))
+        return frame.select(
+            "epoch",
+            "train_loss",
+            pl.all().exclude("epoch", "train_loss").cast(pl.Float64),
+        )
     except pl.exceptions.PolarsError as error:
-        raise parquet.damaged(path, error) from error
+        raise parquet.corrupt_file_error(path, error) from error

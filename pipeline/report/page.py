@@ -11,13 +11,13 @@ import polars as pl
 from pipeline.params import Params
 from pipeline.report import doubts, facts, plots
 from pipeline.report.inputs import BESIDE, HEADLINE, Inputs
-from pipeline.report.pictures import MOST, Shown
+from pipeline.report.pictures import MOST, ExampleImage
 
 _HERE = Path(__file__).parent
 NONE = "\N{EN DASH}"  # where a metric is not defined
 
 
-def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
+def page(params: Params, found: Inputs, shown: list[ExampleImage]) -> str:
     """Returns index.html."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -34,12 +34,12 @@ def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
         "size": size,
         "duration": duration,
     }
-    best, worst = facts.extremes(found)
+    best, worst = facts.best_and_worst_tags(found)
     wanted, kept = facts.outcomes(found)
     return environment.get_template("page.html.jinja").render(
         best=best,
         agents=facts.agents(found),
-        asked=facts.asked(found),
+        asked=facts.requests(found),
         beside=facts.metrics(found, BESIDE),
         funnel=facts.funnel(found),
         gates=facts.gates(found),
@@ -67,13 +67,16 @@ def page(params: Params, found: Inputs, shown: list[Shown]) -> str:
         rules=facts.rules(found),
         script=(_HERE / "sort.js").read_text(encoding="utf-8"),
         snapshot_posts=facts.snapshot_posts(found),
-        splits=[(split, {metric.name: metric for metric in some}) for split, some in facts.splits(found)],
+        splits=[
+            (split, {metric.name: metric for metric in some})
+            for split, some in facts.splits(found)
+        ],
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
         takedowns=facts.takedowns(found),
         training=found.training,
         unknown_tags=facts.unknown_tags(found),
         vocabulary=found.vocabulary,
-        waited=facts.waited(found),
+        waited=facts.waits(found),
         worst=worst,
     )
 
@@ -84,13 +87,19 @@ def _plots(params: Params, found: Inputs) -> Mapping[str, str]:
     train, test = facts.positives(found, "train"), facts.positives(found, "test")
     on_training = found.records.filter(pl.col("split") == "train")["tags"].to_list()
     return {
-        "positives": plots.positives(train, test, sample.min_positives, sample.min_eval_positives),
+        "positives": plots.positives(
+            train, test, sample.min_positives, sample.min_eval_positives
+        ),
         "tags_per_record": plots.tags_per_record(on_training),
         "leakage": plots.leakage(found.leakage, doubts.NEAR),
         "loss": plots.loss(found.history, best),
         "validation": plots.validation(found.history, best),
-        "roc": plots.curve(curves, "roc", "ROC, micro", "false positive rate", "true positive rate"),
-        "pr": plots.curve(curves, "pr", "Precision and recall, micro", "recall", "precision"),
+        "roc": plots.curve(
+            curves, "roc", "ROC, micro", "false positive rate", "true positive rate"
+        ),
+        "pr": plots.curve(
+            curves, "pr", "Precision and recall, micro", "recall", "precision"
+        ),
         "calibration": plots.calibration(curves),
         "per_tag": plots.per_tag(found.per_tag),
     }
@@ -135,4 +144,6 @@ def value(given: Any) -> str:
         return str(given).lower()
     if isinstance(given, list):
         return ", ".join(value(one) for one in given)
-    return f"{given:,}" if isinstance(given, int) and abs(given) >= 10_000 else str(given)
+    return (
+        f"{given:,}" if isinstance(given, int) and abs(given) >= 10_000 else str(given)
+    )

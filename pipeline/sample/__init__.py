@@ -32,101 +32,188 @@ from pipeline.params import Manifest, Sample
 from pipeline.paths import SPLITS, Paths
 from pipeline.sample import comparison, noise, oddities, shortage, splits, strategies
 from pipeline.sample import vocabulary as vocabularies
-from pipeline.sample.cover import Picked
-from pipeline.sample.labels import Relations
-from pipeline.sample.reading import CANDIDATE, REASONS, Posts, Reader
-from pipeline.sample.records import JUDGED, Records
-from pipeline.schemas import Dropped
+from pipeline.sample.cover import Selection
+from pipeline.sample.labels import TagGraph
+from pipeline.sample.reading import CANDIDATE, REASONS, CandidatePosts, CandidateReader
+from pipeline.sample.records import JUDGED, LabelMatrix
+from pipeline.schemas import PostExclusion
 
 DECIDED_BY = "decided_by"
 """Key of the parameters in the metadata of vocabulary.parquet: what is told of it later holds for them."""
 
-FROM_SNAPSHOT = ("change_seq", "md5", "ext", "rating", "width", "height", "file_size", "created_at")
+FROM_SNAPSHOT = (
+    "change_seq",
+    "md5",
+    "ext",
+    "rating",
+    "width",
+    "height",
+    "file_size",
+    "created_at",
+)
 """Columns of schemas.SAMPLED_POSTS that are the snapshot's."""
 
 
 def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None:
     """Chooses tags, then posts. `since`: ISO date; `manifest`: its split shares, fresh_after and group_by_artist."""
-    listed = vocabularies.listed_names(paths.root / params.tags_file) if params.tags_file else None
-    tags, aliases, implications = (
-        parquet.read(paths.snapshot / f"{name}.parquet") for name in ("tags", "aliases", "implications")
+    listed = (
+        vocabularies.listed_names(paths.root / params.tags_file)
+        if params.tags_file
+        else None
     )
-    relations = Relations.read(tags, aliases, implications)
-    names = policy.Names.read(implications, aliases)
-    artists = splits.of_artists(relations, manifest) if manifest.group_by_artist else None
-    reader = Reader(params, since, relations, names, artist_split=artists, listed=listed or ())
+    tags, aliases, implications = (
+        parquet.read(paths.snapshot / f"{name}.parquet")
+        for name in ("tags", "aliases", "implications")
+    )
+    relations = TagGraph.read(tags, aliases, implications)
+    names = policy.PolicyTags.read(implications, aliases)
+    artists = (
+        splits.splits_of_artists(relations, manifest)
+        if manifest.group_by_artist
+        else None
+    )
+    reader = CandidateReader(
+        params, since, relations, names, artist_split=artists, listed=listed or ()
+    )
     posts = reader.read(paths.snapshot / "posts.parquet")
-    assigned = splits.assign(posts.post_id, posts.parent_id, posts.created, posts.artist_split, manifest)
-    posts.reason[(posts.reason == CANDIDATE) & ~assigned.fits] = REASONS.index(Dropped.SPANS_SPLITS)
+    assigned = splits.assign(
+        posts.post_id, posts.parent_id, posts.created, posts.artist_split, manifest
+    )
+    posts.reason[(posts.reason == CANDIDATE) & ~assigned.fits] = REASONS.index(
+        PostExclusion.SPANS_SPLITS
+    )
 
-    refused = vocabularies.Refused(names.young | names.opt_out, frozenset(oddities.two_categories(tags)["name"]))
-    chosen = vocabularies.choose(params, relations, _counts(posts, assigned, len(relations.code)), refused, listed)
+    refused = vocabularies.BlockedTags(
+        names.young | names.opt_out, frozenset(oddities.two_categories(tags)["name"])
+    )
+    chosen = vocabularies.choose_vocabulary(
+        params,
+        relations,
+        _counts(posts, assigned, len(relations.code)),
+        refused,
+        listed,
+    )
     if chosen.vocabulary.height < 2:
-        raise shortage.impossible(params, chosen)
-    records = Records.make(posts, assigned, _label_of(relations, chosen.vocabulary))
+        raise shortage.empty_vocabulary_error(params, chosen)
+    records = LabelMatrix.make(posts, assigned, _label_of(relations, chosen.vocabulary))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = {name: pool.submit(choose, params, records) for name, choose in strategies.BY_NAME.items()}
+        jobs = {
+            name: pool.submit(choose, params, records)
+            for name, choose in strategies.BY_NAME.items()
+        }
         picked = {name: job.result() for name, job in jobs.items()}
-    sample = strategies.completed(params, records, picked[params.strategy])
+    sample = strategies.fill_to_size(params, records, picked[params.strategy])
     wanted = np.minimum(strategies.targets(params)[:, None], records.positives)
     positives = records.positives_of(sample.rows)
-    shortage.refuse(params, chosen.vocabulary, positives)
-    with atomic.writing_folder(paths.sample) as draft:
+    shortage.raise_if_short(params, chosen.vocabulary, positives)
+    with atomic.atomic_folder(paths.sample) as draft:
         tables = {
-            "posts": (_sampled(paths, posts, assigned, records, sample), schemas.SAMPLED_POSTS),
-            "vocabulary": (vocabularies.with_positives(chosen.vocabulary, positives), schemas.VOCABULARY),
+            "posts": (
+                _sampled(paths, posts, assigned, records, sample),
+                schemas.SAMPLED_POSTS,
+            ),
+            "vocabulary": (
+                vocabularies.with_positives(chosen.vocabulary, positives),
+                schemas.VOCABULARY,
+            ),
             "left_out": (chosen.left_out, schemas.LEFT_OUT),
             "dropped": (_dropped(posts, assigned), schemas.DROPPED),
-            "strategies": (comparison.compare(records, wanted, picked, params.strategy, sample), schemas.STRATEGIES),
-            "lacking_implied": (noise.implications(relations, posts.evidence), schemas.LACKING_IMPLIED),
-            "aliased_spellings": (noise.spellings(relations, posts.evidence), schemas.ALIASED_SPELLINGS),
+            "strategies": (
+                comparison.compare_strategies(
+                    records, wanted, picked, params.strategy, sample
+                ),
+                schemas.STRATEGIES,
+            ),
+            "lacking_implied": (
+                noise.missing_implications(relations, posts.evidence),
+                schemas.LACKING_IMPLIED,
+            ),
+            "aliased_spellings": (
+                noise.aliases_in_use(relations, posts.evidence),
+                schemas.ALIASED_SPELLINGS,
+            ),
             "co_occurrence": (
-                noise.lift(relations, chosen.vocabulary["name"].to_list(), records, strategies.order(params, records)),
+                noise.co_occurrence(
+                    relations,
+                    chosen.vocabulary["name"].to_list(),
+                    records,
+                    strategies.sampling_key(params, records),
+                ),
                 schemas.CO_OCCURRENCE,
             ),
-            "oddities": (oddities.find(tags, aliases, relations, posts), schemas.ODDITIES),
+            "oddities": (
+                oddities.find_anomalies(tags, aliases, relations, posts),
+                schemas.ODDITIES,
+            ),
         }
         note = {DECIDED_BY: _decided_by(params, since, manifest)}
         for name, (table, schema) in tables.items():
-            parquet.write(draft / f"{name}.parquet", table, schema, metadata=note if name == "vocabulary" else None)
+            parquet.write(
+                draft / f"{name}.parquet",
+                table,
+                schema,
+                metadata=note if name == "vocabulary" else None,
+            )
     counts = _of_splits(records, sample)
     for line in (
         _summary(chosen, posts, records, counts),
-        *shortage.lines(params, chosen, listed, relations, reader.policed, counts),
+        *shortage.warnings(params, chosen, listed, relations, reader.policed, counts),
         *_odd(tables["oddities"][0]),
     ):
-        progress.say(f"sample: {line}")
+        progress.log(f"sample: {line}")
 
 
 def _decided_by(params: Sample, since: str, manifest: Manifest) -> str:
     """Returns the parameters that made the tables, as JSON by section of params.yaml."""
-    splitting = manifest.model_dump(mode="json", include={"split", "fresh_after", "group_by_artist"})
-    tree = {"harvest": {"since": since}, "sample": params.model_dump(mode="json"), "manifest": splitting}
+    splitting = manifest.model_dump(
+        mode="json", include={"split", "fresh_after", "group_by_artist"}
+    )
+    tree = {
+        "harvest": {"since": since},
+        "sample": params.model_dump(mode="json"),
+        "manifest": splitting,
+    }
     return json.dumps(tree, sort_keys=True)
 
 
-def _counts(posts: Posts, assigned: splits.Assigned, codes: int) -> NDArray[np.int64]:
+def _counts(
+    posts: CandidatePosts, assigned: splits.SplitAssignment, codes: int
+) -> NDArray[np.int64]:
     """Returns [5, codes]: posts with each tag, those of them that are candidates, and these in train to test."""
     kinds = len(SPLITS) + 1  # the last: not a candidate
-    kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(np.int64)
+    kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(
+        np.int64
+    )
     counts = np.zeros(kinds * codes, dtype=np.int64)
     step = 200_000  # posts at once; bounds memory
     for first in range(0, len(kind), step):
         starts = posts.starts[first : first + step + 1]
         of_post = np.repeat(kind[first : first + step] * codes, np.diff(starts))
-        counts += np.bincount(of_post + posts.tags[starts[0] : starts[-1]], minlength=len(counts))
+        counts += np.bincount(
+            of_post + posts.tags[starts[0] : starts[-1]], minlength=len(counts)
+        )
     by_kind = counts.reshape(kinds, codes)
-    return np.stack([posts.carried[:codes], by_kind[:-1].sum(axis=0), *by_kind[: len(JUDGED)]])
+    return np.stack(
+        [posts.carried[:codes], by_kind[:-1].sum(axis=0), *by_kind[: len(JUDGED)]]
+    )
 
 
-def _label_of(relations: Relations, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
+def _label_of(relations: TagGraph, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
     """Returns the label id by code, -1 for tags that are not in the vocabulary."""
     label_of = np.full(len(relations.code), -1, dtype=np.int64)
-    label_of[[relations.code[name] for name in vocabulary["name"]]] = vocabulary["label_id"].to_numpy()
+    label_of[[relations.code[name] for name in vocabulary["name"]]] = vocabulary[
+        "label_id"
+    ].to_numpy()
     return label_of
 
 
-def _sampled(paths: Paths, posts: Posts, assigned: splits.Assigned, records: Records, sample: Picked) -> pl.DataFrame:
+def _sampled(
+    paths: Paths,
+    posts: CandidatePosts,
+    assigned: splits.SplitAssignment,
+    records: LabelMatrix,
+    sample: Selection,
+) -> pl.DataFrame:
     """Returns schemas.SAMPLED_POSTS of the rows picked."""
     rows = np.searchsorted(posts.post_id, records.post_id[sample.rows])
     label_ids, given_ids = records.lists(sample.rows)
@@ -147,27 +234,40 @@ def _from_snapshot(paths: Paths, rows: NDArray[np.int64]) -> pl.DataFrame:
     """Returns FROM_SNAPSHOT of these rows of posts.parquet, ascending, holding a row group per core at a time."""
     path = paths.snapshot / "posts.parquet"
     metadata = pq.read_metadata(path)
-    ends = np.cumsum([metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)])
+    ends = np.cumsum(
+        [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    )
     cuts = np.searchsorted(rows, np.concatenate([[0], ends]))
 
     def part(group: int) -> pl.DataFrame:
         here = rows[cuts[group] : cuts[group + 1]] - (ends[group - 1] if group else 0)
         file = pq.ParquetFile(path, metadata=metadata)
-        return pl.DataFrame(pl.from_arrow(file.read_row_group(group, list(FROM_SNAPSHOT), use_threads=False)))[here]
+        return pl.DataFrame(
+            pl.from_arrow(
+                file.read_row_group(group, list(FROM_SNAPSHOT), use_threads=False)
+            )
+        )[here]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return pl.concat(pool.map(part, np.flatnonzero(np.diff(cuts)).tolist()))
 
 
-def _dropped(posts: Posts, assigned: splits.Assigned) -> pl.DataFrame:
+def _dropped(posts: CandidatePosts, assigned: splits.SplitAssignment) -> pl.DataFrame:
     rows = np.flatnonzero(posts.reason != CANDIDATE)
     reason = pl.Series(REASONS).gather(posts.reason[rows])
-    spans = posts.reason[rows] == REASONS.index(Dropped.SPANS_SPLITS)
+    spans = posts.reason[rows] == REASONS.index(PostExclusion.SPANS_SPLITS)
     group = pl.Series(assigned.group_id[rows]).set(~pl.Series(spans), None)
-    return pl.DataFrame({"post_id": posts.post_id[rows], "reason": reason, "group_id": group})
+    return pl.DataFrame(
+        {"post_id": posts.post_id[rows], "reason": reason, "group_id": group}
+    )
 
 
-def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, counts: NDArray[np.int64]) -> str:
+def _summary(
+    chosen: vocabularies.VocabularyResult,
+    posts: CandidatePosts,
+    records: LabelMatrix,
+    counts: NDArray[np.int64],
+) -> str:
     taken = zip(SPLITS, counts[:, 1].tolist(), strict=True)
     of_splits = ", ".join(f"{split} {count:,}" for split, count in taken if count)
     dropped = len(posts.post_id) - len(records.post_id)
@@ -177,16 +277,22 @@ def _summary(chosen: vocabularies.Choice, posts: Posts, records: Records, counts
     )
 
 
-def _of_splits(records: Records, sample: Picked) -> NDArray[np.int64]:
+def _of_splits(records: LabelMatrix, sample: Selection) -> NDArray[np.int64]:
     """Returns [splits, 2]: candidates of each split, and those of them that were chosen."""
     return np.stack(
-        [np.bincount(split, minlength=len(SPLITS)) for split in (records.split, records.split[sample.rows])], axis=1
+        [
+            np.bincount(split, minlength=len(SPLITS))
+            for split in (records.split, records.split[sample.rows])
+        ],
+        axis=1,
     )
 
 
 def _odd(found: pl.DataFrame) -> Iterable[str]:
     """Says what was worked around, a line per kind."""
     for kind, count, subject, detail in (
-        found.group_by("kind", maintain_order=True).agg(pl.len(), pl.col("subject", "detail").first()).iter_rows()
+        found.group_by("kind", maintain_order=True)
+        .agg(pl.len(), pl.col("subject", "detail").first())
+        .iter_rows()
     ):
         yield f"{count:,} of {kind} in the snapshot, such as {subject} ({detail}); all in oddities.parquet"

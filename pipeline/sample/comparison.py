@@ -7,18 +7,26 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.params import DEFAULT_REQUESTS_PER_SECOND
-from pipeline.sample.cover import Picked
-from pipeline.sample.records import JUDGED, Records
+from pipeline.sample.cover import Selection
+from pipeline.sample.records import JUDGED, LabelMatrix
 
 
-def compare(
-    records: Records, wanted: NDArray[np.int64], picked: Mapping[str, Picked], chosen: str, written: Picked
+def compare_strategies(
+    records: LabelMatrix,
+    wanted: NDArray[np.int64],
+    picked: Mapping[str, Selection],
+    chosen: str,
+    written: Selection,
 ) -> pl.DataFrame:
     """Returns schemas.STRATEGIES. wanted: [judged splits, labels]; picked: by strategy; written: the sample."""
     judged = written.rows[records.split[written.rows] < len(JUDGED)]
     board = records.positives
     everything = np.flatnonzero(records.split < len(JUDGED))
-    taken = {**{name: one.rows for name, one in picked.items()}, "sample": judged, "board": everything}
+    taken = {
+        **{name: one.rows for name, one in picked.items()},
+        "sample": judged,
+        "board": everything,
+    }
     return pl.DataFrame(
         [
             {
@@ -27,7 +35,11 @@ def compare(
                 "posts": len(rows),
                 "hours": len(rows) / DEFAULT_REQUESTS_PER_SECOND / 3600,
                 "mean_tags": float(records.tags[rows].mean()) if len(rows) else 0.0,
-                **_positives(board if name == "board" else records.positives_of(rows), wanted, board),
+                **_positives(
+                    board if name == "board" else records.positives_of(rows),
+                    wanted,
+                    board,
+                ),
             }
             for name, rows in taken.items()
         ]
@@ -47,4 +59,6 @@ def _positives(
 
 def _distance(some: NDArray[np.int64], every: NDArray[np.int64]) -> float:
     """Returns half the summed difference between the shares that each tag has in all labels: 0 the same, 1 disjoint."""
-    return float(np.abs(some / max(1, some.sum()) - every / max(1, every.sum())).sum() / 2)
+    return float(
+        np.abs(some / max(1, some.sum()) - every / max(1, every.sum())).sum() / 2
+    )

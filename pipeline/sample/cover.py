@@ -16,7 +16,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.records import Records
+from pipeline.sample.records import LabelMatrix
 
 STEPS = 50  # rounds in which the posts estimated to be needed are taken; more rounds, slightly fewer posts
 LOOK = 8  # times as many posts are looked at in a round as are taken
@@ -25,37 +25,48 @@ _UNIT = 1 << 24  # weights are whole numbers, whose sums do not depend on their 
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
+class Selection:
     """Rows of Records, ascending, and the label that each was taken for; -1: for no label, as part of the fill."""
 
     rows: NDArray[np.int64]
     taken_for: NDArray[np.int64]
 
 
-def select(records: Records, targets: NDArray[np.int64], order: NDArray[np.uint64], bound: float) -> Picked:
+def greedy_cover(
+    records: LabelMatrix,
+    targets: NDArray[np.int64],
+    order: NDArray[np.uint64],
+    bound: float,
+) -> Selection:
     """Returns rows that give every label its target in every judged split, or all there are where that is fewer.
 
     targets: [judged splits]; order: [records], of posts that serve equally well the one with the smaller is taken.
     """
     every = records.positives
     score = records.sums(_weights(every.sum(axis=0), every.sum(axis=0) ** 2))
-    limit = np.quantile(records.tags, bound, method="inverted_cdf") if len(records.tags) else 0
+    limit = (
+        np.quantile(records.tags, bound, method="inverted_cdf")
+        if len(records.tags)
+        else 0
+    )
     parts = []
     for split, target in enumerate(targets.tolist()):
         missing = np.minimum(every[split], target)
         here = np.flatnonzero((records.split == split) & (score > 0))
-        promising = max(1_000, int(missing.sum()) // 2)  # a dozen times what the cover needs; more costs time alone
+        promising = max(
+            1_000, int(missing.sum()) // 2
+        )  # a dozen times what the cover needs; more costs time alone
         pools = _pools(here, promising, score, records.tags <= limit)
         rows, taken_for = _cover(records, pools, missing, every[split], order)
-        kept = _needed(records, rows, missing)
+        kept = _prune_redundant(records, rows, missing)
         parts.append((rows[kept], taken_for[kept]))
     rows, taken_for = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     ascending = np.argsort(rows)
-    return Picked(rows[ascending], taken_for[ascending])
+    return Selection(rows[ascending], taken_for[ascending])
 
 
 def _cover(
-    records: Records,
+    records: LabelMatrix,
     pools: Iterable[NDArray[np.int64]],
     missing: NDArray[np.int64],
     available: NDArray[np.int64],
@@ -75,7 +86,10 @@ def _cover(
 
 
 def _rounds(
-    pool: Records, missing: NDArray[np.int64], available: NDArray[np.int64], order: NDArray[np.uint64]
+    pool: LabelMatrix,
+    missing: NDArray[np.int64],
+    available: NDArray[np.int64],
+    order: NDArray[np.uint64],
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yields places in the pool and the label that each is taken for, until nothing lacks or nothing helps."""
     least, worth = 0, pool.sums(_weights(missing, available))
@@ -95,14 +109,17 @@ def _rounds(
             return
         worth[best] = 0
         if len(best):
-            yield best, _heaviest(pool, best, weights)
+            yield best, _rarest_label(pool, best, weights)
             missing = np.maximum(missing - _counts(pool, best), 0)
         if not missing.any():
             return
 
 
 def _pools(
-    here: NDArray[np.int64], promising: int, score: NDArray[np.int64], ordinary: NDArray[np.bool_]
+    here: NDArray[np.int64],
+    promising: int,
+    score: NDArray[np.int64],
+    ordinary: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.int64]]:
     """Yields where to look: the ordinary posts of the highest scores first, then all ordinary ones, then all."""
     within = here[ordinary[here]]
@@ -112,7 +129,9 @@ def _pools(
     yield here
 
 
-def _best(worth: NDArray[np.int64], order: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+def _best(
+    worth: NDArray[np.int64], order: NDArray[np.uint64], count: int
+) -> NDArray[np.int64]:
     """Returns the places of the `count` largest worths, of equal ones those with the smaller order."""
     if count < len(worth):
         edge = np.partition(worth, len(worth) - count)[len(worth) - count]
@@ -122,37 +141,58 @@ def _best(worth: NDArray[np.int64], order: NDArray[np.uint64], count: int) -> ND
     return places[np.lexsort((order[places], -worth[places]))[:count]]
 
 
-def _weights(missing: NDArray[np.int64], available: NDArray[np.int64]) -> NDArray[np.int64]:
+def _weights(
+    missing: NDArray[np.int64], available: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Returns a weight per label: what it lacks over what there is, in units; at least 1 while it lacks anything."""
     return np.where(missing > 0, missing * _UNIT // np.maximum(available, 1) + 1, 0)
 
 
-def _most(pool: Records, worth: NDArray[np.int64], missing: NDArray[np.int64]) -> int:
+def _most(
+    pool: LabelMatrix, worth: NDArray[np.int64], missing: NDArray[np.int64]
+) -> int:
     """Returns how many open labels the worthiest post has, at least 1."""
     if not len(worth):
         return 1
     place = int(np.argmax(worth))
-    return max(1, int((missing[pool.labels[pool.starts[place] : pool.starts[place + 1]]] > 0).sum()))
+    return max(
+        1,
+        int(
+            (
+                missing[pool.labels[pool.starts[place] : pool.starts[place + 1]]] > 0
+            ).sum()
+        ),
+    )
 
 
-def _heaviest(records: Records, rows: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rarest_label(
+    records: LabelMatrix, rows: NDArray[np.int64], weights: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Returns for each row its label of the largest weight, of equal ones the rarest: label ids are by frequency."""
     places, ends = records.places(rows)
     labels = records.labels[places].astype(np.int64)
-    heaviest = np.maximum.reduceat(weights[labels] * records.vocabulary + labels, np.concatenate([[0], ends[:-1]]))
+    heaviest = np.maximum.reduceat(
+        weights[labels] * records.vocabulary + labels, np.concatenate([[0], ends[:-1]])
+    )
     return heaviest % records.vocabulary
 
 
-def _counts(records: Records, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.bincount(records.labels[records.places(rows)[0]], minlength=records.vocabulary)
+def _counts(records: LabelMatrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.bincount(
+        records.labels[records.places(rows)[0]], minlength=records.vocabulary
+    )
 
 
-def _needed(records: Records, rows: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _prune_redundant(
+    records: LabelMatrix, rows: NDArray[np.int64], target: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Returns which rows to keep so that every label still has its target; those with most labels go first."""
     kept = np.ones(len(rows), dtype=bool)
     spare = _counts(records, rows) - target
     for place in np.argsort(-records.lengths()[rows], kind="stable").tolist():
-        labels = records.labels[records.starts[rows[place]] : records.starts[rows[place] + 1]]
+        labels = records.labels[
+            records.starts[rows[place]] : records.starts[rows[place] + 1]
+        ]
         if (spare[labels] > 0).all():
             spare[labels] -= 1
             kept[place] = False

@@ -13,12 +13,22 @@ from numpy.typing import NDArray
 
 from pipeline.policy import EFFECTIVE
 
-CATEGORIES = ("general", "artist", "contributor", "copyright", "character", "species", "invalid", "meta", "lore")
+CATEGORIES = (
+    "general",
+    "artist",
+    "contributor",
+    "copyright",
+    "character",
+    "species",
+    "invalid",
+    "meta",
+    "lore",
+)
 """Category names by the site's id (contract section 6)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Implied:
+class ImplicationIndex:
     """What codes imply, to any depth: `codes[starts[c] : starts[c + 1]]` for code c. An entry is a place in `codes`."""
 
     starts: NDArray[np.int64]
@@ -26,22 +36,30 @@ class Implied:
 
 
 @dataclass(frozen=True, slots=True)
-class Relations:
+class TagGraph:
     """The tags of a snapshot with the relations in force between them."""
 
     tags: pl.DataFrame  # tag_id, name, category (name), one row per name: the oldest where the snapshot has more
     code: Mapping[str, int]  # every name in force anywhere
     canonical: Mapping[str, str]  # antecedent -> what it finally stands for
-    direct: Mapping[str, frozenset[str]]  # canonical name -> what it implies in one step
-    implied: Mapping[str, frozenset[str]]  # canonical name -> all it implies, itself left out
+    direct: Mapping[
+        str, frozenset[str]
+    ]  # canonical name -> what it implies in one step
+    implied: Mapping[
+        str, frozenset[str]
+    ]  # canonical name -> all it implies, itself left out
 
     @classmethod
-    def read(cls, tags: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame) -> "Relations":
+    def read(
+        cls, tags: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame
+    ) -> "TagGraph":
         """Builds the relations from the snapshot's tables; those not in force are left aside."""
         canonical = _canonical(pairs_in_force(aliases))
         direct: dict[str, set[str]] = {}
         for antecedent, consequent in pairs_in_force(implications):
-            direct.setdefault(canonical.get(antecedent, antecedent), set()).add(canonical.get(consequent, consequent))
+            direct.setdefault(canonical.get(antecedent, antecedent), set()).add(
+                canonical.get(consequent, consequent)
+            )
         implied = _closure(direct)
         named = (
             tags.sort("tag_id")
@@ -50,33 +68,52 @@ class Relations:
                 "tag_id",
                 "name",
                 category=pl.col("category").replace_strict(
-                    dict(enumerate(CATEGORIES)), default="invalid", return_dtype=pl.String
+                    dict(enumerate(CATEGORIES)),
+                    default="invalid",
+                    return_dtype=pl.String,
                 ),
             )
         )
         code = {name: number for number, name in enumerate(named["name"].to_list())}
-        for name in sorted({*canonical, *canonical.values(), *implied, *(n for one in implied.values() for n in one)}):
+        for name in sorted(
+            {
+                *canonical,
+                *canonical.values(),
+                *implied,
+                *(n for one in implied.values() for n in one),
+            }
+        ):
             code.setdefault(name, len(code))
-        return cls(named, code, canonical, {name: frozenset(to) for name, to in direct.items()}, implied)
+        return cls(
+            named,
+            code,
+            canonical,
+            {name: frozenset(to) for name, to in direct.items()},
+            implied,
+        )
 
     def resolve(self, names: Iterable[str]) -> list[str]:
         """Returns the names with aliases replaced by what they stand for, sorted."""
         return sorted({self.canonical.get(name, name) for name in names})
 
-    def stands_for(self) -> NDArray[np.int64]:
+    def canonical_codes(self) -> NDArray[np.int64]:
         """Returns for each code the code of what it finally stands for."""
         final = np.arange(len(self.code))
         for name, reached in self.canonical.items():
             final[self.code[name]] = self.code[reached]
         return final
 
-    def closure(self) -> Implied:
+    def closure(self) -> ImplicationIndex:
         """Returns `implied` by code, the entries of each code ascending."""
         lists: list[list[int]] = [[] for _ in range(len(self.code))]
         for name, reached in self.implied.items():
             lists[self.code[name]] = sorted(self.code[one] for one in reached)
-        starts = np.concatenate([[0], np.cumsum([len(one) for one in lists], dtype=np.int64)])
-        return Implied(starts, np.array([code for one in lists for code in one], dtype=np.int64))
+        starts = np.concatenate(
+            [[0], np.cumsum([len(one) for one in lists], dtype=np.int64)]
+        )
+        return ImplicationIndex(
+            starts, np.array([code for one in lists for code in one], dtype=np.int64)
+        )
 
 
 def pairs_in_force(relations: pl.DataFrame) -> list[tuple[str, str]]:
@@ -106,6 +143,8 @@ def _closure(direct: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
         frontier = set(consequents)
         while frontier:
             reached |= frontier
-            frontier = {further for one in frontier for further in direct.get(one, ())} - reached
+            frontier = {
+                further for one in frontier for further in direct.get(one, ())
+            } - reached
         closed[name] = frozenset(reached - {name})
     return closed

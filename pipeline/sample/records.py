@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.paths import SPLITS
-from pipeline.sample.reading import CANDIDATE, Posts
-from pipeline.sample.splits import Assigned
+from pipeline.sample.reading import CANDIDATE, CandidatePosts
+from pipeline.sample.splits import SplitAssignment
 
 _BLOCK = 2_000_000  # tags looked at at once; bounds the memory of what is in between
 JUDGED = SPLITS[:3]
@@ -18,7 +18,7 @@ JUDGED = SPLITS[:3]
 
 
 @dataclass(frozen=True)
-class Records:
+class LabelMatrix:
     """All candidates by post_id. Record n has labels[starts[n] : starts[n + 1]], in no order, each once."""
 
     post_id: NDArray[np.int64]
@@ -30,7 +30,12 @@ class Records:
     vocabulary: int  # labels there are
 
     @classmethod
-    def make(cls, posts: Posts, assigned: Assigned, label_of: NDArray[np.int64]) -> "Records":
+    def make(
+        cls,
+        posts: CandidatePosts,
+        assigned: SplitAssignment,
+        label_of: NDArray[np.int64],
+    ) -> "LabelMatrix":
         """Takes the tags that are labels. label_of: by code, -1 where it is none."""
         vocabulary = int(label_of.max(initial=-1)) + 1
         kind = np.uint16 if vocabulary < 65_535 else np.int32
@@ -63,17 +68,21 @@ class Records:
         """Returns the number of labels of each record."""
         return np.diff(self.starts)
 
-    def places(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def places(
+        self, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Returns where in `labels` those of the rows stand, one row after another, and where each row ends in that."""
         first = self.starts[rows]
         lengths = self.starts[rows + 1] - first
         ends = np.cumsum(lengths)
-        return np.repeat(first - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0), ends
+        return np.repeat(first - (ends - lengths), lengths) + np.arange(
+            ends[-1] if len(ends) else 0
+        ), ends
 
-    def only(self, rows: NDArray[np.int64]) -> "Records":
+    def only(self, rows: NDArray[np.int64]) -> "LabelMatrix":
         """Returns these rows alone, as records of their own."""
         places, ends = self.places(rows)
-        return Records(
+        return LabelMatrix(
             self.post_id[rows],
             self.split[rows],
             self.tags[rows],
@@ -92,7 +101,9 @@ class Records:
             filled = np.flatnonzero(np.diff(starts))
             if len(filled):
                 values = weights[self.labels[starts[0] : starts[-1]]]
-                found[first + filled] = np.add.reduceat(values, starts[filled] - starts[0])
+                found[first + filled] = np.add.reduceat(
+                    values, starts[filled] - starts[0]
+                )
         return found
 
     def positives_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -106,8 +117,13 @@ class Records:
         step = self._rows_at_once()
         for first in range(0, len(self.post_id), step):
             starts = self.starts[first : first + step + 1]
-            split = np.repeat(self.split[first : first + step].astype(np.int32) * self.vocabulary, np.diff(starts))
-            counts += np.bincount(split + self.labels[starts[0] : starts[-1]], minlength=len(counts))
+            split = np.repeat(
+                self.split[first : first + step].astype(np.int32) * self.vocabulary,
+                np.diff(starts),
+            )
+            counts += np.bincount(
+                split + self.labels[starts[0] : starts[-1]], minlength=len(counts)
+            )
         return counts.reshape(len(SPLITS), self.vocabulary)[: len(JUDGED)]
 
     def _rows_at_once(self) -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.params import Manifest
 from pipeline.paths import SPLITS
-from pipeline.sample.labels import Relations
+from pipeline.sample.labels import TagGraph
 
 SALT = 0x9E3779B97F4A7C15
 """Fixed for ever, not a parameter: were it to change, last year's test pictures would train this year's model."""
@@ -32,7 +32,7 @@ PSEUDO_ARTISTS = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Assigned:
+class SplitAssignment:
     """For each post: the smallest id of its family, its split as a place in SPLITS, and whether it may stay there."""
 
     group_id: NDArray[np.int64]
@@ -46,22 +46,24 @@ def assign(
     created: NDArray[np.int64],
     artist_split: NDArray[np.int8],
     params: Manifest,
-) -> Assigned:
+) -> SplitAssignment:
     """Assigns all posts of a snapshot, deleted ones included: they too link families, and may be the oldest.
 
     post_id: ascending; parent_id: -1 for none; created: microseconds since 1970; artist_split: the split of the post's
     artists, or NO_ARTIST, or TORN: such a post has no home, so that none is given one it would have to leave.
     """
-    home = of_number(post_id, params)
+    home = split_of_id(post_id, params)
     home = np.where(artist_split == NO_ARTIST, home, artist_split).astype(np.int8)
     if params.fresh_after is not None:
         start = datetime.combine(params.fresh_after, datetime.min.time(), tzinfo=UTC)
         home[created >= int(start.timestamp()) * 1_000_000] = SPLITS.index("fresh")
     group_id, oldest = families(post_id, parent_id)
-    return Assigned(group_id, home, (home >= 0) & (home == home[oldest]))
+    return SplitAssignment(group_id, home, (home >= 0) & (home == home[oldest]))
 
 
-def families(post_id: NDArray[np.int64], parent_id: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def families(
+    post_id: NDArray[np.int64], parent_id: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns for each post the smallest id of its family, and the row of the oldest of it that is among the posts.
 
     A family is all posts linked by parents, to any depth; parents that are not among the posts (-1: none) link too.
@@ -70,15 +72,24 @@ def families(post_id: NDArray[np.int64], parent_id: NDArray[np.int64]) -> tuple[
     from scipy.sparse.csgraph import connected_components
 
     children = np.flatnonzero(parent_id >= 0)
-    linked, index = np.unique(np.concatenate([post_id[children], parent_id[children]]), return_inverse=True)
+    linked, index = np.unique(
+        np.concatenate([post_id[children], parent_id[children]]), return_inverse=True
+    )
     child, parent = index[: len(children)], index[len(children) :]
-    links = coo_array((np.ones(len(child), dtype=np.int8), (child, parent)), shape=(len(linked), len(linked)))
+    links = coo_array(
+        (np.ones(len(child), dtype=np.int8), (child, parent)),
+        shape=(len(linked), len(linked)),
+    )
     count, component = connected_components(links, directed=False)
     # Ascending ids: the first of a component is its smallest.
     smallest = np.zeros(count, dtype=np.int64)
     smallest[component[::-1]] = linked[::-1]
     row = np.searchsorted(post_id, linked)
-    listed = np.flatnonzero(post_id[np.minimum(row, len(post_id) - 1)] == linked)[::-1] if len(post_id) else row
+    listed = (
+        np.flatnonzero(post_id[np.minimum(row, len(post_id) - 1)] == linked)[::-1]
+        if len(post_id)
+        else row
+    )
     first = np.zeros(count, dtype=np.int64)
     first[component[listed]] = row[listed]
     group_id, oldest = post_id.copy(), np.arange(len(post_id))
@@ -87,29 +98,31 @@ def families(post_id: NDArray[np.int64], parent_id: NDArray[np.int64]) -> tuple[
     return group_id, oldest
 
 
-def of_artists(relations: Relations, params: Manifest) -> NDArray[np.int8]:
+def splits_of_artists(relations: TagGraph, params: Manifest) -> NDArray[np.int8]:
     """Returns the split of every artist by code, NO_ARTIST for other tags: a pure function of the tag's id."""
     nobody = relations.resolve(PSEUDO_ARTISTS)
-    is_artist = (relations.tags["category"] == "artist") & ~relations.tags["name"].is_in(nobody)
-    of_tags = of_number(relations.tags["tag_id"].to_numpy(), params)
+    is_artist = (relations.tags["category"] == "artist") & ~relations.tags[
+        "name"
+    ].is_in(nobody)
+    of_tags = split_of_id(relations.tags["tag_id"].to_numpy(), params)
     by_code = np.full(len(relations.code), NO_ARTIST, dtype=np.int8)
     by_code[: len(of_tags)] = np.where(is_artist.to_numpy(), of_tags, NO_ARTIST)
     return by_code
 
 
-def of_number(number: NDArray[np.int64], params: Manifest) -> NDArray[np.int8]:
+def split_of_id(number: NDArray[np.int64], params: Manifest) -> NDArray[np.int8]:
     """Returns the split that a post's or an artist's id falls into, as a place in SPLITS."""
-    place = position(number)
+    place = unit_hash(number)
     ends = [params.split.train, params.split.train + params.split.validation]
     return np.searchsorted(ends, place, side="right").astype(np.int8)
 
 
-def position(number: NDArray[np.int64]) -> NDArray[np.float64]:
+def unit_hash(number: NDArray[np.int64]) -> NDArray[np.float64]:
     """Returns a number in [0, 1) per id, a pure function of it (SplitMix64, Steele et al. 2014)."""
-    return (mixed(number, SALT) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    return (splitmix64(number, SALT) >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def mixed(number: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
+def splitmix64(number: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
     """Returns 64 bits per number that look random, a pure function of number and salt."""
     with np.errstate(over="ignore"):
         z = number.astype(np.uint64) + np.uint64(salt)

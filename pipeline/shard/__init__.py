@@ -21,27 +21,41 @@ from pipeline import atomic, parquet, progress, schemas, workers
 from pipeline.errors import TooManyRejects
 from pipeline.params import Cluster, Shard
 from pipeline.paths import SPLITS, Paths
-from pipeline.shard.writing import Record, ShardJob, Written, write_shard
+from pipeline.shard.writing import Record, ShardJob, ShardResult, write_shard
 
 
 def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     """Plans the shards, keeps those that stand, writes the others, then the index."""
     labels = parquet.read(paths.sample / "vocabulary.parquet").height
     jobs = [job for split in SPLITS for job in _jobs(params, paths, split)]
-    kept = {job.name: finished for job in jobs if (finished := _finished(job)) is not None}
+    kept = {
+        job.name: finished for job in jobs if (finished := _finished(job)) is not None
+    }
     todo = [job for job in jobs if job.name not in kept]
     paths.shards.mkdir(parents=True, exist_ok=True)
     for folder in (paths.shards, paths.work("shard")):
-        atomic.sweep(folder)
-    done = progress.track(workers.each(cluster, write_shard, todo), "shard", unit="shards", total=len(todo))
+        atomic.remove_stale_temps(folder)
+    done = progress.track(
+        workers.map_unordered(cluster, write_shard, todo),
+        "shard",
+        unit="shards",
+        total=len(todo),
+    )
     written = kept | {one.name: one for one in done}
     _remove_others(paths, {job.name for job in jobs})
     rows = [_row(job, written[job.name], labels) for job in jobs]
     rejected = [row for one in written.values() for row in one.rejected]
-    parquet.write(paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard")
-    parquet.write(paths.shards / "rejected.parquet", rejected, schemas.REJECTED, order_by="post_id")
+    parquet.write(
+        paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard"
+    )
+    parquet.write(
+        paths.shards / "rejected.parquet",
+        rejected,
+        schemas.REJECTED,
+        order_by="post_id",
+    )
     records = sum(len(job.records) for job in jobs)
-    progress.say(
+    progress.log(
         f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, {len(kept):,} of them kept, "
         f"{len(rejected):,} pictures rejected"
     )
@@ -53,7 +67,7 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
         )
 
 
-def count(params: Shard, split: str, records: int) -> int:
+def shard_count(params: Shard, split: str, records: int) -> int:
     """Returns how many shards a split gets: all for training, an eighth for the others, none for an empty split."""
     if records == 0:
         return 0
@@ -62,28 +76,48 @@ def count(params: Shard, split: str, records: int) -> int:
 
 def _jobs(params: Shard, paths: Paths, split: str) -> list[ShardJob]:
     manifest = parquet.read(paths.manifest / f"{split}.parquet")
-    shards = count(params, split, manifest.height)
+    shards = shard_count(params, split, manifest.height)
     if shards == 0:
         return []
-    place = place_of(manifest["md5"])
-    ordered = manifest.with_columns(place=place, shard=place % shards).sort("place", "md5")
+    place = shard_hash(manifest["md5"])
+    ordered = manifest.with_columns(place=place, shard=place % shards).sort(
+        "place", "md5"
+    )
     columns = ["post_id", "md5", "variant", "pack", "label_ids"]
     jobs = []
     for number in range(shards):
-        rows = ordered.filter(pl.col("shard") == number).select(columns).iter_rows(named=True)
-        records = tuple(Record(**{**row, "label_ids": tuple(row["label_ids"])}) for row in rows)
+        rows = (
+            ordered.filter(pl.col("shard") == number)
+            .select(columns)
+            .iter_rows(named=True)
+        )
+        records = tuple(
+            Record(**{**row, "label_ids": tuple(row["label_ids"])}) for row in rows
+        )
         name = f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
-        jobs.append(ShardJob(name, split, records, params, paths.images, paths.shards, paths.work("shard")))
+        jobs.append(
+            ShardJob(
+                name,
+                split,
+                records,
+                params,
+                paths.images,
+                paths.shards,
+                paths.work("shard"),
+            )
+        )
     return jobs
 
 
-def place_of(md5s: pl.Series) -> pl.Series:
+def shard_hash(md5s: pl.Series) -> pl.Series:
     """Returns a hash per md5 that says shard and order: its first 60 bits, hashed again, since md5s come sorted."""
     digests = (hashlib.blake2b(md5.encode(), digest_size=8).digest() for md5 in md5s)
-    return pl.Series("place", [int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64)
+    return pl.Series(
+        "place", [int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64
+    )
 
 
-def _finished(job: ShardJob) -> Written | None:
+def _finished(job: ShardJob) -> ShardResult | None:
     """Returns what was written for this very job, if its bytes are still whole."""
     if not (job.note.exists() and job.path.exists()):
         return None
@@ -96,9 +130,11 @@ def _finished(job: ShardJob) -> Written | None:
     with job.path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != note["sha256"]:
-        progress.say(f"shard: {job.name} is damaged (its SHA-256 is not what was written): it is made again")
+        progress.log(
+            f"shard: {job.name} is damaged (its SHA-256 is not what was written): it is made again"
+        )
         return None
-    return Written(**note)
+    return ShardResult(**note)
 
 
 def _remove_others(paths: Paths, names: set[str]) -> None:
@@ -110,9 +146,14 @@ def _remove_others(paths: Paths, names: set[str]) -> None:
             note.unlink()
 
 
-def _row(job: ShardJob, written: Written, labels: int) -> dict[str, object]:
+def _row(job: ShardJob, written: ShardResult, labels: int) -> dict[str, object]:
     rejected = {row["post_id"] for row in written.rejected}
-    ids = [label for record in job.records if record.post_id not in rejected for label in record.label_ids]
+    ids = [
+        label
+        for record in job.records
+        if record.post_id not in rejected
+        for label in record.label_ids
+    ]
     counts = np.bincount(np.array(ids, dtype=np.int64), minlength=labels).tolist()
     return {
         "shard": job.name,

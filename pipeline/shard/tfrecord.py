@@ -30,7 +30,12 @@ def example(features: dict[str, Sequence[int] | bytes]) -> bytes:
 def frame(record: bytes) -> bytes:
     """Returns the record with its length and checksums around it."""
     length = struct.pack("<Q", len(record))
-    return length + struct.pack("<I", _masked(length)) + record + struct.pack("<I", _masked(record))
+    return (
+        length
+        + struct.pack("<I", _masked(length))
+        + record
+        + struct.pack("<I", _masked(record))
+    )
 
 
 def _masked(content: bytes) -> int:
@@ -41,8 +46,14 @@ def _masked(content: bytes) -> int:
 @cache
 def _example_class() -> Any:
     """Builds the Example message under a package of its own, so that TensorFlow may be imported beside it."""
-    file = descriptor_pb2.FileDescriptorProto(name="e6tag_example.proto", package="e6tag", syntax="proto3")
-    lists = (("BytesList", _PROTO.TYPE_BYTES), ("FloatList", _PROTO.TYPE_FLOAT), ("Int64List", _PROTO.TYPE_INT64))
+    file = descriptor_pb2.FileDescriptorProto(
+        name="e6tag_example.proto", package="e6tag", syntax="proto3"
+    )
+    lists = (
+        ("BytesList", _PROTO.TYPE_BYTES),
+        ("FloatList", _PROTO.TYPE_FLOAT),
+        ("Int64List", _PROTO.TYPE_INT64),
+    )
     for name, kind in lists:
         field = file.message_type.add(name=name).field.add(
             name="value", number=1, type=kind, label=_PROTO.LABEL_REPEATED
@@ -52,15 +63,24 @@ def _example_class() -> Any:
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
     for number, (name, field_name) in enumerate(
-        (("BytesList", "bytes_list"), ("FloatList", "float_list"), ("Int64List", "int64_list")), 1
+        (
+            ("BytesList", "bytes_list"),
+            ("FloatList", "float_list"),
+            ("Int64List", "int64_list"),
+        ),
+        1,
     ):
         _add(feature, field_name, number, f".e6tag.{name}").oneof_index = 0
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
-    entry.field.add(name="key", number=1, type=_PROTO.TYPE_STRING, label=_PROTO.LABEL_OPTIONAL)
+    entry.field.add(
+        name="key", number=1, type=_PROTO.TYPE_STRING, label=_PROTO.LABEL_OPTIONAL
+    )
     _add(entry, "value", 2, ".e6tag.Feature")
-    _add(features, "feature", 1, ".e6tag.Features.FeatureEntry").label = _PROTO.LABEL_REPEATED
+    _add(
+        features, "feature", 1, ".e6tag.Features.FeatureEntry"
+    ).label = _PROTO.LABEL_REPEATED
     _add(file.message_type.add(name="Example"), "features", 1, ".e6tag.Features")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -69,5 +89,9 @@ def _example_class() -> Any:
 
 def _add(message: Any, name: str, number: int, type_name: str) -> Any:
     return message.field.add(
-        name=name, number=number, type=_PROTO.TYPE_MESSAGE, label=_PROTO.LABEL_OPTIONAL, type_name=type_name
+        name=name,
+        number=number,
+        type=_PROTO.TYPE_MESSAGE,
+        label=_PROTO.LABEL_OPTIONAL,
+        type_name=type_name,
     )

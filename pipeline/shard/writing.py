@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import atomic, packs
 from pipeline.params import Shard
-from pipeline.schemas import Refusal
+from pipeline.schemas import DownloadFailure
 from pipeline.shard import tfrecord
 from pipeline.shard.fit import Undecodable, fit
 
@@ -53,14 +53,17 @@ class ShardJob:
     @cached_property
     def fingerprint(self) -> str:
         """What the shard's bytes depend on: records, form and decoder. Packs may be cut anew without effect."""
-        records = [(record.post_id, record.md5, record.variant, record.label_ids) for record in self.records]
+        records = [
+            (record.post_id, record.md5, record.variant, record.label_ids)
+            for record in self.records
+        ]
         form = self.params.model_dump(mode="json", include={"size", "fit", "quality"})
         basis = json.dumps([FORMAT, version("pillow"), form, records], sort_keys=True)
         return hashlib.sha256(basis.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ShardResult:
     """What a job left: the file's facts and rows of schemas.REJECTED."""
 
     name: str
@@ -69,9 +72,9 @@ class Written:
     rejected: list[dict[str, Any]]
 
 
-def write_shard(job: ShardJob) -> Written:
+def write_shard(job: ShardJob) -> ShardResult:
     """Writes the shard and its note; raises CorruptFile where a pack cannot be read."""
-    reader = packs.Reader(job.images)
+    reader = packs.PackReader(job.images)
     # Packs are opened one after the other; the pictures wait, fitted, until all are there and can be put in order.
     fitted: dict[str, bytes | Undecodable] = {}
     for record in sorted(job.records, key=lambda record: (record.pack, record.md5)):
@@ -80,7 +83,10 @@ def write_shard(job: ShardJob) -> Written:
         except Undecodable as error:
             fitted[record.md5] = error
     digest, size, rejected = hashlib.sha256(), 0, []
-    with atomic.writing(job.path, shared=True) as temporary, temporary.open("wb") as file:
+    with (
+        atomic.open_atomic(job.path, shared=True) as temporary,
+        temporary.open("wb") as file,
+    ):
         for record in job.records:
             jpeg = fitted[record.md5]
             if isinstance(jpeg, Undecodable):
@@ -90,15 +96,24 @@ def write_shard(job: ShardJob) -> Written:
             file.write(content)
             digest.update(content)
             size += len(content)
-    written = Written(job.name, size, digest.hexdigest(), rejected)
-    with atomic.writing(job.note, shared=True) as temporary:
-        temporary.write_text(json.dumps({"fingerprint": job.fingerprint, **asdict(written)}, sort_keys=True))
+    written = ShardResult(job.name, size, digest.hexdigest(), rejected)
+    with atomic.open_atomic(job.note, shared=True) as temporary:
+        temporary.write_text(
+            json.dumps(
+                {"fingerprint": job.fingerprint, **asdict(written)}, sort_keys=True
+            )
+        )
     return written
 
 
 def _example(record: Record, jpeg: bytes) -> bytes:
     return tfrecord.example(
-        {"post_id": [record.post_id], "md5": record.md5.encode(), "labels": record.label_ids, "jpeg": jpeg}
+        {
+            "post_id": [record.post_id],
+            "md5": record.md5.encode(),
+            "labels": record.label_ids,
+            "jpeg": jpeg,
+        }
     )
 
 
@@ -107,6 +122,6 @@ def _rejection(job: ShardJob, record: Record, detail: str) -> dict[str, Any]:
         "post_id": record.post_id,
         "md5": record.md5,
         "split": job.split,
-        "reason": Refusal.BROKEN_PICTURE.value,
+        "reason": DownloadFailure.BROKEN_PICTURE.value,
         "detail": detail,
     }

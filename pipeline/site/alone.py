@@ -14,13 +14,17 @@ from pathlib import Path
 
 from pipeline import atomic, locks, progress
 from pipeline.errors import Busy, SiteUnreachable
-from pipeline.site.breaker import come_back
+from pipeline.site.breaker import retry_hint
 
-_LONGEST = 7 * 86_400.0  # seconds for which a note holds; one that says more was written by a clock that was wrong
+_LONGEST = (
+    7 * 86_400.0
+)  # seconds for which a note holds; one that says more was written by a clock that was wrong
 
 
 @contextmanager
-def alone(hosts: Iterable[str], purpose: str, *, longest_wait: float = 0.0) -> Iterator[float]:
+def lock_hosts(
+    hosts: Iterable[str], purpose: str, *, longest_wait: float = 0.0
+) -> Iterator[float]:
     """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them.
 
     Yields the seconds for which they must still be left alone; raises SiteUnreachable where that is longer than
@@ -29,12 +33,16 @@ def alone(hosts: Iterable[str], purpose: str, *, longest_wait: float = 0.0) -> I
     silence = 0.0
     with ExitStack() as stack:
         for host in sorted({host.lower().rstrip(".") for host in hosts}):
-            stack.enter_context(locks.exclusive(_folder() / f"{host}.lock", partial(_busy, host), purpose=purpose))
+            stack.enter_context(
+                locks.file_lock(
+                    _folder() / f"{host}.lock", partial(_busy, host), purpose=purpose
+                )
+            )
             silence = max(silence, _left(host, longest_wait))
         yield silence
 
 
-def keep_away(host: str, seconds: float) -> None:
+def record_backoff(host: str, seconds: float) -> None:
     """Notes that this host asked to be left alone for so long, for every process that starts before that is over."""
     atomic.write_text(_note(host), str(time.time() + min(seconds, _LONGEST)))
 
@@ -49,8 +57,12 @@ def _left(host: str, longest_wait: float) -> float:
         _note(host).unlink(missing_ok=True)
         return 0.0
     if left > longest_wait:
-        raise SiteUnreachable(f"{host} asked to be left alone (Retry-After), and nothing was asked. {come_back(left)}")
-    progress.say(f"{host} asked an earlier run to wait (Retry-After): nothing is asked for another {left:,.0f} s")
+        raise SiteUnreachable(
+            f"{host} asked to be left alone (Retry-After), and nothing was asked. {retry_hint(left)}"
+        )
+    progress.log(
+        f"{host} asked an earlier run to wait (Retry-After): nothing is asked for another {left:,.0f} s"
+    )
     return left
 
 
@@ -68,7 +80,9 @@ def _busy(host: str, holder: str) -> str:
 def _folder() -> Path:
     """Returns where this user's processes meet: the state folder, or a temporary one where home cannot be written."""
     state = os.environ.get("XDG_STATE_HOME")
-    preferred = (Path(state) if state else Path("~/.local/state").expanduser()) / "e6tag"
+    preferred = (
+        Path(state) if state else Path("~/.local/state").expanduser()
+    ) / "e6tag"
     fallback = Path(tempfile.gettempdir()) / f"e6tag-{os.getuid()}"
     for folder in (preferred, fallback):
         try:

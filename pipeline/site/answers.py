@@ -18,8 +18,8 @@ from typing import Any
 import aiohttp
 
 from pipeline.errors import BadAnswer, BadParameter, ChallengePage, SiteUnreachable
-from pipeline.schemas import Refusal
-from pipeline.site.breaker import come_back
+from pipeline.schemas import DownloadFailure
+from pipeline.site.breaker import retry_hint
 
 TEMPORARY = frozenset({408, 425, 429, 500, 501, 502, 503, 504, *range(520, 528)})
 """Statuses after which the same question may be answered (contract section 5)."""
@@ -35,7 +35,12 @@ PIECE = 1 << 16  # bytes read at a time; of a page or a message no more is looke
 _LOOK = 5.0  # seconds that the body of an error is waited for
 
 # What only challenge pages hold, whatever their status.
-_CHALLENGE = (b"<title>just a moment", b"<title>attention required", b"cf_chl_opt", b"cf-chl-")
+_CHALLENGE = (
+    b"<title>just a moment",
+    b"<title>attention required",
+    b"cf_chl_opt",
+    b"cf-chl-",
+)
 
 # What an ordinary page may speak of too, such as a 404 with the news of the site on it: told only where no page belongs
 # (200) or where an edge shuts out (403, 429, 503).
@@ -46,7 +51,7 @@ _LIKELY_STATUSES = frozenset({200, 206, 403, 429, 503})
 _ORDINARY_SCRIPT = re.compile(rb"/cdn-cgi/challenge-platform/[^\"'\s]*jsd[^\"'\s]*")
 
 
-class Kind(StrEnum):
+class RequestKind(StrEnum):
     """What is asked for; politeness figures count by it."""
 
     API = "api"
@@ -55,36 +60,53 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A whole answer with status 200."""
 
     content_type: str
     body: bytes
 
 
-class Refused(Exception):
+class PermanentFailure(Exception):
     """The site will not give this address to us: asking again is pointless.
 
     status: of the answer, where that was the reason; message: what the site said about it, on one line, or empty.
     """
 
-    def __init__(self, reason: Refusal, detail: str, *, status: int | None = None, message: str = "") -> None:
+    def __init__(
+        self,
+        reason: DownloadFailure,
+        detail: str,
+        *,
+        status: int | None = None,
+        message: str = "",
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail, self.status, self.message = reason, detail, status, message
+        self.reason, self.detail, self.status, self.message = (
+            reason,
+            detail,
+            status,
+            message,
+        )
 
 
-class Declined(Refused, BadAnswer):
+class RequestRejected(PermanentFailure, BadAnswer):
     """A question to the API that the site refuses, such as 410 and 422: one clear line where nobody catches it."""
 
-    def __init__(self, url: str, refused: Refused) -> None:
-        super().__init__(refused.reason, refused.detail, status=refused.status, message=refused.message)
+    def __init__(self, url: str, refused: PermanentFailure) -> None:
+        super().__init__(
+            refused.reason,
+            refused.detail,
+            status=refused.status,
+            message=refused.message,
+        )
         self.url = url
 
     def __str__(self) -> str:
         return f"{self.url} is refused ({self.detail}). Check site.base_url and site.contact in params.yaml."
 
 
-class LongWait(SiteUnreachable):
+class RetryLater(SiteUnreachable):
     """The site asks to be left alone for longer than a run sleeps: `wait` seconds."""
 
     def __init__(self, wait: float, line: str) -> None:
@@ -92,16 +114,27 @@ class LongWait(SiteUnreachable):
         self.wait = wait
 
 
-class Unavailable(Exception):
+class TransientFailure(Exception):
     """A temporary failure. `wait` is what the site asked for, in seconds."""
 
-    def __init__(self, detail: str, *, wait: float | None = None, reason: Refusal = Refusal.UNAVAILABLE) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        wait: float | None = None,
+        reason: DownloadFailure = DownloadFailure.UNAVAILABLE,
+    ) -> None:
         super().__init__(detail)
         self.detail, self.wait, self.reason = detail, wait, reason
 
 
-async def judge(
-    response: aiohttp.ClientResponse, kind: Kind, *, longest_wait: float, logged_in: bool, is_known: bool
+async def raise_for_response(
+    response: aiohttp.ClientResponse,
+    kind: RequestKind,
+    *,
+    longest_wait: float,
+    logged_in: bool,
+    is_known: bool,
 ) -> None:
     """Raises what the answer means, unless it is what was asked for; then its body is still to be read.
 
@@ -110,30 +143,38 @@ async def judge(
     """
     host, status = response.url.authority, response.status
     page = await _page(response)
-    refuse_challenge(host, status, page, is_marked="cf-mitigated" in response.headers)
+    raise_for_challenge(
+        host, status, page, is_marked="cf-mitigated" in response.headers
+    )
     if status == 403 and page:
-        if kind is Kind.FILE and is_known:
-            raise Refused(Refusal.NOT_A_PICTURE, "status 403 with a page of its own", status=status)
+        if kind is RequestKind.FILE and is_known:
+            raise PermanentFailure(
+                DownloadFailure.NOT_A_PICTURE,
+                "status 403 with a page of its own",
+                status=status,
+            )
         raise ChallengePage(
             f"{host} refuses this client with a page of its own (403). Everything fetched is kept. "
             "Check site.contact, and run the same command again in an hour."
         )
     if status in (200, 206):
         _refuse_page(response, kind)
-    elif status == 401 and (kind is Kind.API or logged_in):
-        raise BadParameter(_about_login(host, await _message(response), logged_in=logged_in))
+    elif status == 401 and (kind is RequestKind.API or logged_in):
+        raise BadParameter(
+            _about_login(host, await _message(response), logged_in=logged_in)
+        )
     elif status in TEMPORARY:
         wait = retry_after(response.headers.get("Retry-After"))
         if wait is not None and wait > longest_wait:
-            raise LongWait(
+            raise RetryLater(
                 wait,
-                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. {come_back(wait)}",
+                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. {retry_hint(wait)}",
             )
-        raise Unavailable(f"status {status}", wait=wait)
+        raise TransientFailure(f"status {status}", wait=wait)
     else:
         refused = await _refusal(response, kind)
         if status == 422 and _TIMED_OUT in refused.message.lower():
-            raise Unavailable(refused.detail)
+            raise TransientFailure(refused.detail)
         raise refused
 
 
@@ -153,11 +194,15 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
 
 async def read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
     """Appends the first PIECE of an answer, however it is cut on its way: the mark may be in the last of the cuts."""
-    while len(body) < PIECE and (piece := await response.content.read(PIECE - len(body))):
+    while len(body) < PIECE and (
+        piece := await response.content.read(PIECE - len(body))
+    ):
         body += piece
 
 
-def refuse_challenge(host: str, status: int, page: bytes, *, is_marked: bool = False) -> None:
+def raise_for_challenge(
+    host: str, status: int, page: bytes, *, is_marked: bool = False
+) -> None:
     """Raises ChallengePage where a page asks for a human. `page`: its first bytes; empty: it is none."""
     if is_marked or (page and _asks_for_a_human(status, page)):
         raise ChallengePage(
@@ -176,7 +221,7 @@ def parsed(url: str, body: bytes) -> Any:
     try:
         return json.loads(body)
     except ValueError as error:
-        raise Unavailable(f"{url} answered broken JSON: {error}") from error
+        raise TransientFailure(f"{url} answered broken JSON: {error}") from error
 
 
 def retry_after(value: str | None) -> float | None:
@@ -194,7 +239,9 @@ def retry_after(value: str | None) -> float | None:
         except ValueError:
             return None
         # A date of an unknown zone ("-0000") comes without one; HTTP knows no other than UTC.
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+        seconds = (
+            moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        ).timestamp() - datetime.now(UTC).timestamp()
     return min(max(0.0, seconds), _LONGEST_ASKED) if math.isfinite(seconds) else None
 
 
@@ -204,30 +251,49 @@ def _asks_for_a_human(status: int, page: bytes) -> bool:
     return any(mark in text for mark in marks)
 
 
-def _refuse_page(response: aiohttp.ClientResponse, kind: Kind) -> None:
+def _refuse_page(response: aiohttp.ClientResponse, kind: RequestKind) -> None:
     """Raises where another kind of content came with status 200 than was asked for."""
     content_type = response.content_type
-    if kind is Kind.API and "json" not in content_type:
+    if kind is RequestKind.API and "json" not in content_type:
         raise BadAnswer(
             f"{response.url.with_query(None)} answered {content_type}, not JSON. Nothing fetched is lost. "
             "Check site.base_url in params.yaml; if it is right, the site may be in maintenance: try again later."
         )
-    if kind is Kind.FILE and "html" in content_type:
-        raise Unavailable(f"{content_type}: HTML where a picture belongs", reason=Refusal.NOT_A_PICTURE)
-    if kind is Kind.EXPORT and ("html" in content_type or "json" in content_type):
-        raise Unavailable(f"{content_type} where an export belongs", reason=Refusal.NOT_A_PICTURE)
+    if kind is RequestKind.FILE and "html" in content_type:
+        raise TransientFailure(
+            f"{content_type}: HTML where a picture belongs",
+            reason=DownloadFailure.NOT_A_PICTURE,
+        )
+    if kind is RequestKind.EXPORT and (
+        "html" in content_type or "json" in content_type
+    ):
+        raise TransientFailure(
+            f"{content_type} where an export belongs",
+            reason=DownloadFailure.NOT_A_PICTURE,
+        )
 
 
-async def _refusal(response: aiohttp.ClientResponse, kind: Kind) -> Refused:
+async def _refusal(
+    response: aiohttp.ClientResponse, kind: RequestKind
+) -> PermanentFailure:
     status = response.status
     if 300 <= status < 400:
         target = response.headers.get("Location", "nowhere")
-        return Refused(Refusal.REDIRECTED, f"status {status} to {target[:200]}", status=status)
+        return PermanentFailure(
+            DownloadFailure.REDIRECTED,
+            f"status {status} to {target[:200]}",
+            status=status,
+        )
     message = await _message(response)
     # The API says 410 for a page or a limit out of range, the static host for a file that is gone.
-    is_missing = status == 404 or (status == 410 and kind is not Kind.API)
-    reason = Refusal.NOT_FOUND if is_missing else Refusal.FORBIDDEN
-    return Refused(reason, f"status {status}" + (f": {message}" if message else ""), status=status, message=message)
+    is_missing = status == 404 or (status == 410 and kind is not RequestKind.API)
+    reason = DownloadFailure.NOT_FOUND if is_missing else DownloadFailure.FORBIDDEN
+    return PermanentFailure(
+        reason,
+        f"status {status}" + (f": {message}" if message else ""),
+        status=status,
+        message=message,
+    )
 
 
 async def _message(response: aiohttp.ClientResponse) -> str:
@@ -243,7 +309,9 @@ async def _message(response: aiohttp.ClientResponse) -> str:
         tree = json.loads(body)
     except ValueError:
         return ""
-    said = (tree.get("message") or tree.get("reason")) if isinstance(tree, dict) else None
+    said = (
+        (tree.get("message") or tree.get("reason")) if isinstance(tree, dict) else None
+    )
     return " ".join(str(said).split())[:300] if said else ""
 
 

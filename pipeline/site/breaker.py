@@ -8,7 +8,7 @@ from pipeline.errors import SiteUnreachable
 LIMIT = 25  # requests in a row without one success: it is the site that fails, not what is asked for
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts failures over all requests together; any success forgets them.
 
     least: seconds that a run of failures must last. Many requests under way at once all fail at one hiccup; each of
@@ -23,7 +23,9 @@ class Breaker:
         """The site answers."""
         self._failures = 0
 
-    def failed(self, host: str, detail: str, *, wait: float | None = None, spare: int = 0) -> None:
+    def failed(
+        self, host: str, detail: str, *, wait: float | None = None, spare: int = 0
+    ) -> None:
         """Counts one failure; raises SiteUnreachable where it was the last straw.
 
         wait: seconds that the site asked for. spare: failures more than the limit that are bearable.
@@ -31,25 +33,34 @@ class Breaker:
         if not self._failures:
             self._since = time.monotonic()
         self._failures += 1
-        if self._failures < self._limit + spare or time.monotonic() - self._since < self._least:
+        if (
+            self._failures < self._limit + spare
+            or time.monotonic() - self._since < self._least
+        ):
             return
         raise SiteUnreachable(
             f"{host} failed {self._failures:,} requests in a row, the last: {detail}. Everything fetched is kept. "
-            + come_back(max(self._pause, wait or 0.0))
+            + retry_hint(max(self._pause, wait or 0.0))
         )
 
 
-def come_back(seconds: float) -> str:
+def retry_hint(seconds: float) -> str:
     """Says when to try again: in words, and by the clock where it is more than a minute."""
     if seconds <= 60:
         return "Run the same command again in a minute."
     moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    clock = f"{moment:%H:%M} UTC" if seconds < 43_200 else f"{moment:%Y-%m-%d %H:%M} UTC"
+    clock = (
+        f"{moment:%H:%M} UTC" if seconds < 43_200 else f"{moment:%Y-%m-%d %H:%M} UTC"
+    )
     return f"Run the same command again in {_rough(seconds)}, after {clock}."
 
 
 def _rough(seconds: float) -> str:
-    for size, one, many in ((86_400, "a day", "days"), (3_600, "an hour", "hours"), (60, "a minute", "minutes")):
+    for size, one, many in (
+        (86_400, "a day", "days"),
+        (3_600, "an hour", "hours"),
+        (60, "a minute", "minutes"),
+    ):
         if seconds >= 0.95 * size:
             count = round(seconds / size)
             return one if count <= 1 else f"{count:,} {many}"

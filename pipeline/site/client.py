@@ -16,21 +16,45 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+)
 
 from pipeline import policy, progress
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable, TryAgainLater
-from pipeline.schemas import Refusal
+from pipeline.schemas import DownloadFailure
 from pipeline.site import answers
-from pipeline.site.alone import keep_away
-from pipeline.site.answers import PIECE, Answer, Declined, Kind, LongWait, Refused, Unavailable
-from pipeline.site.breaker import Breaker, come_back
-from pipeline.site.limiter import Limiter, Turn
-from pipeline.site.politeness import Figures, Wait
+from pipeline.site.alone import record_backoff
+from pipeline.site.answers import (
+    PIECE,
+    PermanentFailure,
+    RequestKind,
+    RequestRejected,
+    Response,
+    RetryLater,
+    TransientFailure,
+)
+from pipeline.site.breaker import CircuitBreaker, retry_hint
+from pipeline.site.limiter import Permit, RateLimiter
+from pipeline.site.politeness import RequestStats, WaitReason
 
-__all__ = ["Address", "Answer", "Client", "Declined", "Patience", "Refused", "Unavailable", "gather"]
+__all__ = [
+    "Client",
+    "Endpoints",
+    "PermanentFailure",
+    "RequestRejected",
+    "Response",
+    "Timeouts",
+    "TransientFailure",
+    "cancel_on_error",
+]
 
-MAX_JSON = 64 << 20  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
+MAX_JSON = (
+    64 << 20
+)  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
 LONGEST_BACKOFF = 120.0  # seconds
 
 LAST_CALL = 10.0  # seconds for what is on its way when the run ends
@@ -41,7 +65,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Endpoints:
     """Where a site lives. Both are origins without a trailing slash; files are below `static_url`/data."""
 
     base_url: str
@@ -49,21 +73,27 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long the client waits, in seconds. Not parameters: tests shorten them, users have no reason to."""
 
     connect: float = 30
     silence: float = 60  # without one byte
     whole: float = 600  # for a whole answer, exports aside: 50 MB at 85 kB/s, ten times slower than a bad line
     look: float = 60  # between two looks at how much of a body came
-    slowest: float = 1_000  # bytes/s on average between two looks; a drip is a stall in disguise
-    longest_wait: float = 900  # a Retry-After beyond it is a reason to stop, not to sleep
+    slowest: float = (
+        1_000  # bytes/s on average between two looks; a drip is a stall in disguise
+    )
+    longest_wait: float = (
+        900  # a Retry-After beyond it is a reason to stop, not to sleep
+    )
     first_backoff: float = 1.0
-    failing: float = 10.0  # that a run of failures must last before the breaker gives up
+    failing: float = (
+        10.0  # that a run of failures must last before the breaker gives up
+    )
     pause: float = 3_600  # after which another run makes sense
 
 
-OURS = Patience(first_backoff=0.1, failing=1.0, pause=60)
+LOCAL_TIMEOUTS = Timeouts(first_backoff=0.1, failing=1.0, pause=60)
 """For servers of this machine: nobody waits in line there."""
 
 
@@ -73,10 +103,10 @@ class Client:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        address: Address,
+        address: Endpoints,
         *,
-        figures: Figures,
-        patience: Patience,
+        figures: RequestStats,
+        patience: Timeouts,
         authorization: str | None,
         requests_per_second: float | None,
         concurrency: int,
@@ -84,36 +114,56 @@ class Client:
         is_remote: bool,
         silence: float = 0.0,
     ) -> None:
-        self.address, self.concurrency, self.retries, self.is_remote = address, concurrency, retries, is_remote
-        self.breaker = Breaker(least=patience.failing, pause=patience.pause)
-        self._session, self._authorization, self._figures, self._patience = session, authorization, figures, patience
+        self.address, self.concurrency, self.retries, self.is_remote = (
+            address,
+            concurrency,
+            retries,
+            is_remote,
+        )
+        self.breaker = CircuitBreaker(least=patience.failing, pause=patience.pause)
+        self._session, self._authorization, self._figures, self._patience = (
+            session,
+            authorization,
+            figures,
+            patience,
+        )
         self._has_given_files = False
         self._pages = 0  # files in a row that came as a page with status 403
-        self._silent_until = time.monotonic() + silence  # before which the site asked not to be asked
-        self._limiter = Limiter(requests_per_second) if requests_per_second else None
-        self._under_way = asyncio.Semaphore(concurrency)  # taken before the turn: whose turn it is leaves at once
-        self._asked: set[asyncio.Task[Any] | None] = set()  # tasks whose request is on its way
+        self._silent_until = (
+            time.monotonic() + silence
+        )  # before which the site asked not to be asked
+        self._limiter = (
+            RateLimiter(requests_per_second) if requests_per_second else None
+        )
+        self._under_way = asyncio.Semaphore(
+            concurrency
+        )  # taken before the turn: whose turn it is leaves at once
+        self._asked: set[asyncio.Task[Any] | None] = (
+            set()
+        )  # tasks whose request is on its way
 
     @classmethod
     @asynccontextmanager
     async def opened(
         cls,
-        address: Address,
+        address: Endpoints,
         *,
         agent: str,
         concurrency: int,
         is_remote: bool,
         requests_per_second: float | None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
         **options: Any,
     ) -> AsyncIterator["Client"]:
         """Yields a client with a session of its own.
 
         agent: the User-Agent of every request. silence: seconds for which the site asked an earlier run to wait.
         """
-        patience = patience or (Patience() if is_remote else OURS)
-        # No total here: it would count the whole body of an export. `asking` has one of its own.
-        timeout = aiohttp.ClientTimeout(total=None, connect=patience.connect, sock_read=patience.silence)
+        patience = patience or (Timeouts() if is_remote else LOCAL_TIMEOUTS)
+        # No total here: it would count the whole body of an export. `stream` has one of its own.
+        timeout = aiohttp.ClientTimeout(
+            total=None, connect=patience.connect, sock_read=patience.silence
+        )
         connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
         # No cookies: what one host sets, such as a session after a login, must not reach another.
         async with aiohttp.ClientSession(
@@ -121,7 +171,7 @@ class Client:
             timeout=timeout,
             headers={"User-Agent": agent},
             cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_departures()] if requests_per_second else None,
+            trace_configs=[_on_headers_sent()] if requests_per_second else None,
         ) as session:
             yield cls(
                 session,
@@ -147,34 +197,49 @@ class Client:
         url = self.address.base_url + path
 
         async def ask() -> Any:
-            async with self.asking(url, query=query) as response:
+            async with self.stream(url, query=query) as response:
                 body = await _whole(response, MAX_JSON)
                 if body is None:
-                    raise BadAnswer(f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing fetched is lost.")
+                    raise BadAnswer(
+                        f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing fetched is lost."
+                    )
                 if answers.looks_like_html(body):
-                    answers.refuse_challenge(response.url.authority, response.status, body[:PIECE])
+                    answers.raise_for_challenge(
+                        response.url.authority, response.status, body[:PIECE]
+                    )
                 return answers.parsed(url, body)
 
         try:
-            return await self._insistently(ask, url)
-        except Refused as error:
-            raise Declined(url, error) from error
+            return await self._with_many_retries(ask, url)
+        except PermanentFailure as error:
+            raise RequestRejected(url, error) from error
 
-    async def file(self, path: str, *, max_bytes: int) -> Answer:
+    async def file(self, path: str, *, max_bytes: int) -> Response:
         """Asks once for a whole file of the static host; raises Refused, Unavailable or ChallengePage."""
-        async with self.asking(self.address.static_url + path) as response:
+        async with self.stream(self.address.static_url + path) as response:
             if (response.content_length or 0) > max_bytes:
-                raise Refused(Refusal.TOO_LARGE, f"{response.content_length:,} bytes, limit {max_bytes:,}")
+                raise PermanentFailure(
+                    DownloadFailure.TOO_LARGE,
+                    f"{response.content_length:,} bytes, limit {max_bytes:,}",
+                )
             body = await _whole(response, max_bytes)
             if body is None:
-                raise Refused(Refusal.TOO_LARGE, f"more than {max_bytes:,} bytes")
+                raise PermanentFailure(
+                    DownloadFailure.TOO_LARGE, f"more than {max_bytes:,} bytes"
+                )
             if answers.looks_like_html(body):
-                answers.refuse_challenge(response.url.authority, response.status, body[:PIECE])
-            return Answer(response.content_type, body)
+                answers.raise_for_challenge(
+                    response.url.authority, response.status, body[:PIECE]
+                )
+            return Response(response.content_type, body)
 
     @asynccontextmanager
-    async def asking(
-        self, url: str, *, query: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    async def stream(
+        self,
+        url: str,
+        *,
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here.
 
@@ -183,62 +248,78 @@ class Client:
         """
         kind = self._kind(url)
         async with self._under_way:
-            turn = await self._turn()
+            turn = await self._acquire_permit()
             self._asked.add(task := asyncio.current_task())
             seen = _Seen()
             try:
-                async with self._answer(url, kind, query, dict(headers or {}), seen, turn) as response:
+                async with self._answer(
+                    url, kind, query, dict(headers or {}), seen, turn
+                ) as response:
                     yield response
                 self.breaker.succeeded()
-                if kind is Kind.FILE:
+                if kind is RequestKind.FILE:
                     self._has_given_files, self._pages = True, 0
-            except LongWait as error:
+            except RetryLater as error:
                 if self.is_remote:
-                    keep_away(urlsplit(url).hostname or "", error.wait)
+                    record_backoff(urlsplit(url).hostname or "", error.wait)
                 raise
-            except Unavailable as error:
+            except TransientFailure as error:
                 if error.wait is not None:
-                    self._be_silent(url, error.wait)
+                    self._pause_all(url, error.wait)
                 self.breaker.failed(_host(url), error.detail, wait=error.wait)
                 raise
-            except Refused as error:
-                self._pages += error.reason is Refusal.NOT_A_PICTURE and error.status == 403
-                if error.reason in (Refusal.FORBIDDEN, Refusal.REDIRECTED):
+            except PermanentFailure as error:
+                self._pages += (
+                    error.reason is DownloadFailure.NOT_A_PICTURE
+                    and error.status == 403
+                )
+                if error.reason in (
+                    DownloadFailure.FORBIDDEN,
+                    DownloadFailure.REDIRECTED,
+                ):
                     # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
                     # requests that are under way by then reach it.
-                    self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
+                    self.breaker.failed(
+                        _host(url), error.detail, spare=self.concurrency
+                    )
                 raise
             finally:
                 if turn is not None:
                     turn.left()  # where it never left: the line must not wait for it
                 self._asked.discard(task)
-                self._figures.asked(kind, seen.outcome, seen.size)
+                self._figures.record_request(kind, seen.outcome, seen.size)
 
-    def _be_silent(self, url: str, seconds: float) -> None:
+    def _pause_all(self, url: str, seconds: float) -> None:
         """Holds back all requests, not only this one, and those of a run that follows if this one is stopped."""
         until = time.monotonic() + seconds
         if until < self._silent_until + 1:  # many requests under way hear the same
             self._silent_until = max(self._silent_until, until)
             return
         self._silent_until = until
-        progress.say(f"{_host(url)} asks to wait {seconds:,.0f} s: nothing is asked until then")
+        progress.log(
+            f"{_host(url)} asks to wait {seconds:,.0f} s: nothing is asked until then"
+        )
         if self.is_remote:
-            keep_away(urlsplit(url).hostname or "", seconds)
+            record_backoff(urlsplit(url).hostname or "", seconds)
 
     @asynccontextmanager
     async def _answer(
         self,
         url: str,
-        kind: Kind,
+        kind: RequestKind,
         query: dict[str, str] | None,
         headers: dict[str, str],
         seen: "_Seen",
-        turn: Turn | None,
+        turn: Permit | None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One request and its answer, judged; notes in `seen` how it went."""
-        if authorization := self._authorization if url.startswith(self.address.base_url + "/") else None:
+        if (
+            authorization := self._authorization
+            if url.startswith(self.address.base_url + "/")
+            else None
+        ):
             headers["Authorization"] = authorization  # never to the static host
-        if kind is not Kind.API:
+        if kind is not RequestKind.API:
             # Pictures and exports are compressed already. Ranges, lengths and checksums then speak of the stored bytes,
             # and nothing small can inflate into something large.
             headers["Accept-Encoding"] = "identity"
@@ -251,14 +332,17 @@ class Client:
                     params=query,
                     headers=headers,
                     allow_redirects=False,
-                    auto_decompress=kind is not Kind.EXPORT,  # its checksum is that of the stored bytes
-                    middlewares=(_once(),),
+                    auto_decompress=kind
+                    is not RequestKind.EXPORT,  # its checksum is that of the stored bytes
+                    middlewares=(_no_hidden_retry(),),
                     trace_request_ctx=turn,
                 ) as response,
             ):
                 seen.head(response)
-                with self._paced(response, deadline, is_endless=kind is Kind.EXPORT):
-                    await answers.judge(
+                with self._throughput_watchdog(
+                    response, deadline, is_endless=kind is RequestKind.EXPORT
+                ):
+                    await answers.raise_for_response(
                         response,
                         kind,
                         longest_wait=self._patience.longest_wait,
@@ -268,20 +352,32 @@ class Client:
                     yield response
         except aiohttp.ClientPayloadError as error:
             seen.broke(error)
-            raise Unavailable(f"the body ended too soon: {error}", reason=Refusal.TRUNCATED) from error
+            raise TransientFailure(
+                f"the body ended too soon: {error}", reason=DownloadFailure.TRUNCATED
+            ) from error
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             seen.broke(error)
             if deadline.expired():
                 seconds = time.monotonic() - started
-                raise Unavailable(f"too slow: {seen.size:,} bytes of it came in {seconds:,.1f} s") from error
-            raise Unavailable(f"{type(error).__name__} {error}".strip()) from error
+                raise TransientFailure(
+                    f"too slow: {seen.size:,} bytes of it came in {seconds:,.1f} s"
+                ) from error
+            raise TransientFailure(f"{type(error).__name__} {error}".strip()) from error
 
     @contextmanager
-    def _paced(
-        self, response: aiohttp.ClientResponse, deadline: asyncio.Timeout, *, is_endless: bool
+    def _throughput_watchdog(
+        self,
+        response: aiohttp.ClientResponse,
+        deadline: asyncio.Timeout,
+        *,
+        is_endless: bool,
     ) -> Iterator[None]:
         """Looks now and then how much came, and lets the deadline pass at once where that is too little."""
-        loop, look, body = asyncio.get_running_loop(), self._patience.look, response.content
+        loop, look, body = (
+            asyncio.get_running_loop(),
+            self._patience.look,
+            response.content,
+        )
         if is_endless:
             deadline.reschedule(None)
 
@@ -289,7 +385,10 @@ class Client:
 
         def judge(before: int) -> None:
             nonlocal watch
-            if body.total_bytes - before >= self._patience.slowest * look or body.is_eof():
+            if (
+                body.total_bytes - before >= self._patience.slowest * look
+                or body.is_eof()
+            ):
                 watch = loop.call_later(look, judge, body.total_bytes)
             else:
                 deadline.reschedule(loop.time())
@@ -300,39 +399,50 @@ class Client:
         finally:
             watch.cancel()
 
-    async def _turn(self) -> Turn | None:
+    async def _acquire_permit(self) -> Permit | None:
         """Waits until this request may leave: the site's own wish first, then the limiter; null where there is none."""
         while True:
             if (wait := self._silent_until - time.monotonic()) > 0:
-                with self._figures.waiting(Wait.RETRY_AFTER):
+                with self._figures.waiting(WaitReason.RETRY_AFTER):
                     await asyncio.sleep(wait)
             elif self._limiter is None:
                 return None
             else:
-                with self._figures.waiting(Wait.RATE_LIMIT):
-                    turn = await self._limiter.turn()
+                with self._figures.waiting(WaitReason.RATE_LIMIT):
+                    turn = await self._limiter.acquire()
                 if time.monotonic() >= self._silent_until:
                     return turn
                 turn.left()  # unused: it was asked for silence meanwhile
 
-    def _kind(self, url: str) -> Kind:
+    def _kind(self, url: str) -> RequestKind:
         """Returns what is asked for; raises BadAnswer for an address that is not of this site.
 
         The site's index names the addresses of its exports. One that leads elsewhere would reach a host for which
         nobody judged contact, terms and rate.
         """
         host = urlsplit(url).hostname
-        own = {urlsplit(one).hostname for one in (self.address.base_url, self.address.static_url)}
+        own = {
+            urlsplit(one).hostname
+            for one in (self.address.base_url, self.address.static_url)
+        }
         if host not in own and (self.is_remote or host not in policy.LOOPBACK):
             raise BadAnswer(
                 f"{url} is not on {' or '.join(sorted(map(str, own)))}: an address that the site names elsewhere is "
                 "not asked. Check site.base_url and site.static_url in params.yaml."
             )
         if "/db_export/" in url:
-            return Kind.EXPORT
-        return Kind.FILE if urlsplit(url).path.startswith("/data/") else Kind.API
+            return RequestKind.EXPORT
+        return (
+            RequestKind.FILE
+            if urlsplit(url).path.startswith("/data/")
+            else RequestKind.API
+        )
 
-    async def retried(self, ask: Callable[[], Awaitable[_T]], on_failure: Callable[[str], None] | None = None) -> _T:
+    async def with_retries(
+        self,
+        ask: Callable[[], Awaitable[_T]],
+        on_failure: Callable[[str], None] | None = None,
+    ) -> _T:
         """Asks until an answer comes or the retries are used up; then raises the last Unavailable.
 
         on_failure: told of each failure after which it is asked again.
@@ -343,7 +453,7 @@ class Client:
                 on_failure(str(state.outcome.exception()))
 
         attempts = AsyncRetrying(
-            retry=retry_if_exception_type(Unavailable),
+            retry=retry_if_exception_type(TransientFailure),
             stop=stop_after_attempt(self.retries + 1),
             wait=self._backoff,
             sleep=self._back_off,
@@ -355,16 +465,16 @@ class Client:
                 return await ask()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def patiently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
+    async def request_or_fail(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
         """As `retried`, for what the run cannot go on without: gives up as SiteUnreachable, or as BadExport."""
         try:
-            return await self._insistently(ask, url)
-        except Refused as error:
+            return await self._with_many_retries(ask, url)
+        except PermanentFailure as error:
             raise BadExport(
                 f"{url} is refused ({error.detail}). Check site.base_url and site.contact in params.yaml."
             ) from error
 
-    async def gather(self, tasks: list[asyncio.Task[Any]]) -> None:
+    async def run_all(self, tasks: list[asyncio.Task[Any]]) -> None:
         """As the function, but where the site ends the run, what it was asked for by then may still come.
 
         A task must ask for nothing more once another has raised TryAgainLater.
@@ -382,27 +492,34 @@ class Client:
             await _cancel(tasks)
             raise
 
-    async def _insistently(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
+    async def _with_many_retries(
+        self, ask: Callable[[], Awaitable[_T]], url: str
+    ) -> _T:
         tries = itertools.count(2)
 
         def say(failure: str) -> None:
-            progress.say(f"{url}: {failure}, asked again (try {next(tries)} of {self.retries + 1})")
+            progress.log(
+                f"{url}: {failure}, asked again (try {next(tries)} of {self.retries + 1})"
+            )
 
         try:
-            return await self.retried(ask, say)
-        except Unavailable as error:
+            return await self.with_retries(ask, say)
+        except TransientFailure as error:
             raise SiteUnreachable(
                 f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is "
-                "lost. Check site.name, site.base_url and the network. " + come_back(max(self.pause, error.wait or 0.0))
+                "lost. Check site.name, site.base_url and the network. "
+                + retry_hint(max(self.pause, error.wait or 0.0))
             ) from error
 
     def _backoff(self, state: RetryCallState) -> float:
         """Jitter over the upper half of an exponential ceiling. What the site asked for is waited for in `_turn`."""
-        ceiling = min(self._patience.first_backoff * 2**state.attempt_number, LONGEST_BACKOFF)
+        ceiling = min(
+            self._patience.first_backoff * 2**state.attempt_number, LONGEST_BACKOFF
+        )
         return random.uniform(ceiling / 2, ceiling)
 
     async def _back_off(self, seconds: float) -> None:
-        with self._figures.waiting(Wait.BACKOFF):
+        with self._figures.waiting(WaitReason.BACKOFF):
             await asyncio.sleep(seconds)
 
 
@@ -427,11 +544,13 @@ class _Seen:
         self.outcome = type(error).__name__
 
 
-def _departures() -> aiohttp.TraceConfig:
+def _on_headers_sent() -> aiohttp.TraceConfig:
     """Returns what ends the turn of a request when its head is sent: not before there is a connection."""
 
     async def left(
-        _: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceRequestHeadersSentParams
+        _: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        __: aiohttp.TraceRequestHeadersSentParams,
     ) -> None:
         context.trace_request_ctx.left()
 
@@ -440,18 +559,22 @@ def _departures() -> aiohttp.TraceConfig:
     return trace
 
 
-def _once() -> aiohttp.ClientMiddlewareType:
+def _no_hidden_retry() -> aiohttp.ClientMiddlewareType:
     """Returns a middleware that lets one attempt through.
 
     Where a connection breaks before the answer, aiohttp asks again by itself, past limiter, backoff and figures.
     """
     attempts = 0
 
-    async def once(request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    async def once(
+        request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
         nonlocal attempts
         attempts += 1
         if attempts > 1:
-            raise aiohttp.ServerDisconnectedError("the connection broke before an answer came")
+            raise aiohttp.ServerDisconnectedError(
+                "the connection broke before an answer came"
+            )
         return await ask(request)
 
     return once
@@ -471,7 +594,7 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc
 
 
-async def gather(tasks: list[asyncio.Task[Any]]) -> None:
+async def cancel_on_error(tasks: list[asyncio.Task[Any]]) -> None:
     """Waits for all tasks; the first failure cancels the others and is raised."""
     try:
         await asyncio.gather(*tasks)

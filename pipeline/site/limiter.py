@@ -19,7 +19,7 @@ _WINDOW = 1.011
 _CATCH_UP = 0.05
 
 
-class Limiter:
+class RateLimiter:
     """Lets `rate` requests per second leave, in the order in which they asked. Belongs to one event loop.
 
     Our own and not aiolimiter's, by measurement (bench/results/limiter.md, 5 runs at 50/s on a busy machine): with a
@@ -30,10 +30,12 @@ class Limiter:
     def __init__(self, rate: float) -> None:
         self._interval = _WIDER / rate
         self._next = 0.0  # monotonic seconds of the next slot of the grid
-        self._left: deque[float] = deque(maxlen=math.ceil(rate))  # when the last requests left, oldest first
+        self._left: deque[float] = deque(
+            maxlen=math.ceil(rate)
+        )  # when the last requests left, oldest first
         self._line = asyncio.Lock()  # first come, first served
 
-    async def turn(self) -> "Turn":
+    async def acquire(self) -> "Permit":
         """Returns when the next request may leave. Nobody else's turn comes before `Turn.left` is called."""
         await self._line.acquire()
         try:
@@ -46,7 +48,7 @@ class Limiter:
             self._line.release()
             raise
         self._next = slot + self._interval
-        return Turn(self._departed)
+        return Permit(self._departed)
 
     def _departed(self) -> None:
         self._left.append(time.monotonic())
@@ -56,7 +58,7 @@ class Limiter:
         return self._left[0] + _WINDOW if len(self._left) == self._left.maxlen else 0.0
 
 
-class Turn:
+class Permit:
     """The right of one request to leave now.
 
     What counts is when it leaves, not when it might: a new connection takes hundreds of milliseconds (name, TCP, TLS),

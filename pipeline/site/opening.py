@@ -16,38 +16,45 @@ from pipeline.errors import BadParameter, MissingPackage
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.site import politeness
-from pipeline.site.alone import alone
+from pipeline.site.alone import lock_hosts
 from pipeline.site.answers import API_KEY
-from pipeline.site.client import Address, Client, Patience
+from pipeline.site.client import Client, Endpoints, Timeouts
 
-E621 = Address("https://e621.net", "https://static1.e621.net")
+E621 = Endpoints("https://e621.net", "https://static1.e621.net")
 
 
 @asynccontextmanager
 async def open_site(
-    site: Site, paths: Paths, stage: str, *, retries: int = 5, patience: Patience | None = None
+    site: Site,
+    paths: Paths,
+    stage: str,
+    *,
+    retries: int = 5,
+    patience: Timeouts | None = None,
 ) -> AsyncIterator[Client]:
     """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent.
 
     A real site is asked by one process at a time: another one raises Busy. Requests and waits are counted for `stage`
     in paths.politeness.
     """
-    policy.permit(site)
+    policy.require_consent(site)
     is_remote, rate = policy.is_remote(site), policy.requests_per_second(site)
     authorization = _authorization(site)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(_address(site))
         silence = 0.0
         if is_remote:
-            longest = (patience or Patience()).longest_wait
+            longest = (patience or Timeouts()).longest_wait
             purpose = f"{stage} of {paths.root.absolute()}"
-            silence = stack.enter_context(alone(_hosts(address), purpose, longest_wait=longest))
-        figures = politeness.Figures(agent(site), rate)
-        await stack.enter_async_context(politeness.kept(paths, stage, figures))
+            silence = stack.enter_context(
+                lock_hosts(_hosts(address), purpose, longest_wait=longest)
+            )
+        figures = politeness.RequestStats(user_agent(site), rate)
+        await stack.enter_async_context(politeness.record_stats(paths, stage, figures))
         yield await stack.enter_async_context(
             Client.opened(
                 address,
-                agent=agent(site),
+                agent=user_agent(site),
                 authorization=authorization,
                 requests_per_second=rate,
                 concurrency=site.concurrency,
@@ -60,31 +67,37 @@ async def open_site(
         )
 
 
-def agent(site: Site) -> str:
+def user_agent(site: Site) -> str:
     """Returns the User-Agent: project, version and whom to write to (contract section 5)."""
     return f"e6tag/{version('e6tag')} (by {site.contact or 'the operator of this machine, on its own sandbox'})"
 
 
 @asynccontextmanager
-async def _address(site: Site) -> AsyncIterator[Address]:
+async def _address(site: Site) -> AsyncIterator[Endpoints]:
     if site.name == "e621":
         yield E621
     elif site.name == "custom":
-        yield Address((site.base_url or "").rstrip("/"), (site.static_url or "").rstrip("/"))
+        yield Endpoints(
+            (site.base_url or "").rstrip("/"), (site.static_url or "").rstrip("/")
+        )
     else:
         from sandbox.boards import open_board
         from sandbox.server import serve
 
         try:
-            board = open_board(site.name, posts=site.sandbox_posts, day=site.sandbox_day)
+            board = open_board(
+                site.name, posts=site.sandbox_posts, day=site.sandbox_day
+            )
         except RuntimeError as error:
             raise MissingPackage(str(error)) from error
         async with serve(board) as served:
-            yield Address(served.base_url, served.static_url)
+            yield Endpoints(served.base_url, served.static_url)
 
 
-def _hosts(address: Address) -> set[str]:
-    return {urlsplit(url).hostname or "" for url in (address.base_url, address.static_url)}
+def _hosts(address: Endpoints) -> set[str]:
+    return {
+        urlsplit(url).hostname or "" for url in (address.base_url, address.static_url)
+    }
 
 
 def _authorization(site: Site) -> str | None:

@@ -28,7 +28,7 @@ INTERVAL = 10.0  # seconds between two savings
 _RATE = "rate_limit_per_second"
 
 
-class Wait(StrEnum):
+class WaitReason(StrEnum):
     """Why a request did not leave at once."""
 
     RATE_LIMIT = "rate_limit"
@@ -36,24 +36,26 @@ class Wait(StrEnum):
     BACKOFF = "backoff"
 
 
-class Figures:
+class RequestStats:
     """What was asked and waited for since it was last taken."""
 
     def __init__(self, agent: str, rate: float | None) -> None:
         self._agent, self._rate = agent, rate
         self._requests: Counter[tuple[str, str]] = Counter()
         self._bytes: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()  # whole and broken seconds; typeshed's Counter says int
+        self._seconds: Counter[str] = (
+            Counter()
+        )  # whole and broken seconds; typeshed's Counter says int
         self._waiting: Counter[str] = Counter()  # requests that wait now
         self._since: dict[str, float] = {}
 
-    def asked(self, kind: str, outcome: str, size: int) -> None:
+    def record_request(self, kind: str, outcome: str, size: int) -> None:
         """Counts one request. outcome: its status or the name of its error; size: bytes of its body that came."""
         self._requests[kind, outcome] += 1
         self._bytes[kind] += size
 
     @contextmanager
-    def waiting(self, reason: Wait) -> Iterator[None]:
+    def waiting(self, reason: WaitReason) -> Iterator[None]:
         """Counts the seconds of the block, but only once where many wait for the same reason."""
         if not self._waiting[reason]:
             self._since[reason] = time.monotonic()
@@ -77,7 +79,10 @@ class Figures:
             "agents": {self._agent: self._requests.total()},
             "bytes": dict(self._bytes),
             "requests": requests,
-            "seconds_waited": {str(reason): round(seconds, 3) for reason, seconds in self._seconds.items()},
+            "seconds_waited": {
+                str(reason): round(seconds, 3)
+                for reason, seconds in self._seconds.items()
+            },
         }
         if self._rate is not None:
             taken[_RATE] = self._rate
@@ -92,7 +97,9 @@ class Figures:
 
 
 @asynccontextmanager
-async def kept(paths: Paths, stage: str, figures: Figures) -> AsyncIterator[None]:
+async def record_stats(
+    paths: Paths, stage: str, figures: RequestStats
+) -> AsyncIterator[None]:
     """Saves the figures of the block while it runs and when it ends, however it ends."""
     saving = asyncio.create_task(_save_now_and_then(paths, stage, figures))
     try:
@@ -114,18 +121,22 @@ def read(paths: Paths) -> dict[str, Any]:
     except ValueError as error:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
-        progress.say(f"{path} cannot be read ({error}): kept as {aside.name}; politeness is counted anew")
+        progress.log(
+            f"{path} cannot be read ({error}): kept as {aside.name}; politeness is counted anew"
+        )
         return {}
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
     tree = json.loads(content)
-    if not isinstance(tree, dict) or not all(isinstance(one, dict) and _is_figures(one) for one in tree.values()):
+    if not isinstance(tree, dict) or not all(
+        isinstance(one, dict) and _is_figures(one) for one in tree.values()
+    ):
         raise ValueError("it does not hold figures by stage")
     return tree
 
 
-async def _save_now_and_then(paths: Paths, stage: str, figures: Figures) -> None:
+async def _save_now_and_then(paths: Paths, stage: str, figures: RequestStats) -> None:
     while True:
         await asyncio.sleep(INTERVAL)
         # In a thread, because a slow disk must not hold up the requests. One that outlives the cancellation does no
@@ -141,11 +152,17 @@ def _save(paths: Paths, stage: str, news: dict[str, Any]) -> None:
         with lock.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             tree = read(paths)
-            before = {key: value for key, value in tree.get(stage, {}).items() if key != _RATE}
+            before = {
+                key: value for key, value in tree.get(stage, {}).items() if key != _RATE
+            }
             tree[stage] = _sum(before, news)
-            atomic.write_text(paths.politeness, json.dumps(tree, indent=2, sort_keys=True) + "\n")
+            atomic.write_text(
+                paths.politeness, json.dumps(tree, indent=2, sort_keys=True) + "\n"
+            )
     except (NoSpace, OSError) as error:
-        progress.say(f"{paths.politeness}: politeness figures of {stage} are not saved: {error}")
+        progress.log(
+            f"{paths.politeness}: politeness figures of {stage} are not saved: {error}"
+        )
 
 
 def _sum(kept: Any, news: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pipeline import atomic
 from pipeline.params import Train
 from pipeline.paths import Paths
 from pipeline.train import backend, shards
-from pipeline.train.history import Diary, Epoch, as_csv, best
+from pipeline.train.history import EpochMetrics, TrainingLog, best_epoch, to_csv
 from pipeline.train.shards import Split
 
 if TYPE_CHECKING:
@@ -39,26 +39,35 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
 def run(params: Train, paths: Paths) -> None:
     """Trains from the last finished epoch of the same work, publishes the best epoch, then forgets the work."""
     splits = shards.read_splits(paths)
-    (train,) = shards.required(splits, "train")
+    (train,) = shards.require(splits, "train")
     validation = splits.get("validation")
     shards.verify(*filter(None, (train, validation)))
     mark = fingerprint(params, train, validation)
     backend.start(params.backend)
     from pipeline.train import learning
 
-    diary = Diary(paths.training)
-    network = learning.learn(params, train, validation, paths.work("train") / mark, diary)
+    diary = TrainingLog(paths.training)
+    network = learning.train_model(
+        params, train, validation, paths.work("train") / mark, diary
+    )
     diary.close()
-    facts = _facts(params, mark, train, validation, diary.epochs, network.count_params())
+    facts = _facts(
+        params, mark, train, validation, diary.epochs, network.count_params()
+    )
     _publish(paths.model, network, facts, diary.epochs)
-    for folder in paths.work("train").iterdir():  # also what an abandoned run with other parameters left
+    for folder in paths.work(
+        "train"
+    ).iterdir():  # also what an abandoned run with other parameters left
         if folder.is_dir():
             shutil.rmtree(folder)
 
 
 def fingerprint(params: Train, train: Split, validation: Split | None) -> str:
     """Returns 16 hex digits that differ where the same work would not be done: shards, parameters, Keras, this code."""
-    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    code = [
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(__file__).parent.glob("*.py"))
+    ]
     work = {
         "params": params.model_dump(mode="json"),
         "train": train.sums,
@@ -70,43 +79,65 @@ def fingerprint(params: Train, train: Split, validation: Split | None) -> str:
 
 
 def _facts(
-    params: Train, mark: str, train: Split, validation: Split | None, epochs: list[Epoch], size: int
+    params: Train,
+    mark: str,
+    train: Split,
+    validation: Split | None,
+    epochs: list[EpochMetrics],
+    size: int,
 ) -> dict[str, object]:
     return {
         "backend": params.backend,
-        "best_epoch": best(epochs).epoch,
+        "best_epoch": best_epoch(epochs).epoch,
         "epochs": len(epochs),
         "fingerprint": mark,
         "input": {"channels": "RGB", "range": [0, 255], "size": params.size},
         "keras": version("keras"),
-        "metrics": asdict(best(epochs)),
+        "metrics": asdict(best_epoch(epochs)),
         "output": "logits",
         "parameters": size,
         "params": params.model_dump(mode="json"),
-        "records": {"train": train.records, "validation": validation.records if validation else 0},
+        "records": {
+            "train": train.records,
+            "validation": validation.records if validation else 0,
+        },
         "tags": train.tags,
     }
 
 
-def _publish(target: Path, network: "keras.Model", facts: dict[str, object], epochs: list[Epoch]) -> None:
+def _publish(
+    target: Path,
+    network: "keras.Model",
+    facts: dict[str, object],
+    epochs: list[EpochMetrics],
+) -> None:
     folder = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     network.save(folder / "model.keras")
-    atomic.write_bytes(folder / "model.keras", timeless((folder / "model.keras").read_bytes()))
-    atomic.write_text(folder / "training.json", json.dumps(facts, indent=2, sort_keys=True) + "\n")
-    atomic.write_text(folder / "history.csv", as_csv(epochs))
-    atomic.publish(folder, target)
+    atomic.write_bytes(
+        folder / "model.keras", strip_timestamps((folder / "model.keras").read_bytes())
+    )
+    atomic.write_text(
+        folder / "training.json", json.dumps(facts, indent=2, sort_keys=True) + "\n"
+    )
+    atomic.write_text(folder / "history.csv", to_csv(epochs))
+    atomic.publish_folder(folder, target)
 
 
-def timeless(archive: bytes) -> bytes:
+def strip_timestamps(archive: bytes) -> bytes:
     """Returns a .keras archive without times and memory addresses, which Keras puts in: same network, same bytes."""
     written = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(written, "w") as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(written, "w") as target,
+    ):
         for name in sorted(source.namelist()):
             content = source.read(name)
             if name.endswith(".json"):
-                content = json.dumps(_without_traces(json.loads(content)), sort_keys=True).encode()
+                content = json.dumps(
+                    _without_traces(json.loads(content)), sort_keys=True
+                ).encode()
             target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
     return written.getvalue()
 
@@ -114,5 +145,11 @@ def timeless(archive: bytes) -> bytes:
 def _without_traces(tree: Any) -> Any:
     """Keys `date_saved` (a clock) and `shared_object_id` (an address, which only layers shared by networks need)."""
     if isinstance(tree, dict):
-        return {key: _without_traces(value) for key, value in tree.items() if key not in _TRACES}
-    return [_without_traces(value) for value in tree] if isinstance(tree, list) else tree
+        return {
+            key: _without_traces(value)
+            for key, value in tree.items()
+            if key not in _TRACES
+        }
+    return (
+        [_without_traces(value) for value in tree] if isinstance(tree, list) else tree
+    )

@@ -15,8 +15,12 @@ from pathlib import Path
 from pipeline.errors import MissingPackage
 
 # Printed by TensorFlow before it reads its own log level: which CPU instructions it uses, that no GPU was found.
-_CHATTER = re.compile(rb"^(WARNING: All log messages before absl|I0000 |.*\bTF-TRT Warning|$)")
-_NO_GPU = re.compile(rb".*failed call to cuInit")  # an error where a GPU is, and chatter where there is none
+_CHATTER = re.compile(
+    rb"^(WARNING: All log messages before absl|I0000 |.*\bTF-TRT Warning|$)"
+)
+_NO_GPU = re.compile(
+    rb".*failed call to cuInit"
+)  # an error where a GPU is, and chatter where there is none
 _NVIDIA = Path("/dev/nvidiactl")
 
 
@@ -28,19 +32,27 @@ def start(name: str) -> None:
             f"Run .venv/bin/pip install {name}, or set train.backend: tensorflow."
         )
     os.environ["KERAS_BACKEND"] = name
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors and fatal; 3 would hide errors of CUDA too
+    os.environ.setdefault(
+        "TF_CPP_MIN_LOG_LEVEL", "2"
+    )  # errors and fatal; 3 would hide errors of CUDA too
     with _without_chatter():
         import keras
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
     if keras.backend.backend() != name:
-        raise RuntimeError(f"Keras already runs on {keras.backend.backend()} in this process, {name} was asked for.")
+        raise RuntimeError(
+            f"Keras already runs on {keras.backend.backend()} in this process, {name} was asked for."
+        )
     if name != "tensorflow":
-        tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads shards there, and must not take the memory
+        tf.config.set_visible_devices(
+            [], "GPU"
+        )  # TensorFlow only reads shards there, and must not take the memory
         return
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, enable=True)  # other processes may share the GPU
+        tf.config.experimental.set_memory_growth(
+            gpu, enable=True
+        )  # other processes may share the GPU
 
 
 @contextmanager
@@ -58,5 +70,8 @@ def _without_chatter() -> Iterator[None]:
             os.close(real)
             kept.seek(0)
             for line in kept:
-                if not (_CHATTER.match(line.rstrip()) or (_NO_GPU.match(line) and not _NVIDIA.exists())):
+                if not (
+                    _CHATTER.match(line.rstrip())
+                    or (_NO_GPU.match(line) and not _NVIDIA.exists())
+                ):
                     os.write(2, line)

@@ -39,13 +39,22 @@ class Batch:
 
 def batches(split: Split, size: int, batch_size: int) -> Iterator[Batch]:
     """Yields every record of a split once, shard by shard, the last batch shorter."""
-    records = tf.data.TFRecordDataset([str(file) for file in split.files], buffer_size=_READ_BYTES)
-    records = records.map(lambda record: _parse(record, size, split.tags), num_parallel_calls=tf.data.AUTOTUNE)
-    for post_ids, md5s, pictures, labels in records.batch(batch_size).prefetch(2).as_numpy_iterator():
+    records = tf.data.TFRecordDataset(
+        [str(file) for file in split.files], buffer_size=_READ_BYTES
+    )
+    records = records.map(
+        lambda record: _parse(record, size, split.tags),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    for post_ids, md5s, pictures, labels in (
+        records.batch(batch_size).prefetch(2).as_numpy_iterator()
+    ):
         yield Batch(post_ids, [md5.decode() for md5 in md5s], pictures, labels)
 
 
-def training(split: Split, params: Train, *, batch_size: int, first_epoch: int) -> "tf.data.Dataset":
+def training(
+    split: Split, params: Train, *, batch_size: int, first_epoch: int
+) -> "tf.data.Dataset":
     """Returns the batches (pictures, labels) of epochs `first_epoch` to the last, one endless-looking stream.
 
     Each epoch has records // batch_size batches; which records are left over differs from epoch to epoch.
@@ -56,7 +65,10 @@ def training(split: Split, params: Train, *, batch_size: int, first_epoch: int) 
     def augmented(number: "tf.Tensor") -> "tf.data.Dataset":
         records = epoch(number).batch(batch_size, drop_remainder=True).enumerate(1)
         return records.map(
-            lambda position, batch: (_augment(batch[0], _seed(params.seed, number, position), params), batch[1]),
+            lambda position, batch: (
+                _augment(batch[0], _seed(params.seed, number, position), params),
+                batch[1],
+            ),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
@@ -77,7 +89,9 @@ def _from_memory(split: Split, params: Train) -> Epochs:
         all_pictures, all_labels = tf.constant(pictures), tf.constant(labels)
 
     def epoch(number: "tf.Tensor") -> "tf.data.Dataset":
-        order = tf.random.experimental.stateless_shuffle(tf.range(split.records), seed=_seed(params.seed, number, 0))
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(split.records), seed=_seed(params.seed, number, 0)
+        )
         rows = tf.data.Dataset.from_tensor_slices(order)
         return rows.map(lambda row: (all_pictures[row], all_labels[row]))
 
@@ -97,9 +111,12 @@ def _from_disk(split: Split, params: Train) -> Epochs:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        records = records.shuffle(SHUFFLED_RECORDS, seed=seed[0] + seed[1], reshuffle_each_iteration=False)
+        records = records.shuffle(
+            SHUFFLED_RECORDS, seed=seed[0] + seed[1], reshuffle_each_iteration=False
+        )
         return records.map(
-            lambda record: _parse(record, params.size, split.tags)[2:], num_parallel_calls=tf.data.AUTOTUNE
+            lambda record: _parse(record, params.size, split.tags)[2:],
+            num_parallel_calls=tf.data.AUTOTUNE,
         )
 
     return epoch

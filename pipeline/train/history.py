@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
+class EpochMetrics:
     """One epoch, counted from 1. Losses are binary cross-entropy in nats, mean over pictures and tags.
 
     What has `baseline` in its name is what the training shares of the tags reach as a score, the picture unseen.
@@ -46,20 +46,22 @@ class Epoch:
         return text
 
 
-def best(epochs: list[Epoch]) -> Epoch:
+def best_epoch(epochs: list[EpochMetrics]) -> EpochMetrics:
     """Returns the epoch with the highest validation macro mAP, the later of equals."""
     return max(epochs, key=lambda epoch: (epoch.macro_map or 0.0, epoch.epoch))
 
 
-def as_csv(epochs: list[Epoch]) -> str:
+def to_csv(epochs: list[EpochMetrics]) -> str:
     """Returns one line per epoch, numbers with six decimals."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in fields(Epoch)]
+    names = [field.name for field in fields(EpochMetrics)]
     writer.writerow(names)
     for epoch in epochs:
         values = (getattr(epoch, name) for name in names)
-        writer.writerow([f"{value:.6f}" if isinstance(value, float) else value for value in values])
+        writer.writerow(
+            [f"{value:.6f}" if isinstance(value, float) else value for value in values]
+        )
     return text.getvalue()
 
 
@@ -78,27 +80,39 @@ class Checkpoints:
         """Weights of the best epoch so far."""
         return self._finished()[-1] / "best.weights.h5"
 
-    def save(self, network: "keras.Model", epochs: list[Epoch]) -> None:
+    def save(self, network: "keras.Model", epochs: list[EpochMetrics]) -> None:
         """Writes weights and optimizer, the best weights so far, and the history."""
         temporary = self._work / ".epoch.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         before = self._finished()
-        network.save_weights(temporary / "last.weights.h5")  # of a compiled network: with the optimizer's variables
-        is_best = best(epochs) is epochs[-1]
-        os.link(temporary / "last.weights.h5" if is_best else self.best, temporary / "best.weights.h5")
-        (temporary / "history.json").write_text(json.dumps([asdict(epoch) for epoch in epochs], indent=1))
+        network.save_weights(
+            temporary / "last.weights.h5"
+        )  # of a compiled network: with the optimizer's variables
+        is_best = best_epoch(epochs) is epochs[-1]
+        os.link(
+            temporary / "last.weights.h5" if is_best else self.best,
+            temporary / "best.weights.h5",
+        )
+        (temporary / "history.json").write_text(
+            json.dumps([asdict(epoch) for epoch in epochs], indent=1)
+        )
         temporary.replace(self._work / f"epoch-{len(epochs):05}")
         for folder in before:
             shutil.rmtree(folder)
 
-    def restore(self, network: "keras.Model") -> list[Epoch]:
+    def restore(self, network: "keras.Model") -> list[EpochMetrics]:
         """Loads the last finished epoch into a compiled network; returns the history up to it, perhaps empty."""
         for folder in reversed(self._finished()):
-            epochs = [Epoch(**epoch) for epoch in json.loads((folder / "history.json").read_text())]
+            epochs = [
+                EpochMetrics(**epoch)
+                for epoch in json.loads((folder / "history.json").read_text())
+            ]
             network.optimizer.build(network.trainable_variables)
             network.load_weights(folder / "last.weights.h5")
-            progress.say(f"train: goes on after epoch {len(epochs)}, which an earlier run finished")
+            progress.log(
+                f"train: goes on after epoch {len(epochs)}, which an earlier run finished"
+            )
             return epochs
         return []
 
@@ -106,19 +120,19 @@ class Checkpoints:
         return sorted(self._work.glob("epoch-*"))
 
 
-class Diary:
+class TrainingLog:
     """Every epoch so far, in memory and as DVCLive's files. A resumed run writes the finished epochs again."""
 
     def __init__(self, folder: Path) -> None:
         # DVC removes the folder before it runs the stage, so DVCLive's own resuming would find nothing.
         shutil.rmtree(folder, ignore_errors=True)
-        self.epochs: list[Epoch] = []
+        self.epochs: list[EpochMetrics] = []
         self._live = _live(folder)
 
-    def __iter__(self) -> Iterator[Epoch]:
+    def __iter__(self) -> Iterator[EpochMetrics]:
         return iter(self.epochs)
 
-    def write(self, epoch: Epoch) -> None:
+    def write(self, epoch: EpochMetrics) -> None:
         """Adds an epoch."""
         self.epochs.append(epoch)
         for name, value in asdict(epoch).items():
@@ -147,4 +161,10 @@ def _live(folder: Path) -> Any:
         def _init_dvc(self) -> None:
             """Leaves the experiment without a name and a commit."""
 
-    return _WithoutGit(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False)
+    return _WithoutGit(
+        dir=str(folder),
+        save_dvc_exp=False,
+        dvcyaml=None,
+        report=None,
+        monitor_system=False,
+    )

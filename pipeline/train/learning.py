@@ -14,15 +14,23 @@ from pipeline import progress
 from pipeline.errors import BadParameter
 from pipeline.params import Train
 from pipeline.train import dataset, model, ranking
-from pipeline.train.history import Checkpoints, Diary, Epoch
+from pipeline.train.history import Checkpoints, EpochMetrics, TrainingLog
 from pipeline.train.shards import Split
 
-FIRST_RATE = 1 / 25  # of the peak: where the warm-up starts (Smith and Topin 2019, arXiv:1708.07120)
+FIRST_RATE = (
+    1 / 25
+)  # of the peak: where the warm-up starts (Smith and Topin 2019, arXiv:1708.07120)
 Logs = dict[str, float] | None
 PREDICTED_AT_ONCE = 256  # pictures; bounds memory only
 
 
-def learn(params: Train, train: Split, validation: Split | None, work: Path, diary: Diary) -> keras.Model:
+def train_model(
+    params: Train,
+    train: Split,
+    validation: Split | None,
+    work: Path,
+    diary: TrainingLog,
+) -> keras.Model:
     """Returns the network with the weights of its best epoch, in float32; `diary` then holds every epoch."""
     keras.utils.set_random_seed(params.seed)
     batch_size = min(params.batch_size, train.records)
@@ -35,16 +43,22 @@ def learn(params: Train, train: Split, validation: Split | None, work: Path, dia
         diary.write(epoch)
     first = len(diary.epochs)
     if first < params.epochs:
-        stream = dataset.training(train, params, batch_size=batch_size, first_epoch=first)
-        with progress.meter("train", unit="pictures", total=(params.epochs - first) * steps * batch_size) as meter:
+        stream = dataset.training(
+            train, params, batch_size=batch_size, first_epoch=first
+        )
+        with progress.meter(
+            "train", unit="pictures", total=(params.epochs - first) * steps * batch_size
+        ) as meter:
             network.fit(
                 stream, initial_epoch=first, epochs=params.epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
-                callbacks=[_Counted(meter, batch_size), _Judged(params, train, validation, checkpoints, diary)],
+                callbacks=[_ProgressCallback(meter, batch_size), _ValidationCallback(params, train, validation, checkpoints, diary)],
             )  # fmt: skip
     return _published(params, train, checkpoints)
 
 
-def predict(network: keras.Model, split: Split, size: int) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
+def predict(
+    network: keras.Model, split: Split, size: int
+) -> tuple[np.ndarray, np.ndarray, list[str], np.ndarray]:
     """Returns logits float32 [records, tags], post ids, md5s and labels of a split, in the order of its shards."""
     logits, post_ids, md5s, labels = [], [], [], []
     for batch in dataset.batches(split, size, PREDICTED_AT_ONCE):
@@ -52,7 +66,12 @@ def predict(network: keras.Model, split: Split, size: int) -> tuple[np.ndarray, 
         post_ids.append(batch.post_ids)
         md5s += batch.md5s
         labels.append(batch.labels)
-    return np.concatenate(logits), np.concatenate(post_ids), md5s, np.concatenate(labels)
+    return (
+        np.concatenate(logits),
+        np.concatenate(post_ids),
+        md5s,
+        np.concatenate(labels),
+    )
 
 
 @keras.saving.register_keras_serializable("e6tag")
@@ -77,7 +96,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
-class _Counted(keras.callbacks.Callback):
+class _ProgressCallback(keras.callbacks.Callback):
     """Moves the meter on."""
 
     def __init__(self, meter: progress.Meter, batch_size: int) -> None:
@@ -89,17 +108,29 @@ class _Counted(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
         loss = float((logs or {}).get("loss", math.nan))
-        self._meter.advance(self._batch_size, note=f"epoch {self._epoch}, loss {loss:.4f}")
+        self._meter.advance(
+            self._batch_size, note=f"epoch {self._epoch}, loss {loss:.4f}"
+        )
 
 
-class _Judged(keras.callbacks.Callback):
+class _ValidationCallback(keras.callbacks.Callback):
     """After each epoch: judges it on validation, writes it down, and makes it the point to resume from."""
 
     def __init__(
-        self, params: Train, train: Split, validation: Split | None, checkpoints: Checkpoints, diary: Diary
+        self,
+        params: Train,
+        train: Split,
+        validation: Split | None,
+        checkpoints: Checkpoints,
+        diary: TrainingLog,
     ) -> None:
         super().__init__()
-        self._params, self._validation, self._checkpoints, self._diary = params, validation, checkpoints, diary
+        self._params, self._validation, self._checkpoints, self._diary = (
+            params,
+            validation,
+            checkpoints,
+            diary,
+        )
         self._blind = model.log_odds(train.positives, train.records)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -113,20 +144,20 @@ class _Judged(keras.callbacks.Callback):
         judged = self._judge(epoch + 1, rate, loss)
         self._checkpoints.save(self.model, [*self._diary.epochs, judged])
         self._diary.write(judged)
-        progress.say(f"train: {judged.line(self._params.epochs)}")
+        progress.log(f"train: {judged.line(self._params.epochs)}")
 
-    def _judge(self, number: int, rate: float, loss: float) -> Epoch:
+    def _judge(self, number: int, rate: float, loss: float) -> EpochMetrics:
         if self._validation is None:
-            return Epoch(number, rate, loss)
+            return EpochMetrics(number, rate, loss)
         logits, _, _, labels = predict(self.model, self._validation, self._params.size)
-        return Epoch(
+        return EpochMetrics(
             number, rate, loss,
             validation_loss=ranking.cross_entropy(labels, logits),
             validation_loss_baseline=ranking.cross_entropy(labels, np.broadcast_to(self._blind, logits.shape)),
-            macro_auc=ranking.mean(ranking.aucs(labels, logits)),
+            macro_auc=ranking.mean(ranking.roc_auc_per_tag(labels, logits)),
             macro_auc_baseline=0.5,
-            macro_map=ranking.mean(ranking.average_precisions(labels, logits)),
-            macro_map_baseline=ranking.mean(ranking.prevalences(labels)),
+            macro_map=ranking.mean(ranking.average_precision_per_tag(labels, logits)),
+            macro_map_baseline=ranking.mean(ranking.prevalence_per_tag(labels)),
         )  # fmt: skip
 
 
@@ -151,7 +182,10 @@ def _precision() -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+    capabilities = [
+        tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+        for gpu in gpus
+    ]
     if not gpus:
         return "float32"
     return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "mixed_float16"
@@ -165,14 +199,18 @@ def _built(params: Train, train: Split) -> keras.Model:
 def _compiled(params: Train, train: Split, steps: int) -> keras.Model:
     network = _built(params, train)
     optimizer = keras.optimizers.AdamW(
-        OneCycle(params.learning_rate, steps, params.warmup), weight_decay=params.weight_decay, beta_2=0.99
+        OneCycle(params.learning_rate, steps, params.warmup),
+        weight_decay=params.weight_decay,
+        beta_2=0.99,
     )
     # Decay is for what multiplies pictures: shrinking a bias or a norm's scale only moves the point to fit.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     # XLA gains 6 % on a CPU and costs 5 s of compilation and 700 MB (measured at 96 pixels, 2 cores).
     on_cpu = keras.backend.backend() == "tensorflow" and _precision() == "float32"
     network.compile(
-        optimizer, keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False if on_cpu else "auto"
+        optimizer,
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        jit_compile=False if on_cpu else "auto",
     )
     return network
 

@@ -13,7 +13,13 @@ from keras import layers
 FORGETTING = 0.9  # share of the old batch statistics kept per step; Keras's 0.99 lags behind in runs of some 500 steps
 
 
-def build(size: int, widths: Sequence[int], blocks: Sequence[int], dropout: float, bias: np.ndarray) -> keras.Model:
+def build(
+    size: int,
+    widths: Sequence[int],
+    blocks: Sequence[int],
+    dropout: float,
+    bias: np.ndarray,
+) -> keras.Model:
     """Returns the network: RGB float32 [n, size, size, 3], 0 to 255, to logits float32 [n, tags].
 
     widths: channels per stage; blocks: residual blocks per stage; each stage works at half the resolution of the one
@@ -27,14 +33,21 @@ def build(size: int, widths: Sequence[int], blocks: Sequence[int], dropout: floa
     x = _convolved(x, widths[0], "stem_2", strides=2)
     for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
         for block in range(depth):
-            x = _residual(x, width, f"stage_{stage + 1}_{block + 1}", halve=stage > 0 and block == 0)
+            x = _residual(
+                x,
+                width,
+                f"stage_{stage + 1}_{block + 1}",
+                halve=stage > 0 and block == 0,
+            )
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     # The bias starts at each tag's log-odds, else the many negatives own the first steps
     # (Lin et al. 2017, arXiv:1708.02002, 3.3).
     tags = layers.Dense(len(bias), dtype="float32", name="tags")
     model = keras.Model(pictures, tags(x), name="e6tag")
-    tags.bias.assign(bias)  # and not an initializer, which would be saved with the network's description
+    tags.bias.assign(
+        bias
+    )  # and not an initializer, which would be saved with the network's description
     return model
 
 
@@ -44,18 +57,34 @@ def log_odds(positives: np.ndarray, records: int) -> np.ndarray:
     return np.log(share / (1 - share)).astype(np.float32)
 
 
-def _residual(x: "keras.KerasTensor", width: int, name: str, *, halve: bool) -> "keras.KerasTensor":
-    shortcut = layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x) if halve else x
+def _residual(
+    x: "keras.KerasTensor", width: int, name: str, *, halve: bool
+) -> "keras.KerasTensor":
+    shortcut = (
+        layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
+        if halve
+        else x
+    )
     if x.shape[-1] != width:
-        shortcut = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project")(shortcut)
+        shortcut = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project")(
+            shortcut
+        )
     y = _convolved(x, width, f"{name}_a", strides=2 if halve else 1)
     y = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_b")(y)
     # Scale starts at zero: each block begins as the identity (Goyal et al. 2017, arXiv:1706.02677, 5.1).
-    y = layers.BatchNormalization(momentum=FORGETTING, gamma_initializer="zeros", name=f"{name}_b_norm")(y)
-    return layers.Activation("silu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([y, shortcut]))
+    y = layers.BatchNormalization(
+        momentum=FORGETTING, gamma_initializer="zeros", name=f"{name}_b_norm"
+    )(y)
+    return layers.Activation("silu", name=f"{name}_out")(
+        layers.Add(name=f"{name}_add")([y, shortcut])
+    )
 
 
-def _convolved(x: "keras.KerasTensor", width: int, name: str, *, strides: int) -> "keras.KerasTensor":
-    x = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, name=name)(x)
+def _convolved(
+    x: "keras.KerasTensor", width: int, name: str, *, strides: int
+) -> "keras.KerasTensor":
+    x = layers.Conv2D(
+        width, 3, strides=strides, padding="same", use_bias=False, name=name
+    )(x)
     x = layers.BatchNormalization(momentum=FORGETTING, name=f"{name}_norm")(x)
     return layers.Activation("silu", name=f"{name}_silu")(x)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SavedModel:
     """data/model: `facts` is training.json, `file` the network."""
 
     file: Path
@@ -42,16 +42,18 @@ class Model:
             ) from error
 
 
-def read(paths: Paths, tags: int) -> Model:
+def read(paths: Paths, tags: int) -> SavedModel:
     """Returns the model of `paths`; raises BadInput where it knows other tags than the `tags` of the vocabulary."""
     facts_file = paths.model / "training.json"
     try:
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CorruptFile(f"{facts_file} cannot be read: {error}. Run dvc repro again: train makes it anew.") from error
+        raise CorruptFile(
+            f"{facts_file} cannot be read: {error}. Run dvc repro again: train makes it anew."
+        ) from error
     if facts["tags"] != tags:
         raise BadInput(
             f"{paths.model} was trained on {facts['tags']:,} tags and data/sample/vocabulary.parquet has {tags:,}. "
             "Run dvc repro, which trains again."
         )
-    return Model(paths.model / "model.keras", facts)
+    return SavedModel(paths.model / "model.keras", facts)

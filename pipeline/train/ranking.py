@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 
-def aucs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def roc_auc_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Area under the ROC curve per tag, float64 [tags]. labels: 0 or 1 [pictures, tags]; scores: any monotone scale."""
     return np.array(
         [
@@ -17,17 +17,19 @@ def aucs(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     )
 
 
-def average_precisions(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def average_precision_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """Average precision per tag, float64 [tags]: precision summed over steps of recall, nothing interpolated."""
     return np.array(
         [
-            average_precision_score(labels[:, tag], scores[:, tag]) if rankable else np.nan
+            average_precision_score(labels[:, tag], scores[:, tag])
+            if rankable
+            else np.nan
             for tag, rankable in enumerate(_rankable(labels))
         ]
     )
 
 
-def prevalences(labels: np.ndarray) -> np.ndarray:
+def prevalence_per_tag(labels: np.ndarray) -> np.ndarray:
     """Share of positives per rankable tag: the average precision of a constant score."""
     return np.where(_rankable(labels), labels.mean(axis=0), np.nan)
 

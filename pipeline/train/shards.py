@@ -31,14 +31,19 @@ class Split:
 def read_splits(paths: Paths) -> dict[str, Split]:
     """Returns the splits that hold a record, by name; raises BadInput where index and vocabulary disagree."""
     index = parquet.read(paths.shards / "index.parquet").sort("shard")
-    tags = parquet.read(paths.sample / "vocabulary.parquet", columns=["label_id"]).height
+    tags = parquet.read(
+        paths.sample / "vocabulary.parquet", columns=["label_id"]
+    ).height
     if any(length != tags for length in index["label_counts"].list.len()):
         raise BadInput(
             f"{paths.shards}/index.parquet counts other tags than the {tags:,} of {paths.sample}/vocabulary.parquet. "
             "Run dvc repro, which makes them anew together."
         )
     filled = index.filter(pl.col("records") > 0)
-    return {name: _split(name, filled.filter(split=name), paths.shards) for name in filled["split"].unique().sort()}
+    return {
+        name: _split(name, filled.filter(split=name), paths.shards)
+        for name in filled["split"].unique().sort()
+    }
 
 
 def _split(name: str, rows: pl.DataFrame, folder: Path) -> Split:
@@ -51,7 +56,7 @@ def _split(name: str, rows: pl.DataFrame, folder: Path) -> Split:
     )
 
 
-def required(splits: dict[str, Split], *names: str) -> list[Split]:
+def require(splits: dict[str, Split], *names: str) -> list[Split]:
     """Returns the named splits; raises BadInput for the first that has no record."""
     for name in names:
         if name not in splits:
@@ -66,7 +71,11 @@ def verify(*splits: Split) -> None:
     for split in splits:
         for path, expected in zip(split.files, split.sums, strict=True):
             if (found := _sha256(path)) != expected:
-                what = "is missing" if found is None else "is not what index.parquet says: its sha256 differs"
+                what = (
+                    "is missing"
+                    if found is None
+                    else "is not what index.parquet says: its sha256 differs"
+                )
                 raise CorruptFile(
                     f"shard {path} {what}. Delete it and run dvc repro again: the shard stage makes it anew."
                 )

@@ -18,7 +18,7 @@ from pipeline.params import Params
 from pipeline.paths import DATASETS, Paths
 
 if TYPE_CHECKING:
-    from pipeline.validate.judge import Judgement, Outcome
+    from pipeline.validate.judge import ExpectationResult, GateResult
 
 PRINTED = 5  # offending rows printed per failed expectation
 
@@ -26,7 +26,9 @@ PRINTED = 5  # offending rows printed per failed expectation
 def run(dataset: str, params: Params, paths: Paths) -> None:
     """Judges one dataset; raises GateFailed when a critical expectation does not hold."""
     if dataset not in DATASETS:
-        raise BadParameter(f"there is no gate for {dataset!r}. Gates: {', '.join(DATASETS)}.")
+        raise BadParameter(
+            f"there is no gate for {dataset!r}. Gates: {', '.join(DATASETS)}."
+        )
     import polars as pl
     import pyarrow as pa
 
@@ -35,19 +37,23 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
     try:
         judgement = examine(dataset, params, paths)
     except (pl.exceptions.ComputeError, pa.ArrowInvalid, OSError):
-        _name_damaged(paths)  # pages are read here first: a whole footer says nothing of them
+        _name_damaged(
+            paths
+        )  # pages are read here first: a whole footer says nothing of them
         raise
     outcomes = judgement.outcomes
     atomic.write_text(paths.verdict(dataset), verdict(judgement))
     docs.write(paths.data_docs(dataset), judgement)
     failed = [outcome for outcome in outcomes if not outcome.success]
     for outcome in failed:
-        progress.say(_block(dataset, outcome))
+        progress.log(_details(dataset, outcome))
     stopping = [outcome for outcome in failed if outcome.stops]
     if stopping:
-        raise GateFailed(_line(dataset, stopping, paths))
+        raise GateFailed(_summary_line(dataset, stopping, paths))
     noted = f", {len(failed)} only noted" if failed else ""
-    progress.say(f"validate {dataset}: {len(outcomes) - len(failed)} of {len(outcomes)} expectations hold{noted}")
+    progress.log(
+        f"validate {dataset}: {len(outcomes) - len(failed)} of {len(outcomes)} expectations hold{noted}"
+    )
 
 
 def _name_damaged(paths: Paths) -> None:
@@ -59,22 +65,26 @@ def _name_damaged(paths: Paths) -> None:
             parquet.read(path)
 
 
-def examine(dataset: str, params: Params, paths: Paths) -> "Judgement":
+def examine(dataset: str, params: Params, paths: Paths) -> "GateResult":
     """Judges the files, then, if all are as declared, their rows and what was measured over them."""
     from pipeline.validate import files, importing, judge, profile, rows
 
     states = files.states(dataset, paths)
     whole = bool((states["state"] == files.AS_DECLARED).all())
     # Measured before Great Expectations is imported: the two peaks of memory do not add up.
-    measured = profile.measure(dataset, params, paths) if whole else profile.Profile()
+    measured = (
+        profile.measure(dataset, params, paths) if whole else profile.Measurements()
+    )
     importing.great_expectations()
     from pipeline import expectations
 
-    court = judge.Judge()
+    court = judge.GateRunner()
     outcomes = court.judge("files", expectations.files(), [states])
     if not whole:
-        return judge.Judgement(dataset, outcomes, {}, {"files": states})
-    for stem, suite in expectations.rows(dataset, params, files.vocabulary_size(paths)).items():
+        return judge.GateResult(dataset, outcomes, {}, {"files": states})
+    for stem, suite in expectations.rows(
+        dataset, params, files.vocabulary_size(paths)
+    ).items():
         path = files.folder(dataset, paths) / f"{stem}.parquet"
         outcomes += court.judge(path.name, suite, rows.chunks(path, suite))
     suites = expectations.profile(dataset, params)
@@ -83,18 +93,29 @@ def examine(dataset: str, params: Params, paths: Paths) -> "Judgement":
     for outcome in outcomes:
         if outcome.table == profile.FINDINGS:
             finding = measured.findings[outcome.column]
-            outcome.checked, outcome.unexpected, outcome.samples = finding.checked, finding.count, finding.rows
-    return judge.Judgement(dataset, outcomes, files.row_counts(dataset, paths), {"files": states, **measured.tables})
+            outcome.checked, outcome.unexpected, outcome.samples = (
+                finding.checked,
+                finding.count,
+                finding.rows,
+            )
+    return judge.GateResult(
+        dataset,
+        outcomes,
+        files.row_counts(dataset, paths),
+        {"files": states, **measured.tables},
+    )
 
 
-def verdict(judgement: "Judgement") -> str:
+def verdict(judgement: "GateResult") -> str:
     """Returns the content of verdict.json."""
     told = [
         {
             "table": outcome.table,
             "column": outcome.column,
             "rule": outcome.rule,
-            "given": {key: plain(value) for key, value in outcome.given.items()},
+            "given": {
+                key: to_json_value(value) for key, value in outcome.given.items()
+            },
             "description": outcome.description,
             "severity": outcome.severity,
             "success": outcome.success,
@@ -104,32 +125,42 @@ def verdict(judgement: "Judgement") -> str:
         for outcome in judgement.outcomes
     ]
     success = not any(outcome.stops for outcome in judgement.outcomes)
-    content = {"dataset": judgement.dataset, "success": success, "rows": judgement.rows, "expectations": told}
+    content = {
+        "dataset": judgement.dataset,
+        "success": success,
+        "rows": judgement.rows,
+        "expectations": told,
+    }
     return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """Returns an argument or a value of a row as JSON can say it."""
     if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
+        return [to_json_value(one) for one in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _block(dataset: str, outcome: "Outcome") -> str:
+def _details(dataset: str, outcome: "ExpectationResult") -> str:
     """Returns what is printed for a failed expectation: what must hold, how often it does not, a few rows."""
     head = "failed" if outcome.stops else "noted (warning)"
     lines = [
         f"validate {dataset}: {head}: {outcome.description}",
-        f"  expectation {outcome.rule} {json.dumps({key: plain(value) for key, value in outcome.given.items()})}",
+        f"  expectation {outcome.rule} {json.dumps({key: to_json_value(value) for key, value in outcome.given.items()})}",
         f"  column {outcome.table}: {outcome.column}",
         f"  {outcome.observed}",
     ]
     rows = outcome.samples[:PRINTED]
-    lines += ["    " + "  ".join(f"{name}={str(value)[:120]}" for name, value in row.items()) for row in rows]
+    lines += [
+        "    " + "  ".join(f"{name}={str(value)[:120]}" for name, value in row.items())
+        for row in rows
+    ]
     return "\n".join(lines)
 
 
-def _line(dataset: str, stopping: list["Outcome"], paths: Paths) -> str:
+def _summary_line(
+    dataset: str, stopping: list["ExpectationResult"], paths: Paths
+) -> str:
     first, page = stopping[0], paths.data_docs(dataset) / "index.html"
     others = f" {len(stopping) - 1} more failed." if len(stopping) > 1 else ""
     return (

@@ -14,7 +14,7 @@ from pipeline import atomic
 from pipeline.validate import files
 
 if TYPE_CHECKING:
-    from pipeline.validate.judge import Judgement, Outcome
+    from pipeline.validate.judge import ExpectationResult, GateResult
 
 _HERE = Path(__file__).parent
 MAX_MEASURED = 60  # rows of a measured table that is shown whole; one row per tag would bury the page
@@ -37,12 +37,12 @@ ABOUT: Mapping[str, str] = {
 """What a measured table is. Tables of rows are named as their file."""
 
 
-def write(place: Path, judgement: "Judgement") -> None:
+def write(place: Path, judgement: "GateResult") -> None:
     """Writes index.html, which holds all it needs."""
     atomic.write_text(place / "index.html", page(judgement))
 
 
-def page(judgement: "Judgement") -> str:
+def page(judgement: "GateResult") -> str:
     """Returns the page of a gate."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -52,7 +52,7 @@ def page(judgement: "Judgement") -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters |= {"cell": _cell, "state": _state, "given": _given}
-    tables: dict[str, list[Outcome]] = {}
+    tables: dict[str, list[ExpectationResult]] = {}
     for outcome in judgement.outcomes:
         tables.setdefault(outcome.table, []).append(outcome)
     return environment.get_template("page.html.jinja").render(
@@ -60,7 +60,11 @@ def page(judgement: "Judgement") -> str:
         columns=_columns(judgement.dataset),
         complete=all(outcome.success for outcome in tables["files"]),
         dataset=judgement.dataset,
-        measured={name: table for name, table in judgement.tables.items() if table.height <= MAX_MEASURED},
+        measured={
+            name: table
+            for name, table in judgement.tables.items()
+            if table.height <= MAX_MEASURED
+        },
         outcomes=judgement.outcomes,
         rows=judgement.rows,
         style=(_HERE / "style.css").read_text(encoding="utf-8"),
@@ -72,19 +76,28 @@ def _columns(dataset: str) -> dict[str, list[tuple[str, str, str]]]:
     """Returns name, type and meaning of every column of every Parquet file."""
     declared = files.PARQUET[dataset].items()
     return {
-        stem: [(field.name, str(field.type), field.metadata[b"doc"].decode()) for field in schema]
+        stem: [
+            (field.name, str(field.type), field.metadata[b"doc"].decode())
+            for field in schema
+        ]
         for stem, schema in declared
     }
 
 
-def _state(outcome: "Outcome") -> str:
+def _state(outcome: "ExpectationResult") -> str:
     return "holds" if outcome.success else "failed" if outcome.stops else "noted"
 
 
-def _given(outcome: "Outcome") -> str:
+def _given(outcome: "ExpectationResult") -> str:
     return ", ".join(f"{key} = {value}" for key, value in outcome.given.items())
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+    text = (
+        f"{value:.6g}"
+        if isinstance(value, float)
+        else ""
+        if value is None
+        else str(value)
+    )
     return text if len(text) <= MAX_CELL else text[:MAX_CELL] + " …"

@@ -42,7 +42,11 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
         "leakage": schemas.LEAKAGE,
     },
     "shards": {"index": schemas.SHARDS, "rejected": schemas.REJECTED},
-    "evaluation": {"per_tag": schemas.PER_TAG, "curves": schemas.CURVES, "predictions": schemas.PREDICTIONS},
+    "evaluation": {
+        "per_tag": schemas.PER_TAG,
+        "curves": schemas.CURVES,
+        "predictions": schemas.PREDICTIONS,
+    },
     "bundle": {},
 }
 """Parquet files of each dataset, by stem. Packs, which hold the pictures, are as many as there need to be."""
@@ -102,16 +106,24 @@ def states(dataset: str, paths: Paths) -> pl.DataFrame:
         place = folder(name, paths)
         for stem, schema in PARQUET[name].items():
             path = place / f"{stem}.parquet"
-            found.append({"file": f"{name}/{path.name}", "state": _parquet_state(path, schema)})
+            found.append(
+                {"file": f"{name}/{path.name}", "state": _parquet_state(path, schema)}
+            )
         if name == dataset:
-            found += [{"file": f"{name}/{one}", "state": _state(place / one)} for one in OTHERS.get(name, ())]
+            found += [
+                {"file": f"{name}/{one}", "state": _state(place / one)}
+                for one in OTHERS.get(name, ())
+            ]
     return pl.DataFrame(found, schema={"file": pl.String, "state": pl.String})
 
 
 def row_counts(dataset: str, paths: Paths) -> dict[str, int]:
     """Returns the rows of each Parquet file of a dataset, from the footers."""
     place = folder(dataset, paths)
-    return {f"{stem}.parquet": pq.read_metadata(place / f"{stem}.parquet").num_rows for stem in PARQUET[dataset]}
+    return {
+        f"{stem}.parquet": pq.read_metadata(place / f"{stem}.parquet").num_rows
+        for stem in PARQUET[dataset]
+    }
 
 
 def vocabulary_size(paths: Paths) -> int:
@@ -134,11 +146,19 @@ def _parquet_state(path: Path, schema: pa.Schema) -> str:
         return "not there"
     except (pa.ArrowInvalid, OSError) as error:
         return f"cannot be read: {' '.join(str(error).split())[:150]}"
-    wrong = [f"column {name} is missing" for name in schema.names if name not in found.names]
-    wrong += [f"column {name} is not declared" for name in found.names if name not in schema.names]
+    wrong = [
+        f"column {name} is missing" for name in schema.names if name not in found.names
+    ]
+    wrong += [
+        f"column {name} is not declared"
+        for name in found.names
+        if name not in schema.names
+    ]
     for field in schema:
         if field.name in found.names and not found.field(field.name).equals(field):
-            wrong.append(f"column {field.name} is {_type(found.field(field.name))}, declared {_type(field)}")
+            wrong.append(
+                f"column {field.name} is {_type(found.field(field.name))}, declared {_type(field)}"
+            )
     return "; ".join(wrong) if wrong else AS_DECLARED
 
 

@@ -22,7 +22,10 @@ class _Deferring:
     """A finder of modules that loads some only when they are used."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         if name not in LATER:
             return None

@@ -22,7 +22,10 @@ def identities(path: Path) -> Iterator[tuple[int, str]]:
     size = path.stat().st_size
     if size == 0:
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         position = 0
         while position < size:
             if position + _FRAME > size:
@@ -45,7 +48,9 @@ def _identity(example: bytes) -> tuple[int, str]:
         md5 = _only(_only(features[b"md5"]))
     except (KeyError, ValueError) as error:
         raise Damaged("a record lacks post_id or md5") from error
-    return (post_id if isinstance(post_id, int) else _varint(post_id, 0)[0]), bytes(md5).decode()
+    return (post_id if isinstance(post_id, int) else _varint(post_id, 0)[0]), bytes(
+        md5
+    ).decode()
 
 
 def _only(message: bytes | int) -> bytes:

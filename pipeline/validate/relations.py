@@ -9,12 +9,18 @@ IN_FORCE = ("active", "processing", "queued")
 """Statuses of an alias or implication in force (contract section 6)."""
 
 
-def leading_to(names: frozenset[str], aliases: pl.DataFrame, implications: pl.DataFrame) -> pl.DataFrame:
+def leading_to(
+    names: frozenset[str], aliases: pl.DataFrame, implications: pl.DataFrame
+) -> pl.DataFrame:
     """Returns `name`: those given, and every name that aliases or implications in force lead from to one of them."""
     edges = _in_force(pl.concat([aliases, implications])).unique()
     found = frontier = pl.DataFrame({"name": sorted(names)}, schema={"name": pl.String})
     while frontier.height:
-        reached = edges.join(frontier, left_on="consequent", right_on="name").select(name="antecedent").unique()
+        reached = (
+            edges.join(frontier, left_on="consequent", right_on="name")
+            .select(name="antecedent")
+            .unique()
+        )
         frontier = reached.join(found, on="name", how="anti")
         found = pl.concat([found, frontier])
     return found.sort("name")
@@ -32,7 +38,9 @@ def canonical(aliases: pl.DataFrame) -> pl.DataFrame:
     return final
 
 
-def meanings(vocabulary: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame) -> pl.DataFrame:
+def meanings(
+    vocabulary: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame
+) -> pl.DataFrame:
     """Returns name, label_id, given: every tag name that yields a label, whether by itself (or an alias) or implied.
 
     vocabulary: label_id, name.
@@ -48,7 +56,9 @@ def meanings(vocabulary: pl.DataFrame, aliases: pl.DataFrame, implications: pl.D
     found = frontier = vocabulary.select("name", "label_id", given=pl.lit(value=True))
     while frontier.height:
         reached = (
-            edges.join(frontier, left_on="consequent", right_on="name").select("label_id", name="antecedent").unique()
+            edges.join(frontier, left_on="consequent", right_on="name")
+            .select("label_id", name="antecedent")
+            .unique()
         )
         frontier = reached.join(found, on=["name", "label_id"], how="anti").select(
             "name", "label_id", given=pl.lit(value=False)
@@ -61,14 +71,18 @@ def meanings(vocabulary: pl.DataFrame, aliases: pl.DataFrame, implications: pl.D
         .select("label_id", "given", name="alias")
     )
     own = found.join(final, on="name", how="anti")
-    return pl.concat([own, aliased.select(own.columns)]).unique().sort("name", "label_id")
+    return (
+        pl.concat([own, aliased.select(own.columns)]).unique().sort("name", "label_id")
+    )
 
 
 def in_circles(implications: pl.DataFrame) -> pl.DataFrame:
     """Returns the implications in force that lie on a circle or between two: those left when ends are taken off."""
     edges = _in_force(implications)
     while True:
-        kept = edges.join(edges.select(consequent="antecedent").unique(), on="consequent", how="semi").join(
+        kept = edges.join(
+            edges.select(consequent="antecedent").unique(), on="consequent", how="semi"
+        ).join(
             edges.select(antecedent="consequent").unique(), on="antecedent", how="semi"
         )
         if kept.height == edges.height:
@@ -77,4 +91,6 @@ def in_circles(implications: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_force(relations: pl.DataFrame) -> pl.DataFrame:
-    return relations.filter(pl.col("status").is_in(IN_FORCE)).select("antecedent", "consequent")
+    return relations.filter(pl.col("status").is_in(IN_FORCE)).select(
+        "antecedent", "consequent"
+    )

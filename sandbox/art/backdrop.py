@@ -22,18 +22,32 @@ HOLE: RGB = (188, 236, 214)
 _DAY: tuple[RGB, RGB] = ((120, 185, 240), (205, 232, 250))
 _NIGHT: tuple[RGB, RGB] = ((14, 18, 52), (48, 52, 104))
 _RAINY: tuple[RGB, RGB] = ((150, 162, 178), (196, 204, 212))
-_RAINBOW: tuple[RGB, ...] = ((225, 50, 50), (245, 150, 40), (250, 225, 60), (70, 180, 80), (60, 110, 220))
-_GROUNDS: dict[str, RGB] = {"grass": (96, 172, 72), "snow": (238, 244, 250), "beach": (238, 214, 150)}
+_RAINBOW: tuple[RGB, ...] = (
+    (225, 50, 50),
+    (245, 150, 40),
+    (250, 225, 60),
+    (70, 180, 80),
+    (60, 110, 220),
+)
+_GROUNDS: dict[str, RGB] = {
+    "grass": (96, 172, 72),
+    "snow": (238, 244, 250),
+    "beach": (238, 214, 150),
+}
 
 
 def gradient(size: tuple[int, int], top: RGB, bottom: RGB) -> Image.Image:
     """Returns a picture that runs from one colour at the top to another at the bottom."""
     strip = Image.new("RGB", (1, 64))
     strip.putdata([mix(top, bottom, step / 63) for step in range(64)])
-    return strip.resize(size, Image.Resampling.NEAREST if size[1] < 64 else Image.Resampling.BILINEAR)
+    return strip.resize(
+        size, Image.Resampling.NEAREST if size[1] < 64 else Image.Resampling.BILINEAR
+    )
 
 
-def paint(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -> Image.Image:
+def paint(
+    scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw
+) -> Image.Image:
     """Returns the canvas with its background, without anything in front of it."""
     if scene.place == "outside":
         return _outside(scene, size, palette, draw)
@@ -42,7 +56,9 @@ def paint(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -> 
     return _simple(scene, size, palette, draw)
 
 
-def _simple(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -> Image.Image:
+def _simple(
+    scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw
+) -> Image.Image:
     place = scene.place
     if place == "transparent_background":
         return Image.new("RGB", size, HOLE)
@@ -61,11 +77,15 @@ def _simple(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -
         dot, radius = lighter(colour, 0.6), step // 4
         for row, y in enumerate(range(step // 2, size[1] + step, step)):
             for x in range(step // 2 if row % 2 else 0, size[0] + step, step):
-                brush.ellipse((x - radius, y - radius, x + radius, y + radius), fill=dot)
+                brush.ellipse(
+                    (x - radius, y - radius, x + radius, y + radius), fill=dot
+                )
     return canvas
 
 
-def _inside(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -> Image.Image:
+def _inside(
+    scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw
+) -> Image.Image:
     width, height = size
     wall = lighter(palette.cloth(), 0.62)
     canvas = Image.new("RGB", size, wall)
@@ -83,10 +103,17 @@ def _inside(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -
     columns, rows = width / pen.unit, height / pen.unit
     if "window" in scene.things:
         pane = pen.at(columns * (0.18 if draw() < 0.5 else 0.82), rows * 0.3, 1.35)
-        pane.shape([(-1.4, -1.5), (1.4, -1.5), (1.4, 1.5), (-1.4, 1.5)], (250, 250, 245))
+        pane.shape(
+            [(-1.4, -1.5), (1.4, -1.5), (1.4, 1.5), (-1.4, 1.5)], (250, 250, 245)
+        )
         for u in (-0.65, 0.65):
             for v in (-0.7, 0.7):
-                glass = [(u - 0.55, v - 0.6), (u + 0.55, v - 0.6), (u + 0.55, v + 0.6), (u - 0.55, v + 0.6)]
+                glass = [
+                    (u - 0.55, v - 0.6),
+                    (u + 0.55, v - 0.6),
+                    (u + 0.55, v + 0.6),
+                    (u - 0.55, v + 0.6),
+                ]
                 pane.shape(glass, (140, 205, 245))
     else:  # a lamp, so that a bare room is a room
         pen.at(columns * (0.12 if draw() < 0.5 else 0.88), 0).shape(
@@ -111,7 +138,9 @@ class _Land:
     dim: float
 
 
-def _outside(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) -> Image.Image:
+def _outside(
+    scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw
+) -> Image.Image:
     things = scene.things
     sky = _NIGHT if "night" in things else _RAINY if "rain" in things else _DAY
     canvas = gradient(size, palette.tint(sky[0]), palette.tint(sky[1]))
@@ -129,18 +158,26 @@ def _outside(scene: Scene, size: tuple[int, int], palette: Palette, draw: Draw) 
         pen.shape(sea, darker((40, 130, 205), dim), outline=False)
         horizon += (rows - horizon) * 0.4
     kind = next(name for name in _GROUNDS if name in things)
-    ground = darker(palette.tint(_GROUNDS[kind]), dim * (0.5 if kind == "snow" else 1.0))
-    bumps = [(columns * step / 6, horizon + 0.35 * (draw() - 0.5)) for step in range(-1, 8)]
+    ground = darker(
+        palette.tint(_GROUNDS[kind]), dim * (0.5 if kind == "snow" else 1.0)
+    )
+    bumps = [
+        (columns * step / 6, horizon + 0.35 * (draw() - 0.5)) for step in range(-1, 8)
+    ]
     pen.shape([*bumps, (columns + 3, rows + 1), (-3, rows + 1)], ground, outline=False)
     _near_things(pen, scene, _Land(columns, rows, horizon, ground, dim), draw)
     return canvas
 
 
-def _heavens(pen: Pen, scene: Scene, columns: float, horizon: float, draw: Draw) -> None:
+def _heavens(
+    pen: Pen, scene: Scene, columns: float, horizon: float, draw: Draw
+) -> None:
     things = scene.things
     if "star" in things:
         for _ in range(14):
-            spot = pen.at(columns * draw(), horizon * 0.75 * draw(), 0.16 + 0.16 * draw())
+            spot = pen.at(
+                columns * draw(), horizon * 0.75 * draw(), 0.16 + 0.16 * draw()
+            )
             spot.shape(star(0, 0, 1.0), (255, 238, 130), outline=False)
     corner = pen.at(columns * (0.13 if draw() < 0.5 else 0.87), 1.7)
     if "moon" in things:
@@ -154,7 +191,10 @@ def _heavens(pen: Pen, scene: Scene, columns: float, horizon: float, draw: Draw)
     if "cloud" in things:
         fill = (120, 124, 150) if "night" in things else (252, 252, 255)
         for number in range(2 + int(2 * draw())):
-            x, y = columns * (0.12 + 0.3 * number + 0.12 * draw()), horizon * (0.1 + 0.3 * draw())
+            x, y = (
+                columns * (0.12 + 0.3 * number + 0.12 * draw()),
+                horizon * (0.1 + 0.3 * draw()),
+            )
             _cloud(pen.at(x, y, 0.85 + 0.5 * draw()), fill)
 
 
@@ -172,15 +212,25 @@ def _sun(pen: Pen) -> None:
 
 
 def _cloud(pen: Pen, fill: RGB) -> None:
-    for x, y, rx, ry in ((-0.9, 0.15, 0.7, 0.5), (0.9, 0.15, 0.75, 0.5), (0, -0.15, 0.95, 0.75), (0, 0.35, 1.4, 0.35)):
+    for x, y, rx, ry in (
+        (-0.9, 0.15, 0.7, 0.5),
+        (0.9, 0.15, 0.75, 0.5),
+        (0, -0.15, 0.95, 0.75),
+        (0, 0.35, 1.4, 0.35),
+    ):
         pen.blob(x, y, rx, ry, fill, outline=False)
 
 
-def _mountains(pen: Pen, columns: float, horizon: float, dim: float, draw: Draw) -> None:
+def _mountains(
+    pen: Pen, columns: float, horizon: float, dim: float, draw: Draw
+) -> None:
     rock = darker((128, 132, 152), dim)
     for share in (0.1 + 0.1 * draw(), 0.5 + 0.1 * draw(), 0.9):
         x, tall = columns * share, 3.0 + 2.2 * draw()
-        pen.shape([(x - tall, horizon + 0.6), (x, horizon - tall), (x + tall, horizon + 0.6)], rock)
+        pen.shape(
+            [(x - tall, horizon + 0.6), (x, horizon - tall), (x + tall, horizon + 0.6)],
+            rock,
+        )
         cap = tall * 0.3
         snow = [
             (x - cap, horizon - tall + cap * 1.1),
@@ -191,12 +241,19 @@ def _mountains(pen: Pen, columns: float, horizon: float, dim: float, draw: Draw)
         pen.shape(snow, darker((250, 250, 255), dim * 0.4), outline=False)
 
 
-def _buildings(pen: Pen, columns: float, horizon: float, dim: float, draw: Draw) -> None:
+def _buildings(
+    pen: Pen, columns: float, horizon: float, dim: float, draw: Draw
+) -> None:
     x = 0.2
     while x < columns:
         wide, tall = 1.6 + draw(), 2.6 + 3.0 * draw()
         pen.shape(
-            [(x, horizon + 0.5), (x, horizon - tall), (x + wide, horizon - tall), (x + wide, horizon + 0.5)],
+            [
+                (x, horizon + 0.5),
+                (x, horizon - tall),
+                (x + wide, horizon - tall),
+                (x + wide, horizon + 0.5),
+            ],
             darker((172, 140, 128), dim),
         )
         for row in range(int(tall / 0.9)):
@@ -211,7 +268,9 @@ def _near_things(pen: Pen, scene: Scene, land: "_Land", draw: Draw) -> None:
     things, columns, rows = scene.things, land.columns, land.rows
     if "tree" in things:
         for side in [0.1, 0.92, 0.26] if draw() < 0.5 else [0.93, 0.07]:
-            spot = pen.at(columns * side, land.horizon + 0.5 + 0.4 * draw(), 1.15 + 0.4 * draw())
+            spot = pen.at(
+                columns * side, land.horizon + 0.5 + 0.4 * draw(), 1.15 + 0.4 * draw()
+            )
             _tree(spot, land.dim, "snow" in things, draw)
     if "fence" in things:
         _fence(pen, land)
@@ -220,7 +279,9 @@ def _near_things(pen: Pen, scene: Scene, land: "_Land", draw: Draw) -> None:
     if "flower" in things:
         petals = [(240, 80, 130), (255, 255, 255), (250, 200, 50)][int(3 * draw())]
         for share in (0.06, 0.15, 0.85, 0.95):
-            props.flower(pen.at(columns * share, rows * 0.95 - 0.5 * draw(), 0.75), petals)
+            props.flower(
+                pen.at(columns * share, rows * 0.95 - 0.5 * draw(), 0.75), petals
+            )
     if "mushroom" in things:
         for share in (0.1, 0.9):
             props.mushroom(pen.at(columns * share, rows * 0.95, 0.9))
@@ -234,23 +295,47 @@ def _fence(pen: Pen, land: "_Land") -> None:
     for rail in (-0.3, 0.35):
         pen.limb(-1, y + rail, land.columns + 1, y + rail, 0.16, 0.16, wood)
     for x in range(int(land.columns) + 2):
-        slat = [(x, y - 0.8), (x + 0.22, y - 1.05), (x + 0.45, y - 0.8), (x + 0.45, y + 0.9), (x, y + 0.9)]
+        slat = [
+            (x, y - 0.8),
+            (x + 0.22, y - 1.05),
+            (x + 0.45, y - 0.8),
+            (x + 0.45, y + 0.9),
+            (x, y + 0.9),
+        ]
         pen.shape(slat, wood)
 
 
 def _tufts(pen: Pen, land: "_Land", draw: Draw) -> None:
     blade = darker(land.ground, 0.3)
     for _ in range(12):
-        x, y = land.columns * draw(), land.horizon + 0.6 + (land.rows - land.horizon - 0.6) * draw()
-        pen.stroke([(x - 0.2, y - 0.35), (x, y), (x + 0.06, y - 0.45), (x + 0.12, y), (x + 0.35, y - 0.3)], 0.08, blade)
+        x, y = (
+            land.columns * draw(),
+            land.horizon + 0.6 + (land.rows - land.horizon - 0.6) * draw(),
+        )
+        pen.stroke(
+            [
+                (x - 0.2, y - 0.35),
+                (x, y),
+                (x + 0.06, y - 0.45),
+                (x + 0.12, y),
+                (x + 0.35, y - 0.3),
+            ],
+            0.08,
+            blade,
+        )
 
 
 def _tree(pen: Pen, dim: float, snowy: bool, draw: Draw) -> None:
-    pen.shape([(-0.25, 0), (-0.2, -1.6), (0.2, -1.6), (0.25, 0)], darker((120, 78, 45), dim))
+    pen.shape(
+        [(-0.25, 0), (-0.2, -1.6), (0.2, -1.6), (0.25, 0)], darker((120, 78, 45), dim)
+    )
     leaf = darker((48, 128, 62), dim * 0.8)
     if draw() < 0.5:
         for y, half in ((-0.9, 1.25), (-1.9, 1.0), (-2.8, 0.72)):
-            pen.shape([(-half, y), (0, y - 1.6), (half, y)], lighter(leaf, 0.35) if snowy else leaf)
+            pen.shape(
+                [(-half, y), (0, y - 1.6), (half, y)],
+                lighter(leaf, 0.35) if snowy else leaf,
+            )
     else:
         for x, y, r in ((-0.6, -1.9, 0.85), (0.6, -1.9, 0.85), (0, -2.6, 1.0)):
             pen.blob(x, y, r, r, leaf)

@@ -57,7 +57,12 @@ def _front(pen: Pen, look: Look) -> None:
     if look.has("countershading"):
         pen.blob(0, 1.9, 0.46, 0.76, look.light, outline=False)
     if look.has("spots"):
-        for x, y, r in ((-0.4, 1.4, 0.15), (0.35, 1.75, 0.18), (-0.25, 2.2, 0.17), (0.3, 2.4, 0.12)):
+        for x, y, r in (
+            (-0.4, 1.4, 0.15),
+            (0.35, 1.75, 0.18),
+            (-0.25, 2.2, 0.17),
+            (0.3, 2.4, 0.12),
+        ):
             pen.blob(x, y, r, r, look.mark, outline=False)
 
 
@@ -84,7 +89,14 @@ def _legs(pen: Pen, look: Look, sitting: bool) -> None:
 
 def _claws(pen: Pen, x: float, y: float) -> None:
     for step in (-0.18, 0.0, 0.18):
-        pen.shape([(x + step - 0.07, y - 0.04), (x + step + 0.07, y - 0.04), (x + step, y + 0.22)], (248, 244, 225))
+        pen.shape(
+            [
+                (x + step - 0.07, y - 0.04),
+                (x + step + 0.07, y - 0.04),
+                (x + step, y + 0.22),
+            ],
+            (248, 244, 225),
+        )
 
 
 def _body_stripes(pen: Pen, look: Look, x: float, y: float, reach: float) -> None:
@@ -93,7 +105,11 @@ def _body_stripes(pen: Pen, look: Look, x: float, y: float, reach: float) -> Non
     for sign in (-1, 1):
         for step in (-0.5, -0.1, 0.3):
             rim, tip = x + sign * reach, x + sign * reach * 0.35
-            pen.shape([(rim, y + step - 0.09), (rim, y + step + 0.09), (tip, y + step)], look.mark, outline=False)
+            pen.shape(
+                [(rim, y + step - 0.09), (rim, y + step + 0.09), (tip, y + step)],
+                look.mark,
+                outline=False,
+            )
 
 
 def _wings(pen: Pen, look: Look, y: float) -> None:
@@ -130,9 +146,23 @@ def draw_tail(pen: Pen, look: Look) -> None:
     elif kind == "stub":
         pen.blob(0.35, -0.05, 0.36, 0.32, lighter(body, 0.25))
     elif kind == "brush":
-        pen.shape([(0, -0.15), (0.7, -0.35), (1.3, 0.1), (1.35, 1.0), (0.95, 0.7), (0.6, 0.25), (0, 0.25)], look.hair)
+        pen.shape(
+            [
+                (0, -0.15),
+                (0.7, -0.35),
+                (1.3, 0.1),
+                (1.35, 1.0),
+                (0.95, 0.7),
+                (0.6, 0.25),
+                (0, 0.25),
+            ],
+            look.hair,
+        )
     elif kind == "fan":
-        pen.shape([(0, -0.1), (1.2, -0.2), (1.35, 0.15), (1.15, 0.45), (0, 0.3)], darker(body, 0.2))
+        pen.shape(
+            [(0, -0.1), (1.2, -0.2), (1.35, 0.15), (1.15, 0.45), (0, 0.3)],
+            darker(body, 0.2),
+        )
     else:
         _thick_tail(pen, look)
 
@@ -142,7 +172,15 @@ def _plume(pen: Pen, look: Look) -> None:
     pen.blob(0.95, -0.5, 1.05, 0.46, look.body, -0.75)
     if look.species.tail == "ringed":
         for step in (0.1, 0.45, 0.8, 1.15):
-            pen.blob(0.45 + step * 0.75, -0.02 - step * 0.72, 0.11, 0.4, look.mark, -0.75, outline=False)
+            pen.blob(
+                0.45 + step * 0.75,
+                -0.02 - step * 0.72,
+                0.11,
+                0.4,
+                look.mark,
+                -0.75,
+                outline=False,
+            )
     if look.species.name == "skunk":
         pen.blob(0.95, -0.5, 0.8, 0.16, look.mark, -0.75, outline=False)
     if look.has("dipstick_tail"):
@@ -151,12 +189,23 @@ def _plume(pen: Pen, look: Look) -> None:
 
 def _thick_tail(pen: Pen, look: Look) -> None:
     """Of lizards, and with another tip of dragons and sharks."""
-    trunk = [(-0.2, -0.35), (0.7, 0.15), (1.25, -0.2), (1.55, -0.95), (1.45, 0.1), (0.9, 0.62), (-0.2, 0.4)]
+    trunk = [
+        (-0.2, -0.35),
+        (0.7, 0.15),
+        (1.25, -0.2),
+        (1.55, -0.95),
+        (1.45, 0.1),
+        (0.9, 0.62),
+        (-0.2, 0.4),
+    ]
     pen.shape(trunk, look.body)
     if look.species.tail == "spade":
         pen.shape([(1.25, -0.8), (1.6, -1.5), (1.9, -0.75), (1.55, -0.85)], look.mark)
     elif look.species.tail == "fin":
-        pen.shape([(1.3, -0.5), (1.3, -1.4), (1.6, -0.75), (2.1, -0.6), (1.5, -0.35)], look.body)
+        pen.shape(
+            [(1.3, -0.5), (1.3, -1.4), (1.6, -0.75), (2.1, -0.6), (1.5, -0.35)],
+            look.body,
+        )
 
 
 def draw_on_fours(pen: Pen, look: Look) -> None:
@@ -201,9 +250,13 @@ def _standing_on_fours(pen: Pen, look: Look, pose: str, socks: RGB | None) -> No
     spread = (-0.75, -0.45, 0.5, 0.8) if pose == "jumping" else (0.0, 0.0, 0.0, 0.0)
     for x, step in zip(feet, spread, strict=True):
         bottom = 2.1 if low else 3.1
-        pen.limb(x + 0.15, 1.7, x + step + 0.1, bottom, 0.33, 0.24, darker(look.body, 0.1))
+        pen.limb(
+            x + 0.15, 1.7, x + step + 0.1, bottom, 0.33, 0.24, darker(look.body, 0.1)
+        )
         if socks and not low:
-            pen.limb(x + step * 0.6 + 0.12, 2.7, x + step + 0.1, bottom, 0.27, 0.26, socks)
+            pen.limb(
+                x + step * 0.6 + 0.12, 2.7, x + step + 0.1, bottom, 0.27, 0.26, socks
+            )
         _paw(pen, look, x + step, bottom + 0.1, socks)
     pen.blob(1.4, 1.5, 1.45, 0.8, look.body)
     if look.has("countershading"):
@@ -217,10 +270,21 @@ def _flank(pen: Pen, look: Look, x: float, y: float) -> None:
     if look.has("stripes"):
         for step in (-0.6, -0.15, 0.3, 0.75):
             pen.shape(
-                [(x + step - 0.1, y - 0.5), (x + step + 0.1, y - 0.5), (x + step, y + 0.25)], look.mark, outline=False
+                [
+                    (x + step - 0.1, y - 0.5),
+                    (x + step + 0.1, y - 0.5),
+                    (x + step, y + 0.25),
+                ],
+                look.mark,
+                outline=False,
             )
     if look.has("spots"):
-        for dx, dy, r in ((-0.6, 0.1, 0.2), (0.1, -0.25, 0.22), (0.5, 0.25, 0.17), (0.95, -0.1, 0.2)):
+        for dx, dy, r in (
+            (-0.6, 0.1, 0.2),
+            (0.1, -0.25, 0.22),
+            (0.5, 0.25, 0.17),
+            (0.95, -0.1, 0.2),
+        ):
             pen.blob(x + dx, y + dy, r, r * 0.8, look.mark, outline=False)
 
 

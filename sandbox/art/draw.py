@@ -14,7 +14,9 @@ RGB = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 
 # A circle as the pen draws it: corners enough that none is seen at 200 pixels.
-_CIRCLE = tuple((cos(2 * pi * step / 26), sin(2 * pi * step / 26)) for step in range(26))
+_CIRCLE = tuple(
+    (cos(2 * pi * step / 26), sin(2 * pi * step / 26)) for step in range(26)
+)
 
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
@@ -50,12 +52,31 @@ class Pen:
         self.unit = hypot(matrix[0], matrix[1])  # pixels per unit
         self._line = round(style.line * self.unit)
 
-    def at(self, x: float, y: float, scale: float = 1.0, turn: float = 0.0, mirror: bool = False) -> "Pen":
+    def at(
+        self,
+        x: float,
+        y: float,
+        scale: float = 1.0,
+        turn: float = 0.0,
+        mirror: bool = False,
+    ) -> "Pen":
         """Returns a pen whose origin is (x, y) here. `turn` is in radians, clockwise."""
         a, b, c, d, e, f = self.matrix
         right, down = (-scale if mirror else scale), scale
-        p, q, r, s = right * cos(turn), right * sin(turn), -down * sin(turn), down * cos(turn)
-        moved = (a * p + c * q, b * p + d * q, a * r + c * s, b * r + d * s, a * x + c * y + e, b * x + d * y + f)
+        p, q, r, s = (
+            right * cos(turn),
+            right * sin(turn),
+            -down * sin(turn),
+            down * cos(turn),
+        )
+        moved = (
+            a * p + c * q,
+            b * p + d * q,
+            a * r + c * s,
+            b * r + d * s,
+            a * x + c * y + e,
+            b * x + d * y + f,
+        )
         return Pen(self.canvas, self.style, moved, self.draw)
 
     def place(self, points: Points) -> list[tuple[float, float]]:
@@ -72,24 +93,58 @@ class Pen:
             return
         ink = (30, 25, 30) if style.ink == "black" else darker(fill, 0.6)
         joint = "curve" if len(dots) < 12 else None
-        self.canvas.line([*dots, dots[0], dots[1]], fill=ink, width=self._line, joint=joint)
+        self.canvas.line(
+            [*dots, dots[0], dots[1]], fill=ink, width=self._line, joint=joint
+        )
         if style.sketchy:
             off = 0.05 * self.unit
-            loose = [(x + off * (self.draw() - 0.3), y + off * (self.draw() - 0.3)) for x, y in dots]
-            self.canvas.line([*loose, loose[0]], fill=mix(ink, fill, 0.3), width=max(1, self._line // 2))
+            loose = [
+                (x + off * (self.draw() - 0.3), y + off * (self.draw() - 0.3))
+                for x, y in dots
+            ]
+            self.canvas.line(
+                [*loose, loose[0]],
+                fill=mix(ink, fill, 0.3),
+                width=max(1, self._line // 2),
+            )
 
     def blob(
-        self, x: float, y: float, rx: float, ry: float, fill: RGB, turn: float = 0.0, outline: bool = True
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        fill: RGB,
+        turn: float = 0.0,
+        outline: bool = True,
     ) -> None:
         """An ellipse with half axes rx and ry, turned by `turn` radians."""
         p, q = cos(turn), sin(turn)
-        self.shape([(x + rx * u * p - ry * v * q, y + rx * u * q + ry * v * p) for u, v in _CIRCLE], fill, outline)
+        self.shape(
+            [
+                (x + rx * u * p - ry * v * q, y + rx * u * q + ry * v * p)
+                for u, v in _CIRCLE
+            ],
+            fill,
+            outline,
+        )
 
-    def limb(self, x0: float, y0: float, x1: float, y1: float, w0: float, w1: float, fill: RGB) -> None:
+    def limb(
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        w0: float,
+        w1: float,
+        fill: RGB,
+    ) -> None:
         """A tapering rounded bar from (x0, y0), half as wide as w0, to (x1, y1), half as wide as w1."""
         length = hypot(x1 - x0, y1 - y0) or 1.0
         u, v = (x1 - x0) / length, (y1 - y0) / length
-        start = [(x0 - w0 * (c * u - s * v), y0 - w0 * (c * v + s * u)) for c, s in _HALF]
+        start = [
+            (x0 - w0 * (c * u - s * v), y0 - w0 * (c * v + s * u)) for c, s in _HALF
+        ]
         end = [(x1 + w1 * (c * u - s * v), y1 + w1 * (c * v + s * u)) for c, s in _HALF]
         self.shape([*start, *end], fill)
 
@@ -98,10 +153,24 @@ class Pen:
         pixels = max(1, round(width * self.unit))
         self.canvas.line(self.place(points), fill=colour, width=pixels, joint="curve")
 
-    def arc(self, x: float, y: float, rx: float, ry: float, start: float, stop: float, width: float, ink: RGB) -> None:
+    def arc(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        start: float,
+        stop: float,
+        width: float,
+        ink: RGB,
+    ) -> None:
         """Part of an ellipse's rim, angles in turns from the right, clockwise."""
         steps = [2 * pi * (start + (stop - start) * step / 8) for step in range(9)]
-        self.stroke([(x + rx * cos(step), y + ry * sin(step)) for step in steps], width, ink)
+        self.stroke(
+            [(x + rx * cos(step), y + ry * sin(step)) for step in steps], width, ink
+        )
 
 
-_HALF = tuple((cos(pi * (step / 8 - 0.5)), sin(pi * (step / 8 - 0.5))) for step in range(9))
+_HALF = tuple(
+    (cos(pi * (step / 8 - 0.5)), sin(pi * (step / 8 - 0.5))) for step in range(9)
+)

@@ -36,7 +36,9 @@ def file_bytes(scene: Scene) -> bytes:
         picture.save(out, "WEBP", quality=scene.quality, method=0)
     else:
         grey = scene.finish == "greyscale" and scene.artist % 2 == 0
-        (picture.convert("L") if grey else picture).save(out, "JPEG", quality=scene.quality)
+        (picture.convert("L") if grey else picture).save(
+            out, "JPEG", quality=scene.quality
+        )
     return out.getvalue()
 
 
@@ -51,5 +53,7 @@ def _png(picture: Image.Image, transparent: bool) -> bytes:
     flat = picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette = bytes(flat.getpalette() or [])[: 3 * 128]
     indices = flat.tobytes()
-    alpha = b"\xff" * indices[0] + b"\0" if transparent else b""  # the top left pixel is never part of a figure
+    alpha = (
+        b"\xff" * indices[0] + b"\0" if transparent else b""
+    )  # the top left pixel is never part of a figure
     return png.encode(flat.width, flat.height, indices, palette, alpha)

@@ -84,7 +84,13 @@ def _tufted_ear(pen: Pen, look: Look, _inner: RGB) -> None:
 
 
 def _round_ear(pen: Pen, look: Look, inner: RGB) -> None:
-    pen.blob(0.74, -0.76, 0.4, 0.4, look.mark if look.species.name == "giant_panda" else look.body)
+    pen.blob(
+        0.74,
+        -0.76,
+        0.4,
+        0.4,
+        look.mark if look.species.name == "giant_panda" else look.body,
+    )
     pen.blob(0.74, -0.74, 0.2, 0.2, inner, outline=False)
 
 
@@ -140,7 +146,10 @@ def _horns(pen: Pen, look: Look) -> None:
             return
         for mirror in (False, True):
             half = pen.at(0, 0, 1.0, 0.0, mirror)
-            half.shape([(0.2, -0.8), (0.62, -0.65), (1.0, -1.2), (0.95, -1.75), (0.62, -1.25)], bone)
+            half.shape(
+                [(0.2, -0.8), (0.62, -0.65), (1.0, -1.2), (0.95, -1.75), (0.62, -1.25)],
+                bone,
+            )
 
 
 def _markings(pen: Pen, look: Look, side: bool) -> None:
@@ -157,7 +166,12 @@ def _markings(pen: Pen, look: Look, side: bool) -> None:
     if look.has("stripes"):
         _stripes(pen, look, shift)
     if look.has("spots"):
-        for x, y, r in ((-0.62, -0.4, 0.2), (0.5, -0.55, 0.24), (0.75, 0.1, 0.15), (-0.05, -0.7, 0.13)):
+        for x, y, r in (
+            (-0.62, -0.4, 0.2),
+            (0.5, -0.55, 0.24),
+            (0.75, 0.1, 0.15),
+            (-0.05, -0.7, 0.13),
+        ):
             pen.blob(x, y, r, r * 0.85, look.mark, outline=False)
 
 
@@ -167,17 +181,31 @@ def _stripes(pen: Pen, look: Look, shift: float) -> None:
         return
     for x in (-0.3, 0.0, 0.3):
         pen.shape(
-            [(x - 0.09 + shift, -0.9), (x + 0.09 + shift, -0.9), (x * 0.8 + shift, -0.42)], look.mark, outline=False
+            [
+                (x - 0.09 + shift, -0.9),
+                (x + 0.09 + shift, -0.9),
+                (x * 0.8 + shift, -0.42),
+            ],
+            look.mark,
+            outline=False,
         )
     for sign in (-1, 1):
         for y in (0.05, 0.35):
-            pen.shape([(sign * 1.0, y - 0.1), (sign * 1.0, y + 0.1), (sign * 0.6, y)], look.mark, outline=False)
+            pen.shape(
+                [(sign * 1.0, y - 0.1), (sign * 1.0, y + 0.1), (sign * 0.6, y)],
+                look.mark,
+                outline=False,
+            )
 
 
 def _muzzle(pen: Pen, look: Look, side: bool) -> None:
     nose = INK if look.species.covering == "fur" else darker(look.body, 0.5)
     if look.species.muzzle == "beak":
-        beak = [(-0.8, -0.05), (-1.65, 0.3), (-0.75, 0.55)] if side else [(-0.32, 0.12), (0.32, 0.12), (0, 0.72)]
+        beak = (
+            [(-0.8, -0.05), (-1.65, 0.3), (-0.75, 0.55)]
+            if side
+            else [(-0.32, 0.12), (0.32, 0.12), (0, 0.72)]
+        )
         pen.shape(beak, _BEAK)
     elif side:
         _muzzle_from_the_side(pen, look, nose)
@@ -190,7 +218,14 @@ def _muzzle(pen: Pen, look: Look, side: bool) -> None:
 def _muzzle_from_the_side(pen: Pen, look: Look, nose: RGB) -> None:
     kind = look.species.muzzle
     if kind == "long":
-        snout = [(-0.6, -0.12), (-1.2, 0.12), (-1.62, 0.25), (-1.66, 0.5), (-1.3, 0.68), (-0.5, 0.78)]
+        snout = [
+            (-0.6, -0.12),
+            (-1.2, 0.12),
+            (-1.62, 0.25),
+            (-1.66, 0.5),
+            (-1.3, 0.68),
+            (-0.5, 0.78),
+        ]
         pen.shape(snout, look.light)
         pen.blob(-1.58, 0.27, 0.17, 0.13, nose)
     elif kind != "flat":
@@ -234,14 +269,18 @@ def _eyes(pen: Pen, look: Look, side: bool) -> None:
     dx = {"looking_aside": 0.13}.get(figure.gaze, -0.05 if side else 0.0)
     dy = {"looking_up": -0.15, "": 0.0 if side else 0.15}.get(figure.gaze, 0.0)
     for x, which in places:
-        if figure.lids == "eyes_closed" or (figure.lids == "one_eye_closed" and which == 0):
+        if figure.lids == "eyes_closed" or (
+            figure.lids == "one_eye_closed" and which == 0
+        ):
             ink = (245, 245, 245) if sum(look.body) < 220 else INK
             pen.arc(x, y, 0.24, 0.2, 0.05, 0.45, 0.09, ink)
             continue
         pen.blob(x, y, 0.29, 0.33, (252, 252, 252))
         pen.blob(x + dx, y + dy, 0.22, 0.25, look.eyes[which], outline=False)
         pen.blob(x + dx, y + dy, 0.1, 0.13, (8, 8, 12), outline=False)
-        pen.blob(x + dx - 0.07, y + dy - 0.09, 0.06, 0.06, (255, 255, 255), outline=False)
+        pen.blob(
+            x + dx - 0.07, y + dy - 0.09, 0.06, 0.06, (255, 255, 255), outline=False
+        )
 
 
 def _mouth(pen: Pen, look: Look, side: bool) -> None:
@@ -253,7 +292,14 @@ def _mouth(pen: Pen, look: Look, side: bool) -> None:
     if mouth in ("open_mouth", "tongue_out"):
         pen.blob(x, y + 0.16, 0.27, 0.24 if not beak else 0.18, _MOUTH)
         long = mouth == "tongue_out"
-        pen.blob(x, y + (0.42 if long else 0.27), 0.17, 0.3 if long else 0.1, (250, 110, 130), outline=long)
+        pen.blob(
+            x,
+            y + (0.42 if long else 0.27),
+            0.17,
+            0.3 if long else 0.1,
+            (250, 110, 130),
+            outline=long,
+        )
     elif mouth == "smile":
         pen.arc(x, y - 0.14, 0.5, 0.38, 0.02, 0.48, 0.1, ink)
     elif mouth == "frown":
@@ -266,7 +312,10 @@ def _mouth(pen: Pen, look: Look, side: bool) -> None:
     if mouth == "teeth" or look.has("teeth"):
         for step in range(4):
             left = x - 0.32 + 0.16 * step
-            pen.shape([(left, y + 0.02), (left + 0.16, y + 0.02), (left + 0.08, y + 0.24)], (255, 255, 255))
+            pen.shape(
+                [(left, y + 0.02), (left + 0.16, y + 0.02), (left + 0.08, y + 0.24)],
+                (255, 255, 255),
+            )
 
 
 def _emotion(pen: Pen, look: Look, side: bool) -> None:
@@ -284,6 +333,14 @@ def _hair(pen: Pen, look: Look, side: bool, rear: bool) -> None:
         pen.blob(0, -0.2, 0.95, 0.85, hair)
         return
     shift = 0.25 if side else 0.0
-    fringe = [(-0.85, -0.35), (-0.95, -0.85), (-0.5, -1.2), (0.1, -1.3), (0.65, -1.12), (0.98, -0.75), (0.92, -0.25)]
+    fringe = [
+        (-0.85, -0.35),
+        (-0.95, -0.85),
+        (-0.5, -1.2),
+        (0.1, -1.3),
+        (0.65, -1.12),
+        (0.98, -0.75),
+        (0.92, -0.25),
+    ]
     teeth = [(0.6, -0.6), (0.35, -0.3), (0.1, -0.62), (-0.15, -0.32), (-0.4, -0.6)]
     pen.shape([(x + shift, y) for x, y in fringe + teeth], hair)

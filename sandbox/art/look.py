@@ -35,19 +35,44 @@ def dress(figure: Figure, palette: Palette) -> Look:
     body = palette.body(figure.colour)
     bright = sum(body) > 380
     pale = lighter(body, 0.78 if bright else 0.6)
-    light = mix(pale, (255, 246, 225), 0.5) if "countershading" in figure.marks else lighter(body, 0.22)
+    light = (
+        mix(pale, (255, 246, 225), 0.5)
+        if "countershading" in figure.marks
+        else lighter(body, 0.22)
+    )
     if figure.colour == "white":
-        light = mix(body, (205, 190, 175), 0.5) if "countershading" in figure.marks else body
+        light = (
+            mix(body, (205, 190, 175), 0.5)
+            if "countershading" in figure.marks
+            else body
+        )
     mark = darker(body, 0.68) if bright else lighter(body, 0.75)
     if figure.species in ("skunk", "raccoon", "giant_panda", "tiger", "red_panda"):
         mark = (245, 245, 245) if figure.species == "skunk" else (30, 28, 34)
-    words = ("blue", "brown") if figure.eyes == "heterochromia" else (figure.eyes, figure.eyes)
+    words = (
+        ("blue", "brown")
+        if figure.eyes == "heterochromia"
+        else (figure.eyes, figure.eyes)
+    )
     eyes = tuple(EYES.get(word, (70, 70, 70)) for word in words)
     hair = palette.tint(HAIR.get(figure.hair, (90, 60, 40)))
     if not figure.hair:
         hair = darker(body, 0.45) if bright else lighter(body, 0.3)  # manes
     cloths = [palette.cloth() for _ in range(5)]
-    for number, cloth in enumerate(cloths):  # clothes of the coat's own colour would not be seen
+    for number, cloth in enumerate(
+        cloths
+    ):  # clothes of the coat's own colour would not be seen
         if sum(abs(one - other) for one, other in zip(cloth, body, strict=True)) < 120:
-            cloths[number] = mix(cloth, (255, 255, 255) if sum(body) < 380 else (40, 40, 90), 0.6)
-    return Look(figure, BY_NAME[figure.species], body, light, mark, (eyes[0], eyes[1]), hair, *cloths)
+            cloths[number] = mix(
+                cloth, (255, 255, 255) if sum(body) < 380 else (40, 40, 90), 0.6
+            )
+    return Look(
+        figure,
+        BY_NAME[figure.species],
+        body,
+        light,
+        mark,
+        (eyes[0], eyes[1]),
+        hair,
+        *cloths,
+    )

@@ -36,19 +36,37 @@ class Palette:
         """Returns the colour as this artist mixes it."""
         style = self._style
         grey = (colour[0] * 3 + colour[1] * 6 + colour[2]) // 10
-        red, green, blue = (grey + (value - grey) * style.saturation for value in colour)
+        red, green, blue = (
+            grey + (value - grey) * style.saturation for value in colour
+        )
         light = self._light
-        return _clip(red * light + 7 * style.warmth), _clip(green * light), _clip(blue * light - 7 * style.warmth)
+        return (
+            _clip(red * light + 7 * style.warmth),
+            _clip(green * light),
+            _clip(blue * light - 7 * style.warmth),
+        )
 
     def body(self, word: str) -> RGB:
         """A body colour, a little different from picture to picture."""
         red, green, blue = BODY[word]
         wobble = 22 * (self._draw() - 0.5)
-        return self.tint((_clip(red + wobble), _clip(green + wobble * 0.8), _clip(blue - wobble * 0.4)))
+        return self.tint(
+            (
+                _clip(red + wobble),
+                _clip(green + wobble * 0.8),
+                _clip(blue - wobble * 0.4),
+            )
+        )
 
     def cloth(self) -> RGB:
         """Any colour for a thing."""
-        return self.tint(mix(CLOTH[int(self._draw() * len(CLOTH))], (128, 128, 128), 0.2 * self._draw()))
+        return self.tint(
+            mix(
+                CLOTH[int(self._draw() * len(CLOTH))],
+                (128, 128, 128),
+                0.2 * self._draw(),
+            )
+        )
 
 
 def _clip(value: float) -> int:

@@ -34,17 +34,27 @@ def render(scene: Scene) -> Image.Image:
 
 
 def _figures(
-    brush: ImageDraw.ImageDraw, scene: Scene, size: tuple[int, int], style: Style, palette: Palette, draw: Draw
+    brush: ImageDraw.ImageDraw,
+    scene: Scene,
+    size: tuple[int, int],
+    style: Style,
+    palette: Palette,
+    draw: Draw,
 ) -> None:
     count = len(scene.figures)
     slot = size[0] / count
     for number, figure in enumerate(scene.figures):
         look = dress(figure, palette)
         left, top, right, bottom = _bounds(look, scene)
-        fit = min(slot * (0.92 if count == 1 else 1.0) / (right - left), size[1] * 0.93 / (bottom - top))
+        fit = min(
+            slot * (0.92 if count == 1 else 1.0) / (right - left),
+            size[1] * 0.93 / (bottom - top),
+        )
         scale = fit * (0.84 + 0.16 * draw())
         mirror = draw() < 0.5 if count == 1 else number == 0
-        middle = slot * (number + 0.5) + (slot - (right - left) * scale) * 0.6 * (draw() - 0.5)
+        middle = slot * (number + 0.5) + (slot - (right - left) * scale) * 0.6 * (
+            draw() - 0.5
+        )
         x = middle + (right + left) / 2 * scale * (1 if mirror else -1)
         y = size[1] * (0.965 if scene.framing == "full_body" else 1.0) - bottom * scale
         if figure.pose == "jumping":
@@ -53,14 +63,26 @@ def _figures(
         pen = Pen(brush, style, matrix, draw)
         if "shadow" in scene.things:
             centre = (left + right) / 2
-            pen.blob(centre, bottom - 0.05, (right - left) * 0.36, 0.28, (72, 72, 84), outline=False)
+            pen.blob(
+                centre,
+                bottom - 0.05,
+                (right - left) * 0.36,
+                0.28,
+                (72, 72, 84),
+                outline=False,
+            )
         _figure(pen, look, scene.view)
 
 
 def _bounds(look: Look, scene: Scene) -> tuple[float, float, float, float]:
     """Left, top, right, bottom of what must be in the picture, in the figure's units."""
     figure = look.figure
-    tall = look.species.ears == "long" or look.has("antlers") or look.has("wizard_hat") or look.has("top_hat")
+    tall = (
+        look.species.ears == "long"
+        or look.has("antlers")
+        or look.has("wizard_hat")
+        or look.has("top_hat")
+    )
     top = -2.5 if tall else -1.95 if figure.worn or look.has("horn") else -1.8
     if scene.framing == "headshot_portrait":
         return -1.55, top, 1.55, 1.25
@@ -116,7 +138,13 @@ def _gesture(figure: Figure) -> str:
     return "jumping" if figure.pose == "jumping" else ""
 
 
-def _symbols(brush: ImageDraw.ImageDraw, scene: Scene, size: tuple[int, int], style: Style, draw: Draw) -> None:
+def _symbols(
+    brush: ImageDraw.ImageDraw,
+    scene: Scene,
+    size: tuple[int, int],
+    style: Style,
+    draw: Draw,
+) -> None:
     unit = min(size) / 10
     pen = Pen(brush, style, (unit, 0, 0, unit, 0, 0), draw)
     columns, rows = size[0] / unit, size[1] / unit
@@ -126,14 +154,21 @@ def _symbols(brush: ImageDraw.ImageDraw, scene: Scene, size: tuple[int, int], st
             pen.stroke([(x, y), (x - 0.15, y + 0.6)], 0.06, (200, 222, 240))
     corners = [(0.12, 0.12), (0.88, 0.12), (0.12, 0.45), (0.88, 0.42)]
     start = int(draw() * 4)
-    for number, name in enumerate(name for name in scene.things if name in props.SYMBOLS):
+    for number, name in enumerate(
+        name for name in scene.things if name in props.SYMBOLS
+    ):
         u, v = corners[(start + number) % 4]
         props.SYMBOLS[name](pen.at(columns * u, rows * v, 0.95), (255, 255, 255))
         if name in ("heart_symbol", "sparkles", "bubbles"):  # never alone
             for step in (1, 2):
                 u, v = corners[(start + number + step) % 4]
                 props.SYMBOLS[name](
-                    pen.at(columns * u + draw() - 0.5, rows * v + draw(), 0.4 + 0.35 * draw()), (255, 255, 255)
+                    pen.at(
+                        columns * u + draw() - 0.5,
+                        rows * v + draw(),
+                        0.4 + 0.35 * draw(),
+                    ),
+                    (255, 255, 255),
                 )
     word = props.WORDS[int(draw() * len(props.WORDS))]
     if "speech_bubble" in scene.things:
@@ -141,20 +176,28 @@ def _symbols(brush: ImageDraw.ImageDraw, scene: Scene, size: tuple[int, int], st
     if "text" in scene.things:
         caption = pen.at(columns / 2, rows - 0.85, 0.95)
         caption.shape(
-            [(-columns, -0.85), (columns, -0.85), (columns, 0.85), (-columns, 0.85)], (250, 250, 250), outline=False
+            [(-columns, -0.85), (columns, -0.85), (columns, 0.85), (-columns, 0.85)],
+            (250, 250, 250),
+            outline=False,
         )
         props.letters(caption, word, (25, 22, 30))
     if "signature" in scene.things:
         _signature(pen.at(columns - 1.8, rows - 0.7, 1.25), scene)
     if "border" in scene.things:
         ink = (20, 20, 24) if draw() < 0.5 else (250, 250, 250)
-        brush.rectangle((0, 0, size[0] - 1, size[1] - 1), outline=ink, width=round(unit * 0.55))
+        brush.rectangle(
+            (0, 0, size[0] - 1, size[1] - 1), outline=ink, width=round(unit * 0.55)
+        )
 
 
 def _signature(pen: Pen, scene: Scene) -> None:
     """A scribble on a light strip, the same for all pictures of an artist."""
     hand = Random(f"signature/{scene.artist}").random
-    pen.shape([(-1.2, -0.35), (1.25, -0.35), (1.25, 0.35), (-1.2, 0.35)], (250, 248, 240), outline=False)
+    pen.shape(
+        [(-1.2, -0.35), (1.25, -0.35), (1.25, 0.35), (-1.2, 0.35)],
+        (250, 248, 240),
+        outline=False,
+    )
     points = [(-1.05 + 0.21 * step, 0.5 * (hand() - 0.5)) for step in range(11)]
     pen.stroke(points, 0.09, (40, 35, 110))
     pen.stroke([(-1.05, 0.26), (1.05, 0.22)], 0.05, (40, 35, 110))
@@ -173,7 +216,11 @@ def _finish(picture: Image.Image, scene: Scene, style: Style) -> Image.Image:
     if scene.finish == "greyscale":
         picture = picture.convert("L").convert("RGB")
     elif scene.finish == "monochrome":
-        inks = (((20, 20, 70), (225, 235, 255)), ((60, 20, 10), (255, 236, 205)), ((10, 50, 25), (228, 250, 225)))
+        inks = (
+            ((20, 20, 70), (225, 235, 255)),
+            ((60, 20, 10), (255, 236, 205)),
+            ((10, 50, 25), (228, 250, 225)),
+        )
         dark, pale = inks[scene.artist % 3]
         picture = ImageOps.colorize(picture.convert("L"), dark, pale)
     return picture
@@ -184,7 +231,9 @@ def _hatching(size: tuple[int, int]) -> Image.Image:
     lines = Image.new("RGB", size, (255, 255, 255))
     brush = ImageDraw.Draw(lines)
     for x in range(-size[1], size[0], step):
-        brush.line((x, size[1], x + size[1], 0), fill=(165, 160, 165), width=max(2, step // 5))
+        brush.line(
+            (x, size[1], x + size[1], 0), fill=(165, 160, 165), width=max(2, step // 5)
+        )
     return lines
 
 

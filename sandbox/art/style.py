@@ -18,12 +18,16 @@ class Style:
     surface: str  # "", "grain", "paper"
     sketchy: bool  # loose double lines, pale fills
     hatched: bool
-    carelessness: float  # multiplies the chance that the tags of such pictures are left out
+    carelessness: (
+        float  # multiplies the chance that the tags of such pictures are left out
+    )
 
     @property
     def tags(self) -> tuple[str, ...]:
         """Tags that are true of every picture of the artist."""
-        return (("sketch",) if self.sketchy else ()) + (("hatching",) if self.hatched else ())
+        return (("sketch",) if self.sketchy else ()) + (
+            ("hatching",) if self.hatched else ()
+        )
 
 
 def _style(number: int) -> Style:
@@ -36,7 +40,9 @@ def _style(number: int) -> Style:
         saturation=0.5 if sketchy else 0.7 + 0.5 * u[2],
         warmth=2 * u[3] - 1,
         shaded=not sketchy and u[4] < 0.3,
-        surface="paper" if sketchy else ("", "", "", "", "grain", "paper")[int(u[5] * 6)],
+        surface="paper"
+        if sketchy
+        else ("", "", "", "", "grain", "paper")[int(u[5] * 6)],
         sketchy=sketchy,
         hatched=hatched,
         carelessness=1.5 if sketchy or hatched else 0.7 + 0.6 * u[6],

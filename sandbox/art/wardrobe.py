@@ -9,13 +9,27 @@ _GOLD = (250, 205, 60)
 
 def sleeve(look: Look) -> RGB | None:
     """The colour of the sleeves, or None for bare arms."""
-    return look.top if any(look.has(name) for name in ("shirt", "striped_shirt", "hoodie")) else None
+    return (
+        look.top
+        if any(look.has(name) for name in ("shirt", "striped_shirt", "hoodie"))
+        else None
+    )
 
 
 def draw_behind(pen: Pen, look: Look) -> None:
     """What hangs behind the body."""
     if look.has("cape"):
-        pen.shape([(-0.7, 0.85), (0.7, 0.85), (1.75, 3.2), (0.6, 3.05), (-0.6, 3.2), (-1.75, 3.05)], look.scarf)
+        pen.shape(
+            [
+                (-0.7, 0.85),
+                (0.7, 0.85),
+                (1.75, 3.2),
+                (0.6, 3.05),
+                (-0.6, 3.2),
+                (-1.75, 3.05),
+            ],
+            look.scarf,
+        )
 
 
 def draw_clothes(pen: Pen, look: Look, view: str) -> None:
@@ -24,7 +38,17 @@ def draw_clothes(pen: Pen, look: Look, view: str) -> None:
     if look.has("pants"):
         _pants(pen, look, sitting)
     if look.has("skirt"):
-        pen.shape([(-0.6, 2.05), (0.6, 2.05), (1.15, 2.95), (0.4, 3.05), (-0.4, 3.05), (-1.15, 2.95)], look.bottom)
+        pen.shape(
+            [
+                (-0.6, 2.05),
+                (0.6, 2.05),
+                (1.15, 2.95),
+                (0.4, 3.05),
+                (-0.4, 3.05),
+                (-1.15, 2.95),
+            ],
+            look.bottom,
+        )
     if look.has("shirt") or look.has("striped_shirt") or look.has("hoodie"):
         pen.shape(
             [
@@ -41,13 +65,19 @@ def draw_clothes(pen: Pen, look: Look, view: str) -> None:
         )
     if look.has("striped_shirt"):
         for y in (1.2, 1.6, 2.0):
-            pen.shape([(-0.72, y), (0.72, y), (0.74, y + 0.2), (-0.74, y + 0.2)], (250, 250, 250), outline=False)
+            pen.shape(
+                [(-0.72, y), (0.72, y), (0.74, y + 0.2), (-0.74, y + 0.2)],
+                (250, 250, 250),
+                outline=False,
+            )
     if look.has("hoodie"):
         _hoodie(pen, look, view)
 
 
 def _pants(pen: Pen, look: Look, sitting: bool) -> None:
-    pen.shape([(-0.74, 1.95), (0.74, 1.95), (0.8, 2.7), (0, 2.85), (-0.8, 2.7)], look.bottom)
+    pen.shape(
+        [(-0.74, 1.95), (0.74, 1.95), (0.8, 2.7), (0, 2.85), (-0.8, 2.7)], look.bottom
+    )
     for sign in (-1, 1):
         if sitting:
             pen.limb(sign * 0.42, 2.4, sign * 0.95, 2.62, 0.44, 0.38, look.bottom)
@@ -59,7 +89,9 @@ def _hoodie(pen: Pen, look: Look, view: str) -> None:
     pen.limb(-0.62, 0.98, 0.62, 0.98, 0.24, 0.24, darker(look.top, 0.2))
     if view == "rear_view":
         return
-    pen.shape([(-0.4, 1.75), (0.4, 1.75), (0.52, 2.2), (-0.52, 2.2)], darker(look.top, 0.22))
+    pen.shape(
+        [(-0.4, 1.75), (0.4, 1.75), (0.52, 2.2), (-0.52, 2.2)], darker(look.top, 0.22)
+    )
     for x in (-0.16, 0.16):
         pen.stroke([(x, 1.1), (x * 1.2, 1.6)], 0.07, (250, 250, 250))
 
@@ -93,11 +125,25 @@ def draw_headwear(pen: Pen, look: Look, view: str) -> None:
             pen.blob(x, -0.05, 0.26, 0.38, look.hat)
     for name in look.figure.worn:
         if name in _HATS:
-            _HATS[name](pen.at(0.1 if side else 0.0, 0.0, 1.0, 0.08 if side else -0.06), look.hat, side)
+            _HATS[name](
+                pen.at(0.1 if side else 0.0, 0.0, 1.0, 0.08 if side else -0.06),
+                look.hat,
+                side,
+            )
 
 
 def _cap(pen: Pen, fill: RGB, side: bool) -> None:
-    pen.shape([(-0.85, -0.62), (-0.78, -1.15), (-0.4, -1.48), (0.2, -1.52), (0.66, -1.25), (0.85, -0.62)], fill)
+    pen.shape(
+        [
+            (-0.85, -0.62),
+            (-0.78, -1.15),
+            (-0.4, -1.48),
+            (0.2, -1.52),
+            (0.66, -1.25),
+            (0.85, -0.62),
+        ],
+        fill,
+    )
     brim = [(-0.95, -0.75), (0.95, -0.75), (1.1, -0.48), (0, -0.36), (-1.1, -0.48)]
     if side:
         brim = [(-0.8, -0.66), (-1.55, -0.5), (-1.45, -0.36), (0.3, -0.56)]
@@ -105,7 +151,9 @@ def _cap(pen: Pen, fill: RGB, side: bool) -> None:
 
 
 def _beanie(pen: Pen, fill: RGB, _side: bool) -> None:
-    pen.shape([(-0.88, -0.6), (-0.75, -1.2), (0, -1.55), (0.75, -1.2), (0.88, -0.6)], fill)
+    pen.shape(
+        [(-0.88, -0.6), (-0.75, -1.2), (0, -1.55), (0.75, -1.2), (0.88, -0.6)], fill
+    )
     pen.limb(-0.8, -0.62, 0.8, -0.62, 0.2, 0.2, lighter(fill, 0.5))
     pen.blob(0, -1.65, 0.27, 0.27, (250, 250, 250))
 
@@ -113,7 +161,11 @@ def _beanie(pen: Pen, fill: RGB, _side: bool) -> None:
 def _top_hat(pen: Pen, fill: RGB, _side: bool) -> None:
     felt = (40, 38, 48)
     pen.shape([(-0.62, -0.7), (-0.7, -2.0), (0.7, -2.0), (0.62, -0.7)], felt)
-    pen.shape([(-0.62, -0.85), (0.62, -0.85), (0.64, -1.12), (-0.64, -1.12)], fill, outline=False)
+    pen.shape(
+        [(-0.62, -0.85), (0.62, -0.85), (0.64, -1.12), (-0.64, -1.12)],
+        fill,
+        outline=False,
+    )
     pen.limb(-1.0, -0.7, 1.0, -0.7, 0.12, 0.12, felt)
 
 
@@ -133,7 +185,15 @@ def _party_hat(pen: Pen, fill: RGB, _side: bool) -> None:
 
 
 def _crown(pen: Pen, _fill: RGB, _side: bool) -> None:
-    rim = [(-0.62, -0.72), (-0.72, -1.5), (-0.35, -1.1), (0, -1.6), (0.35, -1.1), (0.72, -1.5), (0.62, -0.72)]
+    rim = [
+        (-0.62, -0.72),
+        (-0.72, -1.5),
+        (-0.35, -1.1),
+        (0, -1.6),
+        (0.35, -1.1),
+        (0.72, -1.5),
+        (0.62, -0.72),
+    ]
     pen.shape(rim, _GOLD)
     pen.blob(0, -0.92, 0.11, 0.13, (220, 30, 60), outline=False)
 
@@ -150,15 +210,30 @@ def _glasses(pen: Pen, look: Look, side: bool) -> None:
     for x, y in spots:
         if dark:
             pen.blob(x, y, 0.42, 0.36, (18, 18, 26))
-            pen.stroke([(x - 0.2, y - 0.05), (x + 0.05, y - 0.22)], 0.06, (200, 210, 230))
+            pen.stroke(
+                [(x - 0.2, y - 0.05), (x + 0.05, y - 0.22)], 0.06, (200, 210, 230)
+            )
         else:
             for ring in range(2):
-                pen.arc(x, y, 0.42, 0.42, 0.5 * ring, 0.5 + 0.5 * ring, 0.1, (30, 26, 34))
-    pen.stroke([(0.0, -0.16), (0.95, -0.25)] if side else [(-0.06, -0.14), (0.06, -0.14)], 0.1, (30, 26, 34))
+                pen.arc(
+                    x, y, 0.42, 0.42, 0.5 * ring, 0.5 + 0.5 * ring, 0.1, (30, 26, 34)
+                )
+    pen.stroke(
+        [(0.0, -0.16), (0.95, -0.25)] if side else [(-0.06, -0.14), (0.06, -0.14)],
+        0.1,
+        (30, 26, 34),
+    )
 
 
 def star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
     """The ten corners of a five-pointed star."""
-    right = [(0, -1), (0.24, -0.32), (0.95, -0.31), (0.38, 0.12), (0.59, 0.81), (0, 0.4)]
+    right = [
+        (0, -1),
+        (0.24, -0.32),
+        (0.95, -0.31),
+        (0.38, 0.12),
+        (0.59, 0.81),
+        (0, 0.4),
+    ]
     corners = right + [(-u, v) for u, v in reversed(right[1:-1])]
     return [(x + radius * u, y + radius * v) for u, v in corners]

@@ -6,12 +6,43 @@ and ManyTags are boards instead: what is bad there, the site itself believes. `n
 """
 
 from sandbox.faults.aiming import PICTURES, Aimed, all_of
-from sandbox.faults.answers import DoubledPosts, ExtraKeys, JsonBomb, RepeatingCursor, ShortPages, V2Anyway
+from sandbox.faults.answers import (
+    DoubledPosts,
+    ExtraKeys,
+    JsonBomb,
+    RepeatingCursor,
+    ShortPages,
+    V2Anyway,
+)
 from sandbox.faults.boards import ManyTags, Planted
-from sandbox.faults.delivery import Dripping, Flipped, Reset, Shortened, Silent, Stalled, Truncated, Unfinished
-from sandbox.faults.exports import DoubledRows, ExportBomb, ExtraColumns, MissingColumn, Swapped, WrongChecksum
+from sandbox.faults.delivery import (
+    Dripping,
+    Flipped,
+    Reset,
+    Shortened,
+    Silent,
+    Stalled,
+    Truncated,
+    Unfinished,
+)
+from sandbox.faults.exports import (
+    DoubledRows,
+    ExportBomb,
+    ExtraColumns,
+    MissingColumn,
+    Swapped,
+    WrongChecksum,
+)
 from sandbox.faults.pictures import Bomb, Html, WrongBytes, bomb, png
-from sandbox.faults.statuses import Challenge, Down, Failing, Forbidden, Missing, Redirected, Throttled
+from sandbox.faults.statuses import (
+    Challenge,
+    Down,
+    Failing,
+    Forbidden,
+    Missing,
+    Redirected,
+    Throttled,
+)
 from sandbox.service import Fault
 
 __all__ = [

@@ -36,7 +36,9 @@ class Aimed:
     where: str | Collection[str] = "/"
     times: int | None = None
     per_path: bool = False
-    _struck: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    _struck: Counter[str] = field(
+        default_factory=Counter, init=False, repr=False, compare=False
+    )
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
         """The spoiled answer, or None where the honest one is due."""
@@ -61,7 +63,9 @@ async def honest(request: web.Request) -> web.Response:
     """What the route answers; raises as the route does."""
     answer = await request.match_info.handler(request)
     if not isinstance(answer, web.Response):
-        raise TypeError(f"{request.path} is answered by {type(answer).__name__}, which no fault can spoil")
+        raise TypeError(
+            f"{request.path} is answered by {type(answer).__name__}, which no fault can spoil"
+        )
     return answer
 
 
@@ -75,10 +79,14 @@ def body_of(answer: web.Response) -> bytes:
     return answer.body if isinstance(answer.body, bytes) else b""
 
 
-def page(status: int, title: str, text: str = "", headers: dict[str, str] | None = None) -> web.Response:
+def page(
+    status: int, title: str, text: str = "", headers: dict[str, str] | None = None
+) -> web.Response:
     """A page of HTML as edges send it."""
     body = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>{text}</body></html>"
-    return web.Response(status=status, text=body, content_type="text/html", headers=headers)
+    return web.Response(
+        status=status, text=body, content_type="text/html", headers=headers
+    )
 
 
 def retry_after(seconds: int | None) -> dict[str, str]:

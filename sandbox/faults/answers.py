@@ -80,7 +80,11 @@ class JsonBomb(Aimed):
 
     async def _spoil(self, _request: web.Request) -> web.StreamResponse:
         body = inflating_gzip(b"[", b" ", self.megabytes, b"]")
-        return web.Response(body=body, content_type="application/json", headers={"Content-Encoding": "gzip"})
+        return web.Response(
+            body=body,
+            content_type="application/json",
+            headers={"Content-Encoding": "gzip"},
+        )
 
 
 def _with_news(value: object) -> object:

@@ -12,7 +12,9 @@ MOST_TAGS = 2_000  # of one post, on the site (contract section 1.4)
 class _Altered:
     """The same board, but for its posts and tags."""
 
-    def __init__(self, board: Board, posts: Sequence[Post], tags: Sequence[Tag]) -> None:
+    def __init__(
+        self, board: Board, posts: Sequence[Post], tags: Sequence[Tag]
+    ) -> None:
         self.name, self.day, self.now = board.name, board.day, board.now
         self.posts, self.tags = tuple(posts), tuple(tags)
         self.aliases, self.implications = board.aliases, board.implications
@@ -30,7 +32,9 @@ class Planted(_Altered):
         self._files = {hashlib.md5(data).hexdigest(): data for data in files.values()}  # noqa: S324  # as the site does
         md5s = dict(zip(files, self._files, strict=True))
         posts = [
-            replace(post, md5=md5s[post.id], file_size=len(files[post.id])) if post.id in files else post
+            replace(post, md5=md5s[post.id], file_size=len(files[post.id]))
+            if post.id in files
+            else post
             for post in board.posts
         ]
         super().__init__(board, posts, board.tags)
@@ -43,10 +47,19 @@ class Planted(_Altered):
 class ManyTags(_Altered):
     """The same board, but one post, the first unless `post_id` says another, carries so many tags in all."""
 
-    def __init__(self, board: Board, tags: int = MOST_TAGS, post_id: int | None = None) -> None:
+    def __init__(
+        self, board: Board, tags: int = MOST_TAGS, post_id: int | None = None
+    ) -> None:
         crowded = next(post for post in board.posts if post_id in (None, post.id))
         names = [f"crowd_{number:04}" for number in range(tags - len(crowded.tags))]
         start = board.tags[-1].id + 1
-        new = [Tag(start + place, name, 0, 1, board.now, board.now) for place, name in enumerate(names)]
+        new = [
+            Tag(start + place, name, 0, 1, board.now, board.now)
+            for place, name in enumerate(names)
+        ]
         full = replace(crowded, tags=tuple(sorted((*crowded.tags, *names))))
-        super().__init__(board, [full if post is crowded else post for post in board.posts], [*board.tags, *new])
+        super().__init__(
+            board,
+            [full if post is crowded else post for post in board.posts],
+            [*board.tags, *new],
+        )

@@ -111,29 +111,43 @@ class _Broken(web.Response):
             self._eof_sent = True
             await self._send(body_of(self), writer, request)
 
-    async def _send(self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest) -> None:
+    async def _send(
+        self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
+    ) -> None:
         raise NotImplementedError
 
 
 class _Half(_Broken):
-    async def _send(self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest) -> None:
+    async def _send(
+        self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
+    ) -> None:
         await _send_part(body[: len(body) // 2], writer)
         _hang_up(request)
 
 
 class _Reset(_Broken):
-    async def _send(self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest) -> None:
+    async def _send(
+        self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
+    ) -> None:
         await _send_part(body[: len(body) // 2], writer)
-        await asyncio.sleep(GONE_POLL)  # for the client to read it: a reset throws away what it has not
-        if (transport := request.transport) and (connection := transport.get_extra_info("socket")):
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await asyncio.sleep(
+            GONE_POLL
+        )  # for the client to read it: a reset throws away what it has not
+        if (transport := request.transport) and (
+            connection := transport.get_extra_info("socket")
+        ):
+            connection.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
             transport.abort()
 
 
 class _Stalled(_Broken):
     share, seconds = 0.0, 0.0
 
-    async def _send(self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest) -> None:
+    async def _send(
+        self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
+    ) -> None:
         await _send_part(body[: int(len(body) * self.share)], writer)
         await _until_gone(request, self.seconds)
         _hang_up(request)
@@ -152,7 +166,9 @@ class _Silent(web.Response):
 class _Dripping(_Broken):
     pause, bytes_at_once = 0.0, 1
 
-    async def _send(self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest) -> None:
+    async def _send(
+        self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
+    ) -> None:
         writer.send_headers()
         for start in range(0, len(body), self.bytes_at_once):
             if _is_gone(request):
@@ -166,7 +182,11 @@ def _like(kind: type[_R], answer: web.Response, body: bytes | None = None) -> _R
     """An answer of that kind with the head of an honest one, and its body unless another is given."""
     headers = answer.headers.copy()
     headers.popall("Content-Length", None)
-    return kind(status=answer.status, headers=headers, body=body_of(answer) if body is None else body)
+    return kind(
+        status=answer.status,
+        headers=headers,
+        body=body_of(answer) if body is None else body,
+    )
 
 
 async def _send_part(part: bytes, writer: AbstractStreamWriter) -> None:

@@ -35,7 +35,11 @@ class WrongChecksum:
         """The index with one checksum changed."""
         if request.path != INDEX:
             return None
-        return await _spoiled_index(request, self.export, {"checksum": hashlib.sha256(b"another file").hexdigest()})
+        return await _spoiled_index(
+            request,
+            self.export,
+            {"checksum": hashlib.sha256(b"another file").hexdigest()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,12 @@ class _Remade:
         body = self._remake((await request.app[SERVICE].exports())[name].body)
         checksum = hashlib.sha256(body).hexdigest()
         if request.path == INDEX:
-            return await _spoiled_index(request, name, {"checksum": checksum, "file_size": len(body)})
-        return file_response(request, body, "application/gzip", checksum, request.app[SERVICE].board.now)
+            return await _spoiled_index(
+                request, name, {"checksum": checksum, "file_size": len(body)}
+            )
+        return file_response(
+            request, body, "application/gzip", checksum, request.app[SERVICE].board.now
+        )
 
     def _name(self) -> str:
         raise NotImplementedError
@@ -87,7 +95,12 @@ class ExtraColumns(_Remade):
 
     def _remake(self, body: bytes) -> bytes:
         header, *rows = _read(body)
-        return _written([["news", *header, "more_news"], *(['a "b",\r\nc', *row, "{1,2}"] for row in rows)])
+        return _written(
+            [
+                ["news", *header, "more_news"],
+                *(['a "b",\r\nc', *row, "{1,2}"] for row in rows),
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +143,12 @@ class Swapped:
     board: Board  # the same board a day later
     export: str = "posts"
     index_lag: int | None = 0
-    _seen: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
-    _exports: dict[str, Export] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _seen: Counter[str] = field(
+        default_factory=Counter, init=False, repr=False, compare=False
+    )
+    _exports: dict[str, Export] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
         """Half of the old file once; later the new file, and the new index when its time has come."""
@@ -156,11 +173,18 @@ class Swapped:
 
     def _new_index(self, request: web.Request) -> web.Response:
         static_url = request.app[SERVICE].static_url
-        return json_response([export_row(export, static_url) for _, export in sorted(self._new_exports().items())])
+        return json_response(
+            [
+                export_row(export, static_url)
+                for _, export in sorted(self._new_exports().items())
+            ]
+        )
 
     def _new_file(self, request: web.Request, name: str) -> web.Response:
         new = self._new_exports()[name]
-        return file_response(request, new.body, "application/gzip", new.checksum, new.updated_at)
+        return file_response(
+            request, new.body, "application/gzip", new.checksum, new.updated_at
+        )
 
 
 def _path(export: str) -> str:
@@ -176,6 +200,10 @@ def _written(rows: Rows) -> bytes:
     return stored_gzip(out.getvalue().encode())
 
 
-async def _spoiled_index(request: web.Request, export: str, news: dict[str, object]) -> web.Response:
+async def _spoiled_index(
+    request: web.Request, export: str, news: dict[str, object]
+) -> web.Response:
     rows = json.loads(await honest_body(request))
-    return json_response([{**row, **news} if row["name"] == export else row for row in rows])
+    return json_response(
+        [{**row, **news} if row["name"] == export else row for row in rows]
+    )

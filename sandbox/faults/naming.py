@@ -15,11 +15,44 @@ from sandbox.service import Fault
 FAULTS: dict[str, type[Any]] = {
     re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", kind.__name__).lower(): kind
     for kind in (
-        *(faults.Forbidden, faults.Throttled, faults.Down, faults.Failing, faults.Challenge, faults.Missing),
-        *(faults.Redirected, faults.Reset, faults.Truncated, faults.Shortened, faults.Unfinished, faults.Stalled),
-        *(faults.Silent, faults.Dripping, faults.Flipped, faults.WrongBytes, faults.Html, faults.Bomb),
-        *(faults.WrongChecksum, faults.Swapped, faults.MissingColumn, faults.ExtraColumns, faults.DoubledRows),
-        *(faults.ExportBomb, faults.ExtraKeys, faults.DoubledPosts, faults.RepeatingCursor, faults.ShortPages),
+        *(
+            faults.Forbidden,
+            faults.Throttled,
+            faults.Down,
+            faults.Failing,
+            faults.Challenge,
+            faults.Missing,
+        ),
+        *(
+            faults.Redirected,
+            faults.Reset,
+            faults.Truncated,
+            faults.Shortened,
+            faults.Unfinished,
+            faults.Stalled,
+        ),
+        *(
+            faults.Silent,
+            faults.Dripping,
+            faults.Flipped,
+            faults.WrongBytes,
+            faults.Html,
+            faults.Bomb,
+        ),
+        *(
+            faults.WrongChecksum,
+            faults.Swapped,
+            faults.MissingColumn,
+            faults.ExtraColumns,
+            faults.DoubledRows,
+        ),
+        *(
+            faults.ExportBomb,
+            faults.ExtraKeys,
+            faults.DoubledPosts,
+            faults.RepeatingCursor,
+            faults.ShortPages,
+        ),
         *(faults.V2Anyway, faults.JsonBomb),
     )
 }
@@ -28,7 +61,9 @@ FAULTS: dict[str, type[Any]] = {
 MANY_TAGS = "many-tags"
 
 
-def spoil(board: Board, tomorrow: Callable[[], Board], texts: list[str]) -> tuple[Board, Fault | None]:
+def spoil(
+    board: Board, tomorrow: Callable[[], Board], texts: list[str]
+) -> tuple[Board, Fault | None]:
     """The board and the fault that the texts ask for, NAME[:ARG,...] each; raises ValueError in one line.
 
     `tomorrow` opens the board a day later.
@@ -37,7 +72,9 @@ def spoil(board: Board, tomorrow: Callable[[], Board], texts: list[str]) -> tupl
     for text in texts:
         name, _, arguments = text.partition(":")
         if name == MANY_TAGS:
-            board = faults.ManyTags(board, **_values(name, {"tags": int, "post_id": int}, arguments))
+            board = faults.ManyTags(
+                board, **_values(name, {"tags": int, "post_id": int}, arguments)
+            )
         else:
             found.append(_fault(name, arguments, tomorrow))
     return board, faults.all_of(*found) if found else None
@@ -45,7 +82,10 @@ def spoil(board: Board, tomorrow: Callable[[], Board], texts: list[str]) -> tupl
 
 def described() -> str:
     """The names with what they do and what they take, one a line."""
-    lines = [f"{name}: {_summary(kind)} [{', '.join(_fields(kind))}]" for name, kind in FAULTS.items()]
+    lines = [
+        f"{name}: {_summary(kind)} [{', '.join(_fields(kind))}]"
+        for name, kind in FAULTS.items()
+    ]
     lines.append(f"{MANY_TAGS}: {_summary(faults.ManyTags)} [tags, post_id]")
     return "\n".join(sorted(lines))
 
@@ -53,7 +93,9 @@ def described() -> str:
 def _fault(name: str, arguments: str, tomorrow: Callable[[], Board]) -> Fault:
     kind = FAULTS.get(name)
     if kind is None:
-        raise ValueError(f"there is no fault {name!r}; choose among {', '.join([*FAULTS, MANY_TAGS])}, or ask for help")
+        raise ValueError(
+            f"there is no fault {name!r}; choose among {', '.join([*FAULTS, MANY_TAGS])}, or ask for help"
+        )
     values = _values(name, _fields(kind), arguments)
     if kind is faults.Swapped:
         values["board"] = tomorrow()
@@ -66,15 +108,24 @@ def _fault(name: str, arguments: str, tomorrow: Callable[[], Board]) -> Fault:
         and one.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ValueError(f"the fault {name} needs {missing[0]}: --fault {name}:{missing[0]}=...")
+        raise ValueError(
+            f"the fault {name} needs {missing[0]}: --fault {name}:{missing[0]}=..."
+        )
     fault: Fault = kind(**values)
     return fault
 
 
 def _fields(kind: type[Any]) -> dict[str, Any]:
     """What may be given as text, with its type, in order."""
-    hints = {**get_type_hints(kind), "where": str}  # md5s in a text: /data/.*(one|another)
-    return {one.name: hints[one.name] for one in dataclasses.fields(kind) if one.init and one.name != "board"}
+    hints = {
+        **get_type_hints(kind),
+        "where": str,
+    }  # md5s in a text: /data/.*(one|another)
+    return {
+        one.name: hints[one.name]
+        for one in dataclasses.fields(kind)
+        if one.init and one.name != "board"
+    }
 
 
 def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]:
@@ -85,11 +136,15 @@ def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]
         if not given:
             key, value = next(iter(fields)), argument
         if key not in fields:
-            raise ValueError(f"the fault {name} takes no {key!r}; it takes {', '.join(fields)}")
+            raise ValueError(
+                f"the fault {name} takes no {key!r}; it takes {', '.join(fields)}"
+            )
         try:
             values[key] = TypeAdapter(fields[key]).validate_python(value)
         except ValidationError as error:
-            raise ValueError(f"the fault {name} cannot have {key}={value}: {error.errors()[0]['msg']}") from error
+            raise ValueError(
+                f"the fault {name} cannot have {key}={value}: {error.errors()[0]['msg']}"
+            ) from error
     return values
 
 
