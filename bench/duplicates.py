@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.manifest import duplicates, likeness
-from pipeline.manifest.neighbours import pairs_within_distance
-from sandbox.board import SandboxBoard
-from sandbox.origins import index_of, origin_of
+from pipeline.manifest import duplicates, fingerprint
+from pipeline.manifest.hamming_index import pairs_within_distance
+from sandbox.board.drawn import SandboxBoard
+from sandbox.board.provenance import index_of, origin_of
 
 RUNS = 5
 SEED = 621
@@ -81,7 +81,7 @@ def hashing(pictures: Pictures) -> None:
                 for body, grain in sources
             ]
             one = rate(partial(each, drawings), len(drawings))
-            list(pool.map(likeness.fingerprint, drawings))
+            list(pool.map(fingerprint.fingerprint, drawings))
             two = rate(partial(each, drawings, pool), len(drawings))
             print(
                 f"hashing: {len(drawings)} {'progressive' if progressive else 'baseline'} JPEGs of "
@@ -92,12 +92,12 @@ def hashing(pictures: Pictures) -> None:
 
 def each(
     drawings: list[bytes], pool: ProcessPoolExecutor | None = None
-) -> list[likeness.ImageFingerprint]:
+) -> list[fingerprint.ImageFingerprint]:
     """Looks at every drawing, here or in the pool."""
     return list(
-        map(likeness.fingerprint, drawings)
+        map(fingerprint.fingerprint, drawings)
         if pool is None
-        else pool.map(likeness.fingerprint, drawings, chunksize=5)
+        else pool.map(fingerprint.fingerprint, drawings, chunksize=5)
     )
 
 
@@ -151,7 +151,7 @@ def report(name: str, pairs: list[tuple[bytes, bytes]]) -> None:
 
 def linked(bodies: list[bytes], ranks: NDArray[np.int8]) -> set[tuple[int, int]]:
     """Returns the links between pictures."""
-    told = [likeness.fingerprint(body) for body in bodies]
+    told = [fingerprint.fingerprint(body) for body in bodies]
     hashes, thumbnails = (
         np.stack([one.hashes for one in told]),
         np.stack([one.thumbnail for one in told]),
@@ -235,10 +235,13 @@ def searching() -> None:
     rng = np.random.default_rng(SEED)
     # Views of a picture differ from the whole in a few bits, grey and edges in all.
     hashes = np.stack([whole, rng.permutation(whole)], axis=1)[:, :, None] ^ scattered(
-        rng, len(likeness.VIEWS)
+        rng, len(fingerprint.VIEWS)
     )
     thumbnails = rng.integers(
-        0, 256, (RECORDS, likeness.THUMBNAIL, likeness.THUMBNAIL, 4), dtype=np.uint8
+        0,
+        256,
+        (RECORDS, fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 4),
+        dtype=np.uint8,
     )
     ranks = (np.arange(RECORDS) >= RECORDS - EVALUATED).astype(np.int8)
     times = [

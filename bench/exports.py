@@ -83,7 +83,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _make_exports(folder: Path, sizes: list[int]) -> None:
-    from pipeline.harvest import tables
+    from pipeline.harvest import csv_reader
 
     folder.mkdir(parents=True, exist_ok=True)
     for size in sizes:
@@ -94,7 +94,7 @@ def _make_exports(folder: Path, sizes: list[int]) -> None:
             path.with_suffix(".tmp").rename(path)
     if not (folder / "tags.parquet").exists():
         posts.write_tags(folder / "tags.csv.gz", sizes[-1])
-        tables.write_tags(folder / "tags.csv.gz", folder / "tags.parquet")
+        csv_reader.write_tags(folder / "tags.csv.gz", folder / "tags.parquet")
 
 
 def _export(folder: Path, size: int) -> Path:
@@ -133,7 +133,7 @@ def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
     import pandas as pd  # noqa: F401 - imports are not timed; pyarrow makes this one when it first sees a list
 
     from pipeline import schemas  # noqa: F401
-    from pipeline.harvest import tables  # noqa: F401
+    from pipeline.harvest import csv_reader  # noqa: F401
 
     started, busy = time.perf_counter(), time.process_time()
     CONTENDERS[name](folder, count)
@@ -143,16 +143,16 @@ def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
 
 
 def _ours(folder: Path, count: int) -> None:
-    from pipeline.harvest import tables
+    from pipeline.harvest import csv_reader
 
-    tables.write_posts(_export(folder, count), folder / f"ours-{count}.parquet")
+    csv_reader.write_posts(_export(folder, count), folder / f"ours-{count}.parquet")
 
 
 def _unknown(folder: Path, count: int) -> None:
-    from pipeline.harvest import tables
+    from pipeline.harvest import csv_reader
 
-    tables.write_posts(_export(folder, count), folder / "posts.parquet")
-    tables.write_unknown_tags(folder)
+    csv_reader.write_posts(_export(folder, count), folder / "posts.parquet")
+    csv_reader.write_unknown_tags(folder)
 
 
 def _bare(folder: Path, count: int) -> None:

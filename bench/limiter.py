@@ -24,7 +24,7 @@ from typing import cast
 import aiohttp
 from aiolimiter import AsyncLimiter
 
-from pipeline.site.limiter import RateLimiter
+from pipeline.site.rate_limiter import RateLimiter
 
 Acquire = Callable[[], Awaitable[None]]
 

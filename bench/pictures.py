@@ -41,7 +41,7 @@ import psutil
 import yaml
 from PIL import Image
 
-from sandbox.records import Post, Relation, Tag
+from sandbox.board.records import Post, Relation, Tag
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -471,7 +471,7 @@ async def _serve_bytes(folder: Path, late: float) -> None:
 
 
 async def _serve_sandbox(folder: Path) -> None:
-    from sandbox.server import serve
+    from sandbox.server.app import serve
 
     async with serve(Stored(folder / "pictures")) as site:
         await _announce(folder, site.static_url)

@@ -25,7 +25,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    pass
+    from pipeline.sample.tag_graph import TagGraph
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -232,7 +232,7 @@ def loop(export: Path) -> None:
     from pipeline import parquet, policy
     from pipeline.params import Sample
     from pipeline.sample import strategies
-    from pipeline.sample.labels import TagGraph
+    from pipeline.sample.tag_graph import TagGraph
 
     tables = {
         name: parquet.read(export.parent / f"data/snapshot/{name}.parquet")

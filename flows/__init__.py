@@ -4,9 +4,9 @@ commands    runs a command in a session of its own and leaves nothing of it behi
 dvc_stages  the one module that knows DVC from inside: plan, changed, run
 purge       clears DVC's cache of what dvc.lock no longer refers to (`e6tag purge`)
 artifacts   what people read in Prefect: verdicts, metrics, the list of stages
-pipeline    the flow, `flows/pipeline.py:pipeline`
+pipeline    the flow, `flows/nightly.py:pipeline`
 
-Nothing here imports the package `pipeline`: Prefect loads `flows/pipeline.py` as a script and registers it in
+Nothing here imports the package `pipeline`: Prefect loads `flows/nightly.py` as a script and registers it in
 `sys.modules` under the very same name, so such an import would find the flow and not the package. Stages are
 started as processes and known by what they write; `tests/test_flows.py` holds the few names used here to theirs.
 """

@@ -190,7 +190,7 @@ def purge(
 ) -> None:
     """Remove from DVC's cache what dvc.lock no longer refers to, pictures that were taken down among it."""
     # In a process of its own: the stages know nothing of DVC, and nothing here imports it.
-    command = [sys.executable, "-m", "flows.purge", *(["--dry-run"] if dry_run else [])]
+    command = [sys.executable, "-m", "ops.purge", *(["--dry-run"] if dry_run else [])]
     command += [f"--remote={name}" for name in remote or []]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
@@ -228,13 +228,13 @@ def get_picture(
 ) -> None:
     """Write a picture as it was served to a file of its own."""
     with _failures(debug=context.obj):
-        from pipeline import atomic, progress
+        from pipeline import files, progress
         from pipeline.packs import get
         from pipeline.paths import Paths
 
         picture = get(Paths().images, md5.lower())
         place = out or Path(f"{picture.md5}.{picture.format.replace('jpeg', 'jpg')}")
-        atomic.write_bytes(place, picture.bytes)
+        files.write_bytes(place, picture.bytes)
         progress.log(
             f"{place}: {picture.variant} of post {picture.post_id}, {picture.format}, "
             f"{picture.width} x {picture.height}, {len(picture.bytes):,} bytes"
@@ -262,7 +262,7 @@ def explain(
 def use(context: typer.Context, profile: str) -> None:
     """Make a profile (profiles/NAME.yaml) the parameters of this project: copies it to params.yaml, pins its site."""
     with _failures(debug=context.obj):
-        from pipeline import atomic, progress
+        from pipeline import files, progress
         from pipeline.errors import BadParameter
         from pipeline.params import load
         from pipeline.paths import Paths
@@ -282,7 +282,7 @@ def use(context: typer.Context, profile: str) -> None:
         }:
             shutil.copyfile(params, params.with_name("params.yaml.bak"))
             progress.log("params.yaml was edited: kept as params.yaml.bak")
-        atomic.write_bytes(params, source.read_bytes())
+        files.write_bytes(params, source.read_bytes())
         progress.log(f"{params} is now {source}")
     refresh(context)
 

@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import atomic, parquet, schemas
+from pipeline import files, parquet, schemas
 from pipeline.errors import BadInput
 from pipeline.parquet import corrupt_file_error
 
@@ -37,7 +37,7 @@ class PackedImage:
     height: int
 
 
-def files(folder: Path) -> list[Path]:
+def pack_files(folder: Path) -> list[Path]:
     """Returns the packs of a folder, sorted by name."""
     return sorted(folder.glob("pack-*.parquet"))
 
@@ -49,7 +49,7 @@ def write(path: Path, pictures: Iterable[PackedImage]) -> None:
     picture of 100 kB; one at a time, through unbuffered writes and with compressors, it took 0.25 ms.
     """
     with (
-        atomic.open_atomic(path) as temporary,
+        files.open_atomic(path) as temporary,
         pa.output_stream(str(temporary), buffer_size=WRITE_BUFFER) as sink,
         pq.ParquetWriter(
             sink,
@@ -84,7 +84,7 @@ def _together(pictures: Iterable[PackedImage]) -> Iterator[list[PackedImage]]:
 
 def index(folder: Path) -> pl.DataFrame:
     """Returns md5, post_id, variant, format, width, height and pack (file name) of every picture, ordered by md5."""
-    frames = [_facts(path) for path in files(folder)]
+    frames = [_facts(path) for path in pack_files(folder)]
     empty = pl.DataFrame(
         schema={
             **dict.fromkeys(("md5", "variant", "format", "pack"), pl.String),
@@ -189,13 +189,13 @@ def audit(folder: Path) -> PackAudit:
 
     Raises BadInput where there is nothing to read. Pictures that were taken down since are no problem.
     """
-    if not files(folder) and not (folder / "outcomes.parquet").exists():
+    if not pack_files(folder) and not (folder / "outcomes.parquet").exists():
         raise BadInput(
             f"there are no packs in {folder}. Run from the folder that holds dvc.yaml, or run dvc repro download first."
         )
     problems, damaged_packs = [], set()
     where: dict[tuple[str, str], str] = {}
-    for path in files(folder):
+    for path in pack_files(folder):
 
         def see(picture: PackedImage, pack: str = path.name) -> None:
             where[picture.md5, picture.variant] = pack
@@ -222,7 +222,7 @@ def audit(folder: Path) -> PackAudit:
                 f"{md5}: outcomes.parquet says {outcome}, but its {variant} is in {found}"
             )
     unlisted = sum(outcomes.get(md5, ("",))[0] != variant for md5, variant in here)
-    return PackAudit(len(files(folder)), len(where), unlisted, tuple(problems))
+    return PackAudit(len(pack_files(folder)), len(where), unlisted, tuple(problems))
 
 
 def get(folder: Path, md5: str) -> PackedImage:

@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import atomic
+from pipeline import files
 from pipeline.errors import CorruptFile
 
 ROW_GROUP = 100_000  # rows; bounds the memory of readers that go group by group
@@ -28,7 +28,7 @@ def write(
         table = table.sort_by(order_by)
     if metadata:
         table = table.replace_schema_metadata({**(schema.metadata or {}), **metadata})
-    with atomic.open_atomic(path) as temporary:
+    with files.open_atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
 
 

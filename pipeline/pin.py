@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import atomic
+from pipeline import files
 from pipeline.errors import BadInput
 from pipeline.params import Site
 
@@ -102,7 +102,7 @@ def load(path: Path) -> Pin:
 
 def save(path: Path, pin: Pin) -> None:
     """Writes snapshot.json, sorted, so that a refresh is a small diff."""
-    atomic.write_text(path, json.dumps(to_dict(pin), indent=2, sort_keys=True) + "\n")
+    files.write_text(path, json.dumps(to_dict(pin), indent=2, sort_keys=True) + "\n")
 
 
 def to_dict(pin: Pin) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from pipeline import pin, progress
 from pipeline.errors import BadInput
-from pipeline.harvest import api, changes
+from pipeline.harvest import api
+from pipeline.harvest import delta as deltas
 from pipeline.params import Params
 from pipeline.paths import Paths
 from pipeline.pin import Pin
-from pipeline.site.opening import open_site
+from pipeline.site.session import open_site
 
 
 def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
@@ -32,7 +33,7 @@ def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
         )
         return False
     pin.save(paths.pin, newest)
-    changes.prune(
+    deltas.prune(
         paths,
         *(
             one.delta
@@ -75,7 +76,7 @@ def _keep_delta(pinned: Pin | None, newest: Pin, paths: Paths) -> Pin:
     if pinned is None or pinned.delta is None or pinned.site != newest.site:
         return newest
     try:
-        changes.pinned_file(pinned, paths)
+        deltas.pinned_file(pinned, paths)
     except BadInput as error:
         progress.log(f"the delta is not pinned any more: {error}")
         return newest
@@ -95,7 +96,7 @@ async def _newest_delta(params: Params, paths: Paths, pinned: Pin | None) -> Pin
     base = _base(params, paths, pinned)
     async with open_site(params.site, paths, "refresh") as client:
         exports = pin.read_index(await client.json("/db_exports.json"))
-        delta = await changes.fetch(client, base, paths, login=params.site.login)
+        delta = await deltas.fetch(client, base, paths, login=params.site.login)
     return Pin(base.site, {**exports, "posts": base.exports["posts"]}, delta)
 
 
@@ -111,7 +112,7 @@ def _base(params: Params, paths: Paths, pinned: Pin | None) -> Pin:
             f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(params.site)}: there is nothing to "
             "build a delta on. Run e6tag refresh without --delta."
         )
-    changes.base_export(pinned, paths)
+    deltas.base_export(pinned, paths)
     return pinned
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sandbox.board.records import Board
 from sandbox.boards import NAMES, open_board
-from sandbox.records import Board
 
 if TYPE_CHECKING:
-    from sandbox.service import Fault
+    from sandbox.server.service import Fault
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False
@@ -58,14 +58,14 @@ def serve(
     """Serves a board on 127.0.0.1 until Ctrl-C."""
     if context.invoked_subcommand is not None:
         return
-    from sandbox.faults import naming
+    from sandbox.faults import parse
 
     if "help" in (fault or ()):
-        typer.echo(naming.described())
+        typer.echo(parse.described())
         return
     with _one_line():
         tomorrow = partial(open_board, board, posts=posts, seed=seed, day=2)
-        opened, spoiling = naming.spoil(
+        opened, spoiling = parse.spoil(
             open_board(board, posts=posts, seed=seed, day=day), tomorrow, fault or []
         )
         asyncio.run(_serve(opened, spoiling, port, static_port, log))
@@ -74,7 +74,7 @@ def serve(
 @app.command()
 def catalogue() -> None:
     """Draws every picture of the default board and writes down their md5s and sizes; takes minutes."""
-    from sandbox.catalogue import rebuild
+    from sandbox.board.catalogue import rebuild
 
     rebuild()
 
@@ -91,7 +91,7 @@ def contact(
     day: Day = 1,
 ) -> None:
     """Writes a contact sheet: pictures of the board with their tags."""
-    from sandbox.contact import contact_sheet
+    from sandbox.contact_sheet import contact_sheet
 
     with _one_line():
         contact_sheet(
@@ -112,7 +112,7 @@ def _one_line() -> Iterator[None]:
 async def _serve(
     board: Board, fault: "Fault | None", port: int, static_port: int, log: Path | None
 ) -> None:
-    from sandbox.server import serve as serving
+    from sandbox.server.app import serve as serving
 
     async with serving(
         board, port=port, static_port=static_port, log=log, fault=fault

@@ -1,6 +1,6 @@
 """The boards there are, by name."""
 
-from sandbox.records import Board
+from sandbox.board.records import Board
 
 NAMES = ("sandbox", "openclipart")
 
@@ -10,7 +10,7 @@ def open_board(
 ) -> Board:
     """Opens a board; None stands for its default. `openclipart` is what its packages hold, whatever the rest says."""
     if name == "sandbox":
-        from sandbox.board import SandboxBoard
+        from sandbox.board.drawn import SandboxBoard
 
         chosen: dict[str, int] = {
             key: value
@@ -19,7 +19,7 @@ def open_board(
         }
         return SandboxBoard(**chosen, day=day)
     if name == "openclipart":
-        from sandbox.openclipart import OpenclipartBoard
+        from sandbox.openclipart.board import OpenclipartBoard
 
         return OpenclipartBoard()
     raise ValueError(f"there is no board {name!r}; choose one of {', '.join(NAMES)}")

@@ -1,88 +1,17 @@
-"""What the tests share: a small board served on loopback, and project folders that read from it."""
+"""Fixtures: a small board served on loopback, and project folders that read from it."""
 
-import asyncio
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from pipeline import download, harvest, manifest, refresh, sample
-from pipeline.params import Params
-from pipeline.paths import Paths
-from sandbox.board import SandboxBoard
-from sandbox.records import Board
-from sandbox.server import Site, serve
-
-SMALL: dict[str, Any] = {
-    "sample": {
-        "min_positives": 40,
-        "min_eval_positives": 2,
-        "min_tags": 4,
-        "exclude_tags": ["comic"],
-    },
-    "download": {"pack_pictures": 40, "retries": 2},
-    "shard": {"shards": 4, "size": 64},
-    "train": {"size": 64},
-    "cluster": {"workers": 2},
-}
-"""Parameters that fit the small board."""
-
-
-@contextmanager
-def served(board: Board, **options: Any) -> Iterator[Site]:
-    """Serves a board from a thread of its own, since stages bring their own event loop."""
-    loop = asyncio.new_event_loop()
-    ready, over, sites = threading.Event(), asyncio.Event(), []
-
-    async def run() -> None:
-        async with serve(board, **options) as site:
-            sites.append(site)
-            ready.set()
-            await over.wait()
-
-    thread = threading.Thread(
-        target=lambda: loop.run_until_complete(run()), daemon=True
-    )
-    thread.start()
-    try:
-        assert ready.wait(60), "the sandbox did not start"
-        yield sites[0]
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join(30)
-        loop.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A project folder with params.yaml and a pin, reading from a served board."""
-
-    paths: Paths
-    params: Params
-    site: Site
-
-
-def make_project(folder: Path, at: Site, /, **sections: dict[str, Any]) -> Project:
-    """Writes params.yaml for the served site and pins what it serves. Sections add to SMALL."""
-    tree: dict[str, Any] = {name: dict(section) for name, section in SMALL.items()}
-    tree["site"] = {
-        "name": "custom",
-        "base_url": at.base_url,
-        "static_url": at.static_url,
-    }
-    for name, section in sections.items():
-        tree.setdefault(name, {}).update(section)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
-    project = Project(Paths(folder), Params.model_validate(tree), at)
-    refresh.run(project.params, project.paths)
-    return project
+from pipeline import manifest
+from sandbox.board.drawn import SandboxBoard
+from sandbox.server.app import Site
+from tests.builders.project import Project, copied, fetch, make_project, prepare, served
 
 
 @pytest.fixture(scope="session")
@@ -104,31 +33,6 @@ def project(tmp_path: Path, site: Site) -> Project:
     return make_project(tmp_path / "project", site)
 
 
-def prepare(project: Project) -> Project:
-    """Harvests and samples, so that pictures can be fetched."""
-    params = project.params
-    harvest.run(params.harvest, project.paths, site=params.site)
-    sample.run(
-        params.sample,
-        project.paths,
-        since=params.harvest.since.isoformat(),
-        manifest=params.manifest,
-    )
-    return project
-
-
-def fetch(project: Project) -> None:
-    """Runs the download stage."""
-    download.run(project.params.download, project.paths, site=project.params.site)
-
-
-def damage(path: Path) -> None:
-    """Flips the bits of one byte in the middle of a file."""
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
     """A project with everything up to the manifest, made once. To be copied, not changed."""
@@ -138,12 +42,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
     fetch(project)
     manifest.run(project.params.manifest, project.paths, everything=project.params)
     return project
-
-
-def copied(project: Project, folder: Path) -> Project:
-    """Returns a copy of a project that a test may change."""
-    shutil.copytree(project.paths.root, folder)
-    return replace(project, paths=Paths(folder))
 
 
 @pytest.fixture

@@ -23,9 +23,9 @@ from pathlib import Path
 import polars as pl
 
 from pipeline import packs, parquet, pin, policy, progress, schemas
-from pipeline.download import keeping, plan, standing, waiting
+from pipeline.download import inventory, permissions, plan, spool
 from pipeline.download.fetch import Fetcher, recover_spooled
-from pipeline.download.keeping import StoredImage
+from pipeline.download.inventory import StoredImage
 from pipeline.download.ledger import Ledger
 from pipeline.download.variants import ImageRequest, image_request
 from pipeline.errors import (
@@ -37,7 +37,7 @@ from pipeline.errors import (
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas import DownloadFailure
-from pipeline.site.breaker import retry_hint
+from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
 
@@ -46,19 +46,19 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
 
     dry_run: prints the plan of just this run, and writes nothing.
     """
-    found = keeping.scan(paths)
+    found = inventory.scan(paths)
     posts = _sampled(paths)
     sampled = set() if isinstance(posts, CorruptFile) else set(posts["md5"])
-    stands = standing.check_permissions(paths, found.md5s | sampled, found.post_ids)
+    stands = permissions.check_permissions(paths, found.md5s | sampled, found.post_ids)
     if dry_run:
-        keeping.check_same_site(paths, found, stands)
+        inventory.check_same_site(paths, found, stands)
     else:
-        keeping.remove_disallowed(params, paths, found, stands)
+        inventory.remove_disallowed(params, paths, found, stands)
     # Only now: where sample cannot succeed, pictures that have to go are gone all the same.
     if isinstance(posts, CorruptFile):
         raise posts
     _refuse_forbidden(posts, stands.permitted)
-    here = keeping.retained(params, found, stands)
+    here = inventory.retained(params, found, stands)
     wishes = _wishes(posts, params)
     open_ledger = Ledger.snapshot if dry_run else Ledger.open
     with open_ledger(paths.ledger, _place(site)) as ledger:
@@ -98,7 +98,7 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
             order_by="md5",
         )
     _plan_path(paths).unlink(missing_ok=True)
-    shutil.rmtree(waiting.folder(paths), ignore_errors=True)
+    shutil.rmtree(spool.folder(paths), ignore_errors=True)
     _judge(params, outcomes, site)
 
 

@@ -10,18 +10,18 @@ from itertools import chain
 from queue import SimpleQueue
 
 from pipeline import packs, progress
-from pipeline.download import inspect, waiting
-from pipeline.download.inspect import ImageInfo
+from pipeline.download import spool, verify
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
+from pipeline.download.spool import Spool, SpooledImage
 from pipeline.download.variants import ImageRequest
-from pipeline.download.waiting import Spool, SpooledImage
+from pipeline.download.verify import ImageInfo
 from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import PackedImage
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas import DownloadFailure
-from pipeline.site.breaker import retry_hint
+from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import (
     Client,
     PermanentFailure,
@@ -29,7 +29,7 @@ from pipeline.site.client import (
     TransientFailure,
     cancel_on_error,
 )
-from pipeline.site.opening import open_site
+from pipeline.site.session import open_site
 
 GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
 
@@ -59,15 +59,15 @@ def recover_spooled(
     params: Download, paths: Paths, wanted: list[ImageRequest]
 ) -> dict[tuple[str, str], FetchedImage]:
     """Returns those of the pictures that an earlier run put away whole, by md5 and variant. Writes nothing."""
-    records = {record.key: record for record in waiting.records(paths)}
+    records = {record.key: record for record in spool.records(paths)}
 
     def look(one: ImageRequest) -> ImageInfo | None:
-        return inspect.verify_spooled(
-            one, waiting.read_bytes(records[one.key]), params.max_pixels
+        return verify.verify_spooled(
+            one, spool.read_bytes(records[one.key]), params.max_pixels
         )
 
     here = [one for one in wanted if one.key in records]
-    with inspect.suppress_bomb_warning(), ThreadPoolExecutor(INSPECTORS) as inspectors:
+    with verify.suppress_bomb_warning(), ThreadPoolExecutor(INSPECTORS) as inspectors:
         facts = dict(zip(here, inspectors.map(look, here), strict=True))
     return {
         one.key: FetchedImage(seen, records[one.key])
@@ -102,7 +102,7 @@ class Fetcher:
         # md5 and variant of the pictures that failed since one came. No pack is sealed without them while it may be the
         # site that fails: it would have to do without them for good.
         self._failing: list[tuple[str, str]] = []
-        self._any_found = bool(packs.files(paths.images))
+        self._any_found = bool(packs.pack_files(paths.images))
         self._settled: SimpleQueue[
             tuple[tuple[str, str], FetchedImage | None] | None
         ] = SimpleQueue()
@@ -112,7 +112,7 @@ class Fetcher:
         loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
         with (
-            inspect.suppress_bomb_warning(),
+            verify.suppress_bomb_warning(),
             closing(self._waiting),
             threads[0] as inspectors,
             threads[1] as sealer,
@@ -245,7 +245,7 @@ class Fetcher:
         return f"{len(self._refused):,} refused{again}"
 
     def _put_away(self, pack: str, one: ImageRequest, answer: Response) -> FetchedImage:
-        facts = inspect.verify_image(one, answer, self._params.max_pixels)
+        facts = verify.verify_image(one, answer, self._params.max_pixels)
         return FetchedImage(facts, self._waiting.append(pack, one, answer.body))
 
     def _judge_site(

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import atomic
+from pipeline import files
 from pipeline.download.variants import ImageRequest
 from pipeline.params import Download
 
@@ -57,7 +57,7 @@ def save_plan(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
         "fingerprint": fingerprint,
         "packs": [[pack.name, [one.md5 for one in pack.pictures]] for pack in packs],
     }
-    atomic.write_text(path, json.dumps(tree))
+    files.write_text(path, json.dumps(tree))
 
 
 def fingerprint(wanted: list[ImageRequest], params: Download) -> str:

@@ -22,13 +22,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline import atomic, parquet, progress, schemas
+from pipeline import files, parquet, progress, schemas
+from pipeline.data import shards
+from pipeline.model import backend, saved
 from pipeline.params import Evaluate
 from pipeline.paths import Paths
-from pipeline.train import backend, published, shards
 
 if TYPE_CHECKING:
-    from pipeline.evaluate.judging import Metric
+    from pipeline.evaluate.metrics import Metric
 
 JUDGED = ("validation", "test", "fresh")
 _DECIMALS = 6  # of metrics.json
@@ -46,14 +47,14 @@ class Predictions:
 
 def run(params: Evaluate, paths: Paths) -> None:
     """Predicts, chooses thresholds on validation, judges every split, publishes."""
-    from pipeline.evaluate import curves, judging
+    from pipeline.evaluate import curves, metrics
 
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     splits = shards.read_splits(paths)
     train, *_ = shards.require(splits, "train", "validation", "test")
     predictions = _predict(paths, [splits[name] for name in JUDGED if name in splits])
     validation, test = predictions["validation"], predictions["test"]
-    thresholds = judging.thresholds(validation.labels, validation.scores)
+    thresholds = metrics.thresholds(validation.labels, validation.scores)
     shares = train.positives / train.records
     found = {
         name: _judge(split, thresholds, shares, params)
@@ -75,20 +76,20 @@ def run(params: Evaluate, paths: Paths) -> None:
     parquet.write(
         folder / "predictions.parquet", _table(predictions), schemas.PREDICTIONS
     )
-    atomic.publish_folder(folder, paths.evaluation)
+    files.publish_folder(folder, paths.evaluation)
     _say(found["test"])
 
 
 def _predict(paths: Paths, splits: list[shards.Split]) -> dict[str, Predictions]:
     shards.verify(*splits)
-    model = published.read(paths, splits[0].tags)
+    model = saved.read(paths, splits[0].tags)
     backend.start(model.backend)
-    from pipeline.train import learning
+    from pipeline.train import loop
 
     network = model.network()
     predictions = {}
     for split in progress.track(splits, "evaluate", unit="splits"):
-        logits, post_ids, md5s, labels = learning.predict(network, split, model.size)
+        logits, post_ids, md5s, labels = loop.predict(network, split, model.size)
         scores = (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
         predictions[split.name] = Predictions(post_ids, md5s, labels, scores)
     return predictions
@@ -97,13 +98,14 @@ def _predict(paths: Paths, splits: list[shards.Split]) -> dict[str, Predictions]
 def _judge(
     split: Predictions, thresholds: np.ndarray, shares: np.ndarray, params: Evaluate
 ) -> "dict[str, Metric]":
-    from pipeline.evaluate import intervals, judging
+    from pipeline.evaluate import metrics
+    from pipeline.metrics import bootstrap
 
-    figures = judging.compute_metrics(
+    figures = metrics.compute_metrics(
         split.labels, split.scores, split.scores >= thresholds, shares
     )
     if params.bootstrap:
-        bounds = intervals.intervals(
+        bounds = bootstrap.intervals(
             split.labels, split.scores, resamplings=params.bootstrap, seed=params.seed
         )
         for name, (low, high) in bounds.items():
@@ -143,8 +145,8 @@ def _per_tag(
 ) -> pl.DataFrame:
     from sklearn.metrics import precision_recall_fscore_support
 
-    from pipeline.evaluate import judging
-    from pipeline.train import ranking
+    from pipeline.evaluate import metrics
+    from pipeline.metrics import ranking
 
     said = test.scores >= thresholds
     precision, recall, f1, _ = precision_recall_fscore_support(
@@ -165,11 +167,11 @@ def _per_tag(
         "baseline_average_precision": ranking.prevalence_per_tag(test.labels),
         "threshold": thresholds,
         "f1": f1,
-        "baseline_f1": judging.constant_f1(test.labels),
+        "baseline_f1": metrics.constant_f1(test.labels),
         "precision": precision,
         "recall": recall,
         "accuracy": (said == test.labels).mean(axis=0),
-        "baseline_accuracy": judging.constant_accuracy(test.labels),
+        "baseline_accuracy": metrics.constant_accuracy(test.labels),
     }
     columns = [
         pl.Series(name, values, nan_to_null=True) for name, values in figures.items()
@@ -197,7 +199,7 @@ def _table(predictions: dict[str, Predictions]) -> pa.Table:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    atomic.write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    files.write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _say(figures: "dict[str, Metric]") -> None:

@@ -25,12 +25,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 import polars as pl
 
-from pipeline import atomic, lineage, parquet, policy, progress
+from pipeline import files, lineage, parquet, policy, progress
+from pipeline.data import shards
 from pipeline.errors import BadInput, CorruptFile
-from pipeline.export import card
+from pipeline.export import model_card
+from pipeline.model import backend, saved
 from pipeline.params import CategoryName, Export, Shard
 from pipeline.paths import Paths
-from pipeline.train import backend, published, shards
 
 if TYPE_CHECKING:
     import keras
@@ -41,50 +42,48 @@ def run(params: Export, paths: Paths, *, shard: Shard) -> None:
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     train, test = shards.require(shards.read_splits(paths), "train", "test")
     shards.verify(test)
-    model = published.read(paths, vocabulary.height)
+    model = saved.read(paths, vocabulary.height)
     metrics, thresholds = (
         _read_json(paths.evaluation / name)
         for name in ("metrics.json", "thresholds.json")
     )
     origin = _lineage(params, paths, shard, model)
     backend.start("tensorflow")
-    from pipeline.export import conversion
+    from pipeline.export import onnx
 
     network = model.network()
-    file = conversion.to_onnx(network, model.size)
+    file = onnx.to_onnx(network, model.size)
     _compare(params, network, file, test, model.size)
     preprocessing = _preprocessing(shard, model.size)
     origin["model"]["onnx_sha256"] = hashlib.sha256(file).hexdigest()
     folder = paths.bundle.with_name(f".{paths.bundle.name}.tmp")
     shutil.rmtree(folder, ignore_errors=True)
-    atomic.write_bytes(folder / "model.onnx", file)
-    atomic.write_text(
+    files.write_bytes(folder / "model.onnx", file)
+    files.write_text(
         folder / "selected_tags.csv", _selected_tags(vocabulary, train.positives)
     )
-    atomic.write_text(folder / "thresholds.csv", _thresholds(vocabulary, thresholds))
+    files.write_text(folder / "thresholds.csv", _thresholds(vocabulary, thresholds))
     _write_json(folder / "preprocessing.json", preprocessing)
     _write_json(folder / "lineage.json", origin)
-    described = card.render_model_card(
+    described = model_card.render_model_card(
         params.name, preprocessing, metrics, model.facts, origin
     )
-    atomic.write_text(folder / "model_card.md", described)
+    files.write_text(folder / "model_card.md", described)
     policy.check_no_images(folder)
-    atomic.publish_folder(folder, paths.bundle)
+    files.publish_folder(folder, paths.bundle)
 
 
 def _compare(
     params: Export, network: "keras.Model", file: bytes, test: shards.Split, size: int
 ) -> None:
     """Raises BadInput where ONNX and Keras disagree on test pictures by more than the tolerance."""
-    from pipeline.export import conversion
-    from pipeline.train import dataset
+    from pipeline.data import loader
+    from pipeline.export import onnx
 
-    batch = next(dataset.batches(test, size, min(params.compared, test.records)))
+    batch = next(loader.batches(test, size, min(params.compared, test.records)))
     logits = np.asarray(network.predict_on_batch(batch.pictures), np.float64)
     difference = float(
-        np.abs(
-            conversion.run_onnx(file, batch.pictures) - 1 / (1 + np.exp(-logits))
-        ).max()
+        np.abs(onnx.run_onnx(file, batch.pictures) - 1 / (1 + np.exp(-logits))).max()
     )
     if not difference <= params.tolerance:
         raise BadInput(
@@ -97,7 +96,7 @@ def _compare(
 
 
 def _lineage(
-    params: Export, paths: Paths, shard: Shard, model: published.SavedModel
+    params: Export, paths: Paths, shard: Shard, model: saved.SavedModel
 ) -> dict[str, Any]:
     """The lineage of the manifest, and of what was done since."""
     origin = lineage.read(paths.manifest / "train.parquet")
@@ -182,4 +181,4 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    atomic.write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    files.write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")

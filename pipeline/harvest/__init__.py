@@ -16,9 +16,9 @@ Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same byt
 import asyncio
 from pathlib import Path
 
-from pipeline import atomic, parquet, pin, schemas
+from pipeline import files, parquet, pin, schemas
 from pipeline.errors import BadExport, ExportChanged
-from pipeline.harvest import api, changes, exports, tables
+from pipeline.harvest import api, csv_reader, delta, exports
 from pipeline.params import Harvest, Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin
@@ -30,10 +30,10 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
     _agree(pinned, params, site, paths)
     if pinned.search is not None:
         found = asyncio.run(api.fetch(pinned, pinned.search, site, paths))
-        with atomic.atomic_folder(paths.snapshot) as draft:
+        with files.atomic_folder(paths.snapshot) as draft:
             api.write_snapshot(found, draft)
         return
-    changed = changes.pinned_file(pinned, paths) if pinned.delta is not None else None
+    changed = delta.pinned_file(pinned, paths) if pinned.delta is not None else None
     fetched = asyncio.run(exports.fetch(pinned, site, paths))
     try:
         _write(pinned, fetched, changed, paths)
@@ -50,14 +50,14 @@ def _write(
     pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths
 ) -> None:
     """Writes the snapshot of the exports, and of the pinned changes where there are any."""
-    with atomic.atomic_folder(paths.snapshot) as draft:
+    with files.atomic_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
-        changes.save_base_ids(
+        delta.save_base_ids(
             pinned.exports["posts"].checksum, draft / "posts.parquet", paths
         )
         if changed is not None:
-            changes.apply_delta(changed, draft)
-        tables.write_unknown_tags(draft)
+            delta.apply_delta(changed, draft)
+        csv_reader.write_unknown_tags(draft)
 
 
 def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
@@ -82,12 +82,12 @@ def _source(query: str | None) -> str:
 def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
     """Turns the four exports (by name, gzip CSV) into the tables of the snapshot, all but that of unknown tags."""
     rejected = [
-        *tables.write_posts(fetched["posts"], folder / "posts.parquet"),
-        *tables.write_tags(fetched["tags"], folder / "tags.parquet"),
-        *tables.write_relations(
+        *csv_reader.write_posts(fetched["posts"], folder / "posts.parquet"),
+        *csv_reader.write_tags(fetched["tags"], folder / "tags.parquet"),
+        *csv_reader.write_relations(
             "tag_aliases", fetched["tag_aliases"], folder / "aliases.parquet"
         ),
-        *tables.write_relations(
+        *csv_reader.write_relations(
             "tag_implications",
             fetched["tag_implications"],
             folder / "implications.parquet",

@@ -21,10 +21,8 @@ import polars as pl
 
 from pipeline import parquet, progress, schemas
 from pipeline.errors import BadAnswer
-from pipeline.harvest import pages, records, tables
-from pipeline.harvest.asking import ask, look_up
-from pipeline.harvest.pages import LIMIT, NEWEST, CachedPage, Endpoint, PageCache
-from pipeline.harvest.records import (
+from pipeline.harvest import api_models, csv_reader, page_cache
+from pipeline.harvest.api_models import (
     ALIASES,
     IMPLICATIONS,
     POSTS,
@@ -33,11 +31,13 @@ from pipeline.harvest.records import (
     RecordType,
     Row,
 )
+from pipeline.harvest.page_cache import LIMIT, NEWEST, CachedPage, Endpoint, PageCache
+from pipeline.harvest.queries import ask, look_up
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin, Search
 from pipeline.site.client import Client
-from pipeline.site.opening import open_site
+from pipeline.site.session import open_site
 
 FEW = "10"  # posts asked for where one is wanted: the index may list posts that the database no longer has (2.2)
 NAMES_LENGTH = 4_000  # characters of names in one address, commas and escapes included; proxies refuse from 8,000 on
@@ -80,7 +80,7 @@ async def newest(client: Client, query: str) -> Search:
 
 
 async def _few(client: Client, query: dict[str, str]) -> ParsedPage:
-    return records.parse_page(
+    return api_models.parse_page(
         await ask(client, "/posts.json", {**query, "limit": FEW}), POSTS, "/posts.json"
     )
 
@@ -94,12 +94,12 @@ async def fetch(pinned: Pin, search: Search, site: Site, paths: Paths) -> Fetche
     async with open_site(site, paths, "harvest") as client:
         listing = Endpoint("posts", "/posts.json", {"tags": search.query}, POSTS)
         with progress.meter("posts", unit="posts") as meter:
-            posts = await pages.list_all(
+            posts = await page_cache.list_all(
                 client, kept, listing, search.newest_id + 1, meter
             )
         with progress.meter("aliases and implications", unit="relations") as meter:
             relations = [
-                await pages.list_all(client, kept, listing, NEWEST, meter)
+                await page_cache.list_all(client, kept, listing, NEWEST, meter)
                 for listing in RELATIONS
             ]
         names = sorted(_reachable(_used(posts), *relations))
@@ -151,7 +151,7 @@ async def _fetch_tags(
                     "search[hide_empty]": "no",
                     "limit": str(LIMIT),
                 }
-                answer = records.parse_page(
+                answer = api_models.parse_page(
                     await ask(client, "/tags.json", query), TAGS, "/tags.json"
                 )
                 page = kept.keep(name, answer, TAGS)
@@ -187,7 +187,7 @@ async def _one_tag(client: Client, name: str) -> ParsedPage:
     return (
         ParsedPage([], [], [], [], 0)
         if answer is None
-        else records.parse_one(answer, TAGS, path)
+        else api_models.parse_one(answer, TAGS, path)
     )
 
 
@@ -202,8 +202,8 @@ def write_snapshot(fetched: Fetched, folder: Path) -> None:
         key: str,
         version: str | None = None,
     ) -> None:
-        table, repeated = pages.newest(found, kind, key, version)
-        rejected.extend([*pages.rejected(found), *repeated])
+        table, repeated = page_cache.newest(found, kind, key, version)
+        rejected.extend([*page_cache.rejected(found), *repeated])
         if kind is POSTS:
             table = table.filter(pl.col("post_id") <= fetched.newest_id)
         parquet.write(folder / f"{name}.parquet", table, kind.schema)
@@ -212,5 +212,5 @@ def write_snapshot(fetched: Fetched, folder: Path) -> None:
     write("tags", fetched.tags, TAGS, "tag_id")
     write("aliases", fetched.aliases, ALIASES, "relation_id")
     write("implications", fetched.implications, IMPLICATIONS, "relation_id")
-    tables.write_unknown_tags(folder)
+    csv_reader.write_unknown_tags(folder)
     parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)

@@ -18,14 +18,14 @@ from typing import Any
 
 import aiohttp
 
-from pipeline import atomic, pin, progress
+from pipeline import files, pin, progress
 from pipeline.errors import BadExport, ExportChanged
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import ExportFile, Pin
-from pipeline.site import answers
+from pipeline.site import responses
 from pipeline.site.client import Client, PermanentFailure, TransientFailure
-from pipeline.site.opening import open_site
+from pipeline.site.session import open_site
 
 _PIECE = 1 << 20  # bytes
 _NO_SUCH_RANGE = 416
@@ -134,9 +134,9 @@ async def _download(client: Client, url: str, part: Path, export: ExportFile) ->
         head = await response.content.read(len(_GZIP))
         if not offset and not _GZIP.startswith(head):
             page = bytearray(head)
-            await answers.read_start(response, page)
-            if answers.looks_like_html(page):  # whatever type it is said to be
-                answers.raise_for_challenge(
+            await responses.read_start(response, page)
+            if responses.looks_like_html(page):  # whatever type it is said to be
+                responses.raise_for_challenge(
                     response.url.authority, response.status, bytes(page)
                 )
             raise TransientFailure(
@@ -212,7 +212,7 @@ def _size(path: Path) -> int | None:
 
 def _remember_validator(part: Path, response: aiohttp.ClientResponse) -> None:
     note: dict[str, Any] = {"validator": _validator(response)}
-    atomic.write_text(_validator_file(part), json.dumps(note))
+    files.write_text(_validator_file(part), json.dumps(note))
 
 
 def _validator(response: aiohttp.ClientResponse) -> str | None:

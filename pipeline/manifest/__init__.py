@@ -11,10 +11,10 @@ Guarantees  every sampled post is in exactly one of the five files of posts; no 
 
 import polars as pl
 
-from pipeline import atomic, lineage, packs, parquet, pin, progress, schemas, workers
+from pipeline import files, lineage, packs, parquet, pin, progress, schemas, workers
 from pipeline.errors import CorruptFile
 from pipeline.manifest import duplicates, leakage
-from pipeline.manifest.hashing import SCHEMA, HashJob, hash_images
+from pipeline.manifest.hash_job import SCHEMA, HashJob, hash_images
 from pipeline.params import Cluster, Manifest, Params
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas import DownloadFailure, RecordRejection
@@ -101,7 +101,7 @@ def _write(
     paths: Paths, kept: pl.DataFrame, rejected: pl.DataFrame, lineage_text: str
 ) -> None:
     metadata = {lineage.KEY: lineage_text}
-    with atomic.atomic_folder(paths.manifest) as draft:
+    with files.atomic_folder(paths.manifest) as draft:
         for split in SPLITS:
             part = kept.filter(pl.col("split") == split)
             parquet.write(

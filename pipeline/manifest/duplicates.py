@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pipeline.manifest import likeness
-from pipeline.manifest.neighbours import Pairs, pairs_within_distance
+from pipeline.manifest import fingerprint
+from pipeline.manifest.hamming_index import Pairs, pairs_within_distance
 from pipeline.paths import SPLITS
 from pipeline.schemas import RecordRejection
 
@@ -79,7 +79,7 @@ def find_links(
     judged = np.flatnonzero(ranks > 0)
     found: list[Pairs] = []
     heads, unjoined = np.arange(len(hashes)), 0
-    for kind in range(len(likeness.KINDS)):
+    for kind in range(len(fingerprint.KINDS)):
         for one, other, view in _near(hashes[:, kind], judged, distance):
             for start in range(0, len(one), _JOINED):
                 cut = slice(start, start + _JOINED)
@@ -126,8 +126,8 @@ def _confirmed(
     """Yields those pairs whose thumbnails, each through its view, show one picture."""
     for start in range(0, len(one), _COMPARED):
         cut = slice(start, start + _COMPARED)
-        left = likeness.crop_views(thumbnails[one[cut]], np.maximum(-view[cut], 0))
-        right = likeness.crop_views(thumbnails[other[cut]], np.maximum(view[cut], 0))
+        left = fingerprint.crop_views(thumbnails[one[cut]], np.maximum(-view[cut], 0))
+        right = fingerprint.crop_views(thumbnails[other[cut]], np.maximum(view[cut], 0))
         difference = np.abs(left[..., :3] - right[..., :3]).mean(axis=(1, 2, 3))
         colours = _correlation(left[..., :3], right[..., :3])
         edges = _correlation(left[..., 3], right[..., 3])
@@ -166,14 +166,14 @@ def _heads(records: int, found: list[Pairs]) -> NDArray[np.int64]:
 
 
 def _hashes(records: pl.DataFrame) -> NDArray[np.uint64]:
-    kinds, views = len(likeness.KINDS), len(likeness.VIEWS)
+    kinds, views = len(fingerprint.KINDS), len(fingerprint.VIEWS)
     return np.frombuffer(b"".join(records["hashes"]), dtype=np.uint64).reshape(
         -1, kinds, views
     )
 
 
 def _thumbnails(records: pl.DataFrame) -> NDArray[np.uint8]:
-    side = likeness.THUMBNAIL
+    side = fingerprint.THUMBNAIL
     return np.frombuffer(b"".join(records["thumbnail"]), dtype=np.uint8).reshape(
         -1, side, side, 4
     )

@@ -17,19 +17,19 @@ Guarantees  same inputs and parameters, same bytes, but for the section on polit
             hash.
 """
 
-from pipeline import atomic, progress
+from pipeline import files, progress
 from pipeline.params import Params
 from pipeline.paths import Paths
 
 
 def run(params: Params, paths: Paths) -> None:
     """Reads everything, then writes the page, whole or not at all."""
-    from pipeline.report import inputs, page, pictures
+    from pipeline.report import examples, inputs, render
 
     found = inputs.read(paths)
-    shown = pictures.choose_examples(paths, found.per_tag)
+    shown = examples.choose_examples(paths, found.per_tag)
     target = paths.reports / "index.html"
-    atomic.write_text(target, html := page.page(params, found, shown))
+    files.write_text(target, html := render.page(params, found, shown))
     progress.log(
         f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test pictures"
     )

@@ -27,15 +27,27 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline import atomic, parquet, policy, progress, schemas
+from pipeline import files, parquet, policy, progress, schemas
 from pipeline.params import Manifest, Sample
 from pipeline.paths import SPLITS, Paths
-from pipeline.sample import comparison, noise, oddities, shortage, splits, strategies
+from pipeline.sample import (
+    anomalies,
+    infeasible,
+    label_noise,
+    splits,
+    strategies,
+    strategy_report,
+)
 from pipeline.sample import vocabulary as vocabularies
+from pipeline.sample.candidates import (
+    CANDIDATE,
+    REASONS,
+    CandidatePosts,
+    CandidateReader,
+)
 from pipeline.sample.cover import Selection
-from pipeline.sample.labels import TagGraph
-from pipeline.sample.reading import CANDIDATE, REASONS, CandidatePosts, CandidateReader
-from pipeline.sample.records import JUDGED, LabelMatrix
+from pipeline.sample.label_matrix import JUDGED, LabelMatrix
+from pipeline.sample.tag_graph import TagGraph
 from pipeline.schemas import PostExclusion
 
 DECIDED_BY = "decided_by"
@@ -84,7 +96,7 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     )
 
     refused = vocabularies.BlockedTags(
-        names.young | names.opt_out, frozenset(oddities.two_categories(tags)["name"])
+        names.young | names.opt_out, frozenset(anomalies.two_categories(tags)["name"])
     )
     chosen = vocabularies.choose_vocabulary(
         params,
@@ -94,7 +106,7 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
         listed,
     )
     if chosen.vocabulary.height < 2:
-        raise shortage.empty_vocabulary_error(params, chosen)
+        raise infeasible.empty_vocabulary_error(params, chosen)
     records = LabelMatrix.make(posts, assigned, _label_of(relations, chosen.vocabulary))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {
@@ -105,8 +117,8 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     sample = strategies.fill_to_size(params, records, picked[params.strategy])
     wanted = np.minimum(strategies.targets(params)[:, None], records.positives)
     positives = records.positives_of(sample.rows)
-    shortage.raise_if_short(params, chosen.vocabulary, positives)
-    with atomic.atomic_folder(paths.sample) as draft:
+    infeasible.raise_if_short(params, chosen.vocabulary, positives)
+    with files.atomic_folder(paths.sample) as draft:
         tables = {
             "posts": (
                 _sampled(paths, posts, assigned, records, sample),
@@ -119,21 +131,21 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
             "left_out": (chosen.left_out, schemas.LEFT_OUT),
             "dropped": (_dropped(posts, assigned), schemas.DROPPED),
             "strategies": (
-                comparison.compare_strategies(
+                strategy_report.compare_strategies(
                     records, wanted, picked, params.strategy, sample
                 ),
                 schemas.STRATEGIES,
             ),
             "lacking_implied": (
-                noise.missing_implications(relations, posts.evidence),
+                label_noise.missing_implications(relations, posts.evidence),
                 schemas.LACKING_IMPLIED,
             ),
             "aliased_spellings": (
-                noise.aliases_in_use(relations, posts.evidence),
+                label_noise.aliases_in_use(relations, posts.evidence),
                 schemas.ALIASED_SPELLINGS,
             ),
             "co_occurrence": (
-                noise.co_occurrence(
+                label_noise.co_occurrence(
                     relations,
                     chosen.vocabulary["name"].to_list(),
                     records,
@@ -142,7 +154,7 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
                 schemas.CO_OCCURRENCE,
             ),
             "oddities": (
-                oddities.find_anomalies(tags, aliases, relations, posts),
+                anomalies.find_anomalies(tags, aliases, relations, posts),
                 schemas.ODDITIES,
             ),
         }
@@ -157,7 +169,7 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
     counts = _of_splits(records, sample)
     for line in (
         _summary(chosen, posts, records, counts),
-        *shortage.warnings(params, chosen, listed, relations, reader.policed, counts),
+        *infeasible.warnings(params, chosen, listed, relations, reader.policed, counts),
         *_odd(tables["oddities"][0]),
     ):
         progress.log(f"sample: {line}")

@@ -16,7 +16,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.records import LabelMatrix
+from pipeline.sample.label_matrix import LabelMatrix
 
 STEPS = 50  # rounds in which the posts estimated to be needed are taken; more rounds, slightly fewer posts
 LOOK = 8  # times as many posts are looked at in a round as are taken

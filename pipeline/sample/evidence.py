@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample.labels import ImplicationIndex
+from pipeline.sample.tag_graph import ImplicationIndex
 
 _POSTS = (
     2_048  # looked at at once, so that the arrays in between fit the processor's cache

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.params import Manifest
 from pipeline.paths import SPLITS
-from pipeline.sample.labels import TagGraph
+from pipeline.sample.tag_graph import TagGraph
 
 SALT = 0x9E3779B97F4A7C15
 """Fixed for ever, not a parameter: were it to change, last year's test pictures would train this year's model."""

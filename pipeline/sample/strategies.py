@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.params import Sample
 from pipeline.sample import cover, splits
 from pipeline.sample.cover import Selection
-from pipeline.sample.records import JUDGED, LabelMatrix
+from pipeline.sample.label_matrix import JUDGED, LabelMatrix
 
 LEAST_LABELS = (
     16  # vocabulary tags that a post needs for the quota, as in the hobby project

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadParameter
 from pipeline.params import Sample
-from pipeline.sample.labels import TagGraph
+from pipeline.sample.tag_graph import TagGraph
 from pipeline.schemas import TagExclusion
 
 FILE_DERIVED = frozenset({

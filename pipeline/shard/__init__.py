@@ -17,11 +17,11 @@ import json
 import numpy as np
 import polars as pl
 
-from pipeline import atomic, parquet, progress, schemas, workers
+from pipeline import files, parquet, progress, schemas, workers
 from pipeline.errors import TooManyRejects
 from pipeline.params import Cluster, Shard
 from pipeline.paths import SPLITS, Paths
-from pipeline.shard.writing import Record, ShardJob, ShardResult, write_shard
+from pipeline.shard.writer import Record, ShardJob, ShardResult, write_shard
 
 
 def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
@@ -34,7 +34,7 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     todo = [job for job in jobs if job.name not in kept]
     paths.shards.mkdir(parents=True, exist_ok=True)
     for folder in (paths.shards, paths.work("shard")):
-        atomic.remove_stale_temps(folder)
+        files.remove_stale_temps(folder)
     done = progress.track(
         workers.map_unordered(cluster, write_shard, todo),
         "shard",

@@ -5,11 +5,11 @@ import warnings
 
 from PIL import Image, ImageOps
 
-from pipeline import pictures
+from e6tag import images
 from pipeline.errors import E6tagError
 from pipeline.params import Shard
 
-PAD = pictures.GROUND
+PAD = images.GROUND
 """What fills a padded square: the ground that transparency is flattened on."""
 
 
@@ -24,9 +24,9 @@ def fit(body: bytes, params: Shard) -> bytes:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             # JPEG only: decodes at 1/2 to 1/8 of the size, still at least as large as what is wanted.
             opened.draft("RGB", (params.size, params.size))
-            picture = pictures.flat(opened)
+            picture = images.flat(opened)
             square = _square(picture, params)
-    except pictures.BROKEN as error:
+    except images.BROKEN as error:
         raise Undecodable(f"cannot be decoded: {error}") from error
     square.save(out := io.BytesIO(), "JPEG", quality=params.quality)
     return out.getvalue()

@@ -26,9 +26,12 @@ from tenacity import (
 from pipeline import policy, progress
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable, TryAgainLater
 from pipeline.schemas import DownloadFailure
-from pipeline.site import answers
-from pipeline.site.alone import record_backoff
-from pipeline.site.answers import (
+from pipeline.site import responses
+from pipeline.site.circuit_breaker import CircuitBreaker, retry_hint
+from pipeline.site.host_lock import record_backoff
+from pipeline.site.rate_limiter import Permit, RateLimiter
+from pipeline.site.request_stats import RequestStats, WaitReason
+from pipeline.site.responses import (
     PIECE,
     PermanentFailure,
     RequestKind,
@@ -37,9 +40,6 @@ from pipeline.site.answers import (
     RetryLater,
     TransientFailure,
 )
-from pipeline.site.breaker import CircuitBreaker, retry_hint
-from pipeline.site.limiter import Permit, RateLimiter
-from pipeline.site.politeness import RequestStats, WaitReason
 
 __all__ = [
     "Client",
@@ -203,11 +203,11 @@ class Client:
                     raise BadAnswer(
                         f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing fetched is lost."
                     )
-                if answers.looks_like_html(body):
-                    answers.raise_for_challenge(
+                if responses.looks_like_html(body):
+                    responses.raise_for_challenge(
                         response.url.authority, response.status, body[:PIECE]
                     )
-                return answers.parsed(url, body)
+                return responses.parsed(url, body)
 
         try:
             return await self._with_many_retries(ask, url)
@@ -227,8 +227,8 @@ class Client:
                 raise PermanentFailure(
                     DownloadFailure.TOO_LARGE, f"more than {max_bytes:,} bytes"
                 )
-            if answers.looks_like_html(body):
-                answers.raise_for_challenge(
+            if responses.looks_like_html(body):
+                responses.raise_for_challenge(
                     response.url.authority, response.status, body[:PIECE]
                 )
             return Response(response.content_type, body)
@@ -342,7 +342,7 @@ class Client:
                 with self._throughput_watchdog(
                     response, deadline, is_endless=kind is RequestKind.EXPORT
                 ):
-                    await answers.raise_for_response(
+                    await responses.raise_for_response(
                         response,
                         kind,
                         longest_wait=self._patience.longest_wait,

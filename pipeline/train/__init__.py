@@ -22,12 +22,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import atomic
+from pipeline import files
+from pipeline.data import shards
+from pipeline.data.shards import Split
+from pipeline.model import backend
 from pipeline.params import Train
 from pipeline.paths import Paths
-from pipeline.train import backend, shards
-from pipeline.train.history import EpochMetrics, TrainingLog, best_epoch, to_csv
-from pipeline.train.shards import Split
+from pipeline.train.checkpoints import EpochMetrics, TrainingLog, best_epoch, to_csv
 
 if TYPE_CHECKING:
     import keras
@@ -44,10 +45,10 @@ def run(params: Train, paths: Paths) -> None:
     shards.verify(*filter(None, (train, validation)))
     mark = fingerprint(params, train, validation)
     backend.start(params.backend)
-    from pipeline.train import learning
+    from pipeline.train import loop
 
     diary = TrainingLog(paths.training)
-    network = learning.train_model(
+    network = loop.train_model(
         params, train, validation, paths.work("train") / mark, diary
     )
     diary.close()
@@ -115,14 +116,14 @@ def _publish(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     network.save(folder / "model.keras")
-    atomic.write_bytes(
+    files.write_bytes(
         folder / "model.keras", strip_timestamps((folder / "model.keras").read_bytes())
     )
-    atomic.write_text(
+    files.write_text(
         folder / "training.json", json.dumps(facts, indent=2, sort_keys=True) + "\n"
     )
-    atomic.write_text(folder / "history.csv", to_csv(epochs))
-    atomic.publish_folder(folder, target)
+    files.write_text(folder / "history.csv", to_csv(epochs))
+    files.publish_folder(folder, target)
 
 
 def strip_timestamps(archive: bytes) -> bytes:

@@ -6,19 +6,19 @@ Writes      data/gates/<dataset>/verdict.json            every expectation with 
 Guarantees  same data and parameters, same verdict; both are written also when the gate fails; memory is flat in rows.
 
 Great Expectations judges, Polars measures: row-local rules run over the files chunk by chunk, global rules over small
-tables that Polars computes. The rules are in `pipeline/expectations.py`.
+tables that Polars computes. The rules are in `pipeline/validate/expectations.py`.
 """
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from pipeline import atomic, progress
+from pipeline import files, progress
 from pipeline.errors import BadParameter, GateFailed
 from pipeline.params import Params
 from pipeline.paths import DATASETS, Paths
 
 if TYPE_CHECKING:
-    from pipeline.validate.judge import ExpectationResult, GateResult
+    from pipeline.validate.gx_runner import ExpectationResult, GateResult
 
 PRINTED = 5  # offending rows printed per failed expectation
 
@@ -32,7 +32,7 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
     import polars as pl
     import pyarrow as pa
 
-    from pipeline.validate import docs
+    from pipeline.validate import page
 
     try:
         judgement = examine(dataset, params, paths)
@@ -42,8 +42,8 @@ def run(dataset: str, params: Params, paths: Paths) -> None:
         )  # pages are read here first: a whole footer says nothing of them
         raise
     outcomes = judgement.outcomes
-    atomic.write_text(paths.verdict(dataset), verdict(judgement))
-    docs.write(paths.data_docs(dataset), judgement)
+    files.write_text(paths.verdict(dataset), verdict(judgement))
+    page.write(paths.data_docs(dataset), judgement)
     failed = [outcome for outcome in outcomes if not outcome.success]
     for outcome in failed:
         progress.log(_details(dataset, outcome))
@@ -67,41 +67,49 @@ def _name_damaged(paths: Paths) -> None:
 
 def examine(dataset: str, params: Params, paths: Paths) -> "GateResult":
     """Judges the files, then, if all are as declared, their rows and what was measured over them."""
-    from pipeline.validate import files, importing, judge, profile, rows
+    from pipeline.validate import (
+        dataset_files,
+        gx_runner,
+        importing,
+        measurements,
+        rows,
+    )
 
-    states = files.states(dataset, paths)
-    whole = bool((states["state"] == files.AS_DECLARED).all())
+    states = dataset_files.states(dataset, paths)
+    whole = bool((states["state"] == dataset_files.AS_DECLARED).all())
     # Measured before Great Expectations is imported: the two peaks of memory do not add up.
     measured = (
-        profile.measure(dataset, params, paths) if whole else profile.Measurements()
+        measurements.measure(dataset, params, paths)
+        if whole
+        else measurements.Measurements()
     )
     importing.great_expectations()
-    from pipeline import expectations
+    from pipeline.validate import expectations
 
-    court = judge.GateRunner()
+    court = gx_runner.GateRunner()
     outcomes = court.judge("files", expectations.files(), [states])
     if not whole:
-        return judge.GateResult(dataset, outcomes, {}, {"files": states})
+        return gx_runner.GateResult(dataset, outcomes, {}, {"files": states})
     for stem, suite in expectations.rows(
-        dataset, params, files.vocabulary_size(paths)
+        dataset, params, dataset_files.vocabulary_size(paths)
     ).items():
-        path = files.folder(dataset, paths) / f"{stem}.parquet"
+        path = dataset_files.folder(dataset, paths) / f"{stem}.parquet"
         outcomes += court.judge(path.name, suite, rows.chunks(path, suite))
     suites = expectations.profile(dataset, params)
     for table, frame in measured.frames().items():
         outcomes += court.judge(table, suites[table], [frame])
     for outcome in outcomes:
-        if outcome.table == profile.FINDINGS:
+        if outcome.table == measurements.FINDINGS:
             finding = measured.findings[outcome.column]
             outcome.checked, outcome.unexpected, outcome.samples = (
                 finding.checked,
                 finding.count,
                 finding.rows,
             )
-    return judge.GateResult(
+    return gx_runner.GateResult(
         dataset,
         outcomes,
-        files.row_counts(dataset, paths),
+        dataset_files.row_counts(dataset, paths),
         {"files": states, **measured.tables},
     )
 

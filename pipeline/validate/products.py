@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from pipeline import parquet
 from pipeline.params import Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.validate import files, records
-from pipeline.validate.profile import Measurements, Violations, duplicates, violations
+from pipeline.validate import dataset_files, shard_records
+from pipeline.validate.measurements import (
+    Measurements,
+    Violations,
+    duplicates,
+    violations,
+)
 from pipeline.validate.tables import JUDGED, positives, with_counts
 
 AUC_TOLERANCE = 1e-4  # the AUC of float32 scores summed in another order
@@ -118,10 +123,10 @@ def bundle(params: Params, paths: Paths) -> Measurements:  # noqa: ARG001
     )
     found = [path for path in sorted(paths.bundle.rglob("*")) if path.is_file()]
     names = [str(path.relative_to(paths.bundle)) for path in found]
-    expected = files.OTHERS["bundle"]
+    expected = dataset_files.OTHERS["bundle"]
     held = {
         str(path.relative_to(paths.bundle)): kind
-        for path, kind in files.pictures(paths.bundle)
+        for path, kind in dataset_files.pictures(paths.bundle)
     }
     lineage = json.loads((paths.bundle / "lineage.json").read_text(encoding="utf-8"))
     lineage = lineage if isinstance(lineage, dict) else {}
@@ -205,9 +210,9 @@ def _on_disk(folder: Path, index: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFr
             digest = _sha256(path)
             size = path.stat().st_size
             try:
-                posts = list(records.identities(path))
+                posts = list(shard_records.identities(path))
                 count = len(posts)
-            except records.Damaged:
+            except shard_records.Damaged:
                 count = (
                     -1
                 )  # never what the index says, so that the gate shows the shard
@@ -285,7 +290,7 @@ def _label_counts(
 def _predicted(paths: Paths) -> dict[str, Violations]:
     """Checks the identity of every prediction against the sample."""
     predictions = pl.scan_parquet(paths.evaluation / "predictions.parquet")
-    rows = files.row_counts("evaluation", paths)["predictions.parquet"]
+    rows = dataset_files.row_counts("evaluation", paths)["predictions.parquet"]
     same = ["post_id", "md5", "split", "label_ids"]
     posts = pl.scan_parquet(paths.sample / "posts.parquet").select(same)
     return {

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import parquet
-from pipeline.validate.judge import IDENTITY
+from pipeline.validate.gx_runner import IDENTITY
 
 if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation

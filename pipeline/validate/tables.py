@@ -8,9 +8,9 @@ import polars as pl
 from pipeline import parquet, policy
 from pipeline.params import CategoryName, Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.validate import relations
-from pipeline.validate.files import PARQUET, row_counts
-from pipeline.validate.profile import (
+from pipeline.validate import tag_closure
+from pipeline.validate.dataset_files import PARQUET, row_counts
+from pipeline.validate.measurements import (
     Measurements,
     Violations,
     duplicates,
@@ -42,7 +42,7 @@ def snapshot(params: Params, paths: Paths) -> Measurements:  # noqa: ARG001
         name.removesuffix(".parquet"): count
         for name, count in row_counts("snapshot", paths).items()
     }
-    in_force = aliases.filter(pl.col("status").is_in(relations.IN_FORCE))
+    in_force = aliases.filter(pl.col("status").is_in(tag_closure.IN_FORCE))
     used = (
         posts.select(name="tags")
         .explode("name")
@@ -73,7 +73,7 @@ def snapshot(params: Params, paths: Paths) -> Measurements:  # noqa: ARG001
             in_force, "antecedent", "consequent", rows["aliases"]
         ),
         "implication_in_a_circle": violations(
-            relations.in_circles(implications.collect()), rows["implications"]
+            tag_closure.in_circles(implications.collect()), rows["implications"]
         ),
         "unknown_tag": violations(unknown, names),
         "unknown_tags_differ": violations(
@@ -122,9 +122,9 @@ def sample(params: Params, paths: Paths) -> Measurements:
         **dict(posts.group_by("split").len().collect(engine="streaming").iter_rows()),
     }
     checked = sum(counts.values())
-    young = relations.leading_to(policy.YOUNG, aliases, implications)
-    opt_out = relations.leading_to(policy.OPT_OUT, aliases, implications)
-    excluded = relations.leading_to(
+    young = tag_closure.leading_to(policy.YOUNG, aliases, implications)
+    opt_out = tag_closure.leading_to(policy.OPT_OUT, aliases, implications)
+    excluded = tag_closure.leading_to(
         frozenset(params.sample.exclude_tags), aliases, implications
     )
     findings = {
@@ -133,7 +133,7 @@ def sample(params: Params, paths: Paths) -> Measurements:
         **_labels(
             posts,
             source,
-            relations.meanings(vocabulary, aliases, implications),
+            tag_closure.meanings(vocabulary, aliases, implications),
             checked,
         ),
         "post_id_twice": duplicates(posts, "post_id", "md5", checked),
@@ -283,8 +283,8 @@ def _permitted(paths: Paths, md5s: pl.LazyFrame) -> pl.LazyFrame:
     posts = pl.scan_parquet(paths.snapshot / "posts.parquet").join(
         md5s.unique(), on="md5", how="semi"
     )
-    young = relations.leading_to(policy.YOUNG, aliases, implications)
-    opt_out = relations.leading_to(policy.OPT_OUT, aliases, implications)
+    young = tag_closure.leading_to(policy.YOUNG, aliases, implications)
+    opt_out = tag_closure.leading_to(policy.OPT_OUT, aliases, implications)
     moving = pl.DataFrame({"name": sorted(policy.ANIMATED_TAGS)})
     locked = posts.select("post_id", tags="locked_tags")
     sensitive = posts.filter(pl.col("rating").is_in(["q", "e"]))
@@ -459,7 +459,7 @@ def _artists(
     """Looks for artists whose sampled posts are in two of the judged splits, where parameters promise otherwise."""
     if not params.manifest.group_by_artist:
         return Violations(0, 0, [])
-    final = relations.canonical(aliases)
+    final = tag_closure.canonical(aliases)
     artist = get_args(CategoryName).index("artist")
     nobody = pl.concat(
         [

@@ -13,7 +13,7 @@ from sandbox.art.draw import RGB, Pen, darker, lighter, mix
 from sandbox.art.palette import Palette
 from sandbox.art.style import STYLES
 from sandbox.art.wardrobe import star
-from sandbox.scenes import Scene
+from sandbox.board.scenes import Scene
 
 Draw = Callable[[], float]
 HOLE: RGB = (188, 236, 214)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sandbox.art.draw import RGB, darker, lighter, mix
 from sandbox.art.palette import EYES, HAIR, Palette
-from sandbox.scenes import Figure
-from sandbox.species import BY_NAME, Species
+from sandbox.board.scenes import Figure
+from sandbox.board.species import BY_NAME, Species
 
 
 @dataclass(frozen=True, slots=True)

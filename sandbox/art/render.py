@@ -12,7 +12,7 @@ from sandbox.art.heads import draw_head
 from sandbox.art.look import Look, dress
 from sandbox.art.palette import Palette
 from sandbox.art.style import STYLES, Style
-from sandbox.scenes import Figure, Scene
+from sandbox.board.scenes import Figure, Scene
 
 Draw = Callable[[], float]
 _LARGE = 1_000  # pixels; longer sides are drawn at half size and enlarged, others at double size and reduced

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from hashlib import sha256
 
-from sandbox.traits import ARTISTS
+from sandbox.board.traits import ARTISTS
 
 
 @dataclass(frozen=True, slots=True)

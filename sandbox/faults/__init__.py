@@ -5,15 +5,7 @@ Each is called with every request and answers None where it has nothing to spoil
 and ManyTags are boards instead: what is bad there, the site itself believes. `naming` builds any of them from text.
 """
 
-from sandbox.faults.aiming import PICTURES, Aimed, all_of
-from sandbox.faults.answers import (
-    DoubledPosts,
-    ExtraKeys,
-    JsonBomb,
-    RepeatingCursor,
-    ShortPages,
-    V2Anyway,
-)
+from sandbox.faults.base import PICTURES, Aimed, all_of
 from sandbox.faults.boards import ManyTags, Planted
 from sandbox.faults.delivery import (
     Dripping,
@@ -33,6 +25,14 @@ from sandbox.faults.exports import (
     Swapped,
     WrongChecksum,
 )
+from sandbox.faults.json_answers import (
+    DoubledPosts,
+    ExtraKeys,
+    JsonBomb,
+    RepeatingCursor,
+    ShortPages,
+    V2Anyway,
+)
 from sandbox.faults.pictures import Bomb, Html, WrongBytes, bomb, png
 from sandbox.faults.statuses import (
     Challenge,
@@ -43,7 +43,7 @@ from sandbox.faults.statuses import (
     Redirected,
     Throttled,
 )
-from sandbox.service import Fault
+from sandbox.server.service import Fault
 
 __all__ = [
     "PICTURES",

@@ -9,7 +9,7 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from sandbox.faults.aiming import Aimed, body_of, honest
+from sandbox.faults.base import Aimed, body_of, honest
 
 _R = TypeVar("_R", bound=web.Response)
 

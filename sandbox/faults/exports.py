@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from sandbox.exports import Export, build_exports, stored_gzip
-from sandbox.faults.aiming import honest_body
+from sandbox.board.records import Board
+from sandbox.faults.base import honest_body
 from sandbox.faults.delivery import Truncated
 from sandbox.faults.inflating import inflating_gzip
-from sandbox.records import Board
-from sandbox.service import SERVICE, json_response
-from sandbox.shapes import export_row
-from sandbox.static import file_response
+from sandbox.server.exports import Export, build_exports, stored_gzip
+from sandbox.server.serializers import export_row
+from sandbox.server.service import SERVICE, json_response
+from sandbox.server.static_routes import file_response
 
 INDEX = "/db_exports.json"
 

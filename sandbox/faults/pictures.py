@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from sandbox.faults.aiming import PICTURES, Aimed, page
+from sandbox.faults.base import PICTURES, Aimed, page
 
 
 @dataclass(frozen=True, slots=True)

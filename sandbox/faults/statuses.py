@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from sandbox.faults.aiming import PICTURES, Aimed, page, retry_after
-from sandbox.service import json_response
+from sandbox.faults.base import PICTURES, Aimed, page, retry_after
+from sandbox.server.service import json_response
 
 CHALLENGE = """<p>Checking if the site connection is secure</p>
 <script src="/cdn-cgi/challenge-platform/h/g/orchestrate/chl_page/v1"></script>"""

@@ -1,0 +1,1 @@
+"""The shards as training and evaluation read them."""

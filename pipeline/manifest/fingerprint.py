@@ -1,0 +1,199 @@
+"""Likeness: what a picture looks like, in numbers that hardly change when it is re-encoded, resized or cropped.
+
+A picture has hashes of its grey values (Zauner 2010: signs of the lowest DCT frequencies), which survive re-encoding
+and resizing, and of its edges, which survive new colours; each of the whole picture and of views into it that a slight
+crop would leave. A thumbnail confirms or refutes what near hashes suggest.
+"""
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.fft import dct
+
+from e6tag.images import flat
+
+SIDE = 64  # pixels of the square that all is worked out from; the aspect is given up
+_HASHED = 32  # pixels of a side that the DCT sees; 8 x 8 of its frequencies are kept
+THUMBNAIL = 16  # pixels of a side, in three colours and one plane of edges
+_STRONG = (
+    64.0  # steps between neighbouring pixels beyond this are as good as black on white
+)
+
+WHOLE = (0.0, 1.0, 0.0, 1.0)
+VIEWS = (
+    WHOLE,
+    *((cut, 1 - cut, cut, 1 - cut) for cut in (0.02, 0.04, 0.06)),
+    (0.06, 1.0, 0.0, 1.0), (0.0, 0.94, 0.0, 1.0), (0.0, 1.0, 0.06, 1.0), (0.0, 1.0, 0.0, 0.94),
+)  # fmt: skip
+"""Left, right, top and bottom of each view as shares: the whole, all sides cut, one side cut. The hash of a cropped
+copy is near that of the view which lies nearest to its crop (measured: bench/results/duplicates.md)."""
+
+KINDS = ("grey", "edges")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFingerprint:
+    """hashes: uint64 [kinds, views]; thumbnail: uint8 [THUMBNAIL, THUMBNAIL, red green blue edges]."""
+
+    hashes: NDArray[np.uint64]
+    thumbnail: NDArray[np.uint8]
+
+    @property
+    def phash(self) -> int:
+        """The grey hash of the whole picture."""
+        return int(self.hashes[0, 0])
+
+
+def fingerprint(body: bytes) -> ImageFingerprint:
+    """Returns the likeness of a picture; raises what pictures.BROKEN lists where it cannot be decoded."""
+    return of_pixels(_small(body))
+
+
+def of_pixels(pixels: NDArray[np.float32]) -> ImageFingerprint:
+    """pixels: RGB [SIDE, SIDE, 3], 0 to 255."""
+    grey = pixels @ np.array(
+        [0.299, 0.587, 0.114], dtype=np.float32
+    )  # luma (ITU-R BT.601), as Pillow's "L"
+    edges = _edges(grey)
+    planes = np.concatenate([pixels, edges[:, :, None]], axis=2)
+    small = np.einsum("ai,ijc,bj->abc", _SHRINK, planes, _SHRINK, optimize=True)
+    return ImageFingerprint(
+        _hashes(np.stack([grey, edges])),
+        np.clip(np.round(small), 0, 255).astype(np.uint8),
+    )
+
+
+def crop_views(
+    thumbnails: NDArray[np.uint8], views: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns what of each thumbnail [n, THUMBNAIL, THUMBNAIL, 4] its view shows, as [n, 14, 14, 4]."""
+    across = np.einsum(
+        "nijc,nbj->nibc", thumbnails.astype(np.float32), _SEEN_X[views], optimize=True
+    )
+    return np.einsum("nai,nibc->nabc", _SEEN_Y[views], across, optimize=True)
+
+
+def _small(body: bytes) -> NDArray[np.float32]:
+    with Image.open(io.BytesIO(body)) as opened:
+        full = opened.size
+        opened.draft(
+            "RGB", (SIDE, SIDE)
+        )  # a JPEG is decoded at 1/8 to 1/2 size, whichever still covers SIDE
+        is_eighth = opened.size[0] * 8 >= full[0] > opened.size[0] * 4
+        if (
+            is_eighth
+            and opened.info.get("progressive")
+            and (start := first_scan(body)) is not None
+        ):
+            return _small_of_scan(start)
+        return _shrunk(opened)
+
+
+def _small_of_scan(body: bytes) -> NDArray[np.float32]:
+    with Image.open(io.BytesIO(body)) as opened:
+        opened.draft("RGB", (SIDE, SIDE))
+        return _shrunk(opened)
+
+
+def _shrunk(opened: Image.Image) -> NDArray[np.float32]:
+    return np.asarray(
+        flat(opened).resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0),
+        dtype=np.float32,
+    )
+
+
+def first_scan(jpeg: bytes) -> bytes | None:
+    """Returns a progressive JPEG cut off after its first scan, or null where there is no second or that lacks a colour.
+
+    The first scan holds the mean of every 8 x 8 block, and these are all that decoding at 1/8 size looks at: without
+    the others it takes a tenth of the time. They differ from the final ones by at most a step of the quantisation.
+    """
+    cut, position, colours = (
+        bytearray(jpeg),
+        2,
+        0,
+    )  # after the marker that starts the file
+    while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
+        length = int.from_bytes(jpeg[position + 2 : position + 4], "big")
+        if jpeg[position + 1] == 0xDB:
+            _without_frequencies(cut, position + 4, position + 2 + length)
+        if jpeg[position + 1] == 0xC2:  # start of a progressive frame
+            colours = jpeg[position + 9]
+        if (
+            jpeg[position + 1] == 0xDA
+        ):  # start of a scan; in what follows no other marker of this kind can occur
+            end = jpeg.find(b"\xff\xda", position + 2)
+            is_enough = (
+                end > 0 and jpeg[position + 4] == colours
+            )  # encoders may give each colour a scan of its own
+            return bytes(cut[:end]) + b"\xff\xd9" if is_enough else None
+        position += 2 + length
+    return None
+
+
+def _without_frequencies(jpeg: bytearray, position: int, end: int) -> None:
+    """Sets all but the first step of the quantisation tables at `position` to zero.
+
+    No frequency is left to be multiplied by them; zeros keep libjpeg-turbo from guessing frequencies out of
+    neighbouring blocks, which blurs the means too (jdcoefct.c, smoothing_ok).
+    """
+    while position < end:
+        size = 2 if jpeg[position] >> 4 else 1  # bytes of a step
+        steps = slice(position + 1 + size, position + 1 + 64 * size)
+        jpeg[steps] = bytes(63 * size)
+        position += 1 + 64 * size
+
+
+def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns [SIDE, SIDE]: how much grey steps from each pixel to the next.
+
+    Not the colours: most JPEGs halve their resolution, and decoders differ in how they restore it.
+    """
+    right = np.diff(grey, axis=1, append=grey[:, -1:])
+    down = np.diff(grey, axis=0, append=grey[-1:])
+    return np.minimum(np.hypot(right, down), _STRONG).astype(np.float32)
+
+
+def _hashes(planes: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """planes: [kinds, SIDE, SIDE]. Bits say which of the 8 x 8 lowest frequencies lie above their median.
+
+    The first bit, the mean brightness, has no say. Crop, shrinking and DCT of a view are one matrix per axis.
+    """
+    low = (
+        _ROWS[:, None] @ planes[None] @ _COLUMNS[:, None].transpose(0, 1, 3, 2)
+    ).transpose(1, 0, 2, 3)
+    low = low.reshape(len(planes), len(VIEWS), 64)
+    bits = low > np.median(low[:, :, 1:], axis=2, keepdims=True)
+    bits[:, :, 0] = False
+    return np.packbits(bits, axis=2).view(">u8")[:, :, 0].astype(np.uint64)
+
+
+def _averaging(cells: int, low: float, high: float, pixels: int) -> NDArray[np.float32]:
+    """Returns the matrix [cells, pixels] that averages the share from `low` to `high` of an axis into cells."""
+    bounds = np.linspace(low * pixels, high * pixels, cells + 1)
+    left = np.maximum(bounds[:-1, None], np.arange(pixels)[None])
+    right = np.minimum(bounds[1:, None], np.arange(1, pixels + 1)[None])
+    overlap = np.maximum(right - left, 0.0)
+    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+_DCT = dct(np.eye(_HASHED), axis=0, norm="ortho")[
+    :8
+]  # in 64 bits: rounding seldom decides a bit
+_COLUMNS = np.stack(
+    [_DCT @ _averaging(_HASHED, left, right, SIDE) for left, right, _, _ in VIEWS]
+)
+_ROWS = np.stack(
+    [_DCT @ _averaging(_HASHED, top, bottom, SIDE) for _, _, top, bottom in VIEWS]
+)
+_SHRINK = _averaging(THUMBNAIL, 0.0, 1.0, SIDE)
+_SEEN = THUMBNAIL - 2  # cells of a view: no more than it has pixels
+_SEEN_X = np.stack(
+    [_averaging(_SEEN, left, right, THUMBNAIL) for left, right, _, _ in VIEWS]
+)
+_SEEN_Y = np.stack(
+    [_averaging(_SEEN, top, bottom, THUMBNAIL) for _, _, top, bottom in VIEWS]
+)

@@ -1,0 +1,1 @@
+"""Metrics of scores and labels in NumPy and scikit-learn: no files, no Keras."""

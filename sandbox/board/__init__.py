@@ -1,0 +1,1 @@
+"""The drawn board: posts, tags and relations of the sandbox, from a seed alone."""

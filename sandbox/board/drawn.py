@@ -1,0 +1,235 @@
+"""The drawn board: posts, tags and relations of one day, from a seed alone.
+
+Guarantees  a post is a pure function of (seed, index), so that a board with fewer posts is a prefix of a larger one
+            of the same day, day 2's new posts aside; the same bytes for a picture every time; what is true of a
+            picture (`truth`) is known here only and never served.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import PIL
+
+from sandbox.art.encode import file_bytes
+from sandbox.board import catalogue
+from sandbox.board.day2 import Day2Event, apply_event, event_of, new_change
+from sandbox.board.posts import make_post, truth_of
+from sandbox.board.provenance import index_of, origin_of, post_id, scene_of
+from sandbox.board.records import Post, Relation, Tag
+from sandbox.board.traits import (
+    ALIASES,
+    DAY_2_ALIAS,
+    DEAD_ALIASES,
+    DEAD_IMPLICATIONS,
+    IMPLICATIONS,
+    SLOW_IMPLICATIONS,
+    TRAITS,
+)
+
+DAY_1 = datetime(2026, 7, 1, 5, 0, tzinfo=UTC)  # when the exports of day 1 were made
+_TAGS_BEGAN = datetime(2016, 1, 4, 12, 0, tzinfo=UTC)
+
+
+class WrongPicture(RuntimeError):
+    """A drawn file does not have the md5 of the catalogue."""
+
+
+class SandboxBoard:
+    """The default board of the sandbox: see `sandbox.board.records.Board`.
+
+    `day` is 1 or 2. With another seed or more posts than the shipped catalogue has, files are drawn when it opens.
+    """
+
+    name = "sandbox"
+
+    def __init__(
+        self, posts: int = catalogue.POSTS, seed: int = catalogue.SEED, day: int = 1
+    ) -> None:
+        if day not in (1, 2):
+            raise ValueError(
+                f"sandbox: day {day} is not on the calendar; there are day 1 and day 2"
+            )
+        if posts < 1:
+            raise ValueError(
+                f"sandbox: a board of {posts} posts cannot be; ask for 1 or more"
+            )
+        self.seed, self.day = seed, day
+        self.now = DAY_1 + timedelta(days=day - 1)
+        self._size = posts
+        self._files = catalogue.load(seed, posts)
+        self.aliases: Sequence[Relation] = _aliases(day)
+        self.implications: Sequence[Relation] = _implications()
+
+    # Made when first asked for: processes that only draw pictures never pay for the metadata.
+
+    @cached_property
+    def posts(self) -> Sequence[Post]:
+        """The posts of the day, ordered by id."""
+        return _posts(self.seed, self._size, self.day, self._files)
+
+    @cached_property
+    def tags(self) -> Sequence[Tag]:
+        """One row per tag that exists, also old spellings and tags without posts, ordered by id."""
+        return _tags(self.posts, self.aliases)
+
+    def original(self, md5: str) -> bytes:
+        """Returns the bytes of the original file, also of deleted posts; raises KeyError for an unknown md5."""
+        index = self._indices[md5]
+        data = file_bytes(
+            scene_of(
+                self.seed, index, origin_of(self.seed, index), self._is_replaced(index)
+            )
+        )
+        drawn = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if drawn != md5:
+            raise WrongPicture(
+                f"sandbox: the picture {md5} was drawn as {drawn}: the catalogue was made with other art or another "
+                f"Pillow than {PIL.__version__}. Install the versions of requirements.lock, or run "
+                "python -m sandbox catalogue."
+            )
+        return data
+
+    def truth(self, post_id: int) -> frozenset[str]:
+        """Returns all tags that are true of the post's picture, implied ones included; raises KeyError if unknown."""
+        index = index_of(post_id)
+        if index not in self._present or post_id != self._present[index]:
+            raise KeyError(post_id)
+        return frozenset(truth_of(self.seed, index, self._is_replaced(index)))
+
+    @cached_property
+    def _present(self) -> dict[int, int]:
+        """Ids by index of the posts that exist on this day."""
+        count = (
+            self._size
+            if self.day == 1
+            else self._size + catalogue.new_posts(self._size)
+        )
+        gone = Day2Event.EXPUNGED if self.day == 2 else None
+        return {
+            index: post_id(self.seed, index)
+            for index in range(count)
+            if index >= self._size or event_of(index) is not gone
+        }
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        """Indices by md5 of the files of this day."""
+        return {self._file(index)[0]: index for index in self._present}
+
+    def _file(self, index: int) -> catalogue.File:
+        if self._is_replaced(index):
+            return self._files.replacements[catalogue.replacement_of(index)]
+        return self._files.originals[index]
+
+    def _is_replaced(self, index: int) -> bool:
+        return (
+            self.day == 2
+            and index < self._size
+            and event_of(index) is Day2Event.REPLACED
+        )
+
+
+def _posts(seed: int, posts: int, day: int, files: catalogue.Catalogue) -> list[Post]:
+    rows = [make_post(seed, index, files.originals[index]) for index in range(posts)]
+    if day == 1:
+        return rows
+    now = DAY_1 + timedelta(days=1)
+    lived: list[Post] = []
+    for index, row in enumerate(rows):
+        better = (
+            files.replacements[catalogue.replacement_of(index)]
+            if event_of(index) is Day2Event.REPLACED
+            else None
+        )
+        post = apply_event(seed, index, row, better, now)
+        if post:
+            lived.append(post)
+    fresh = catalogue.new_posts(posts)
+    for number in range(fresh):
+        index = posts + number
+        made = DAY_1 + timedelta(hours=23) * ((number + 0.5) / fresh)
+        post = make_post(
+            seed, index, files.originals[index], made.replace(microsecond=0)
+        )
+        lived.append(
+            replace(
+                post,
+                change_seq=new_change(index),
+                is_deleted=False,
+                is_pending=number % 3 == 0,
+            )
+        )
+    return lived
+
+
+def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
+    counts = Counter(tag for post in posts if not post.is_deleted for tag in post.tags)
+    categories = {name: trait.category for name, trait in TRAITS.items()}
+    for alias in aliases:
+        if alias.antecedent_name not in categories:
+            categories[alias.antecedent_name] = categories.get(alias.consequent_name, 0)
+    rows = []
+    for number, (name, category) in enumerate(categories.items()):
+        lot = hashlib.sha256(name.encode()).digest()
+        drift = (
+            (lot[1] % 5) - 2 if lot[0] < 12 else 0
+        )  # the site's own counts drift on some tags
+        made = _TAGS_BEGAN + timedelta(hours=number, seconds=lot[2])
+        rows.append(
+            Tag(
+                id=200 + 3 * number,
+                name=name,
+                category=category,
+                post_count=counts[name] + drift,
+                created_at=made,
+                updated_at=made + timedelta(days=lot[3], milliseconds=10 * lot[4]),
+                is_locked=category in (6, 7, 8),
+            )
+        )
+    return rows
+
+
+def _aliases(day: int) -> list[Relation]:
+    pairs = [(old, new, "active") for old, new in ALIASES] + list(DEAD_ALIASES)
+    relations = [_relation(number, *pair) for number, pair in enumerate(pairs)]
+    if day == 2:
+        relations.append(
+            replace(
+                _relation(len(pairs), *DAY_2_ALIAS, "active"),
+                created_at=DAY_1 + timedelta(hours=7),
+            )
+        )
+    return relations
+
+
+def _implications() -> list[Relation]:
+    triples = [
+        (low, high, SLOW_IMPLICATIONS.get((low, high), "active"))
+        for low, high in IMPLICATIONS
+    ]
+    return [
+        _relation(number, *triple)
+        for number, triple in enumerate([*triples, *DEAD_IMPLICATIONS])
+    ]
+
+
+def _relation(number: int, antecedent: str, consequent: str, status: str) -> Relation:
+    made = _TAGS_BEGAN + timedelta(days=20 * number, seconds=number)
+    return Relation(
+        id=31 + 2 * number,
+        antecedent_name=antecedent,
+        consequent_name=consequent,
+        status=status,
+        created_at=None
+        if number % 40 == 7
+        else made,  # NULL in the oldest rows of the site
+        updated_at=made + timedelta(days=2),
+        creator_id=100 + number % 9,
+        reason=""
+        if number % 3
+        else 'Same thing, see the wiki: "see also", line 1\nline 2',
+    )

@@ -1,0 +1,1 @@
+"""A board of real drawings: the Debian packages of Openclipart."""

@@ -1,0 +1,254 @@
+"""A board of real pictures: the Debian packages `openclipart-png` and `openclipart-svg`, drawings in the public domain.
+
+Reads       /usr/share/openclipart/png/**/*.png and the metadata of the SVG file at the same path
+Guarantees  posts, tags, relations and ids depend on the packages' contents alone; nothing is written
+
+A post is one distinct file: of the 8,121 paths 1,221 are links that show a drawing in a second folder, so there are
+6,900 posts, each with the words of all its paths. Words are the SVG's keywords (`dc:subject`) and the folders; the
+artist is the `dc:creator`. Which words become tags, and which are junk, is the rule of `keywords.py`. Drawings of one
+artist that differ in a number at the end of the file name are a series: the first is the parent of the others.
+"""
+
+import hashlib
+import re
+import struct
+import xml.etree.ElementTree as ET
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sandbox.board.records import CATEGORIES, Post, Relation, Tag
+from sandbox.openclipart.keywords import (
+    Vocabulary,
+    Words,
+    build_vocabulary,
+    split_keywords,
+    tag_name,
+)
+
+ROOT = Path("/usr/share/openclipart")  # where the packages put their files
+
+OPENED = datetime(
+    2005, 1, 1, tzinfo=UTC
+)  # of the first post; the library grew from 2004 to 2010
+PACE = timedelta(hours=8)  # from post to post, which ends in 2011
+NOW = datetime(2012, 1, 1, 5, 0, tzinfo=UTC)
+
+DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
+MAIL = re.compile(
+    r"[\[(<].*?[\])>]|\S+@\S+"
+)  # remarks and addresses that stand beside some creators' names
+SERIES = re.compile(r"[ _-]*\d+$")  # what tells the drawings of a series apart
+
+
+class OpenclipartMissing(RuntimeError):
+    """The packages are not installed."""
+
+
+@dataclass(slots=True)
+class Drawing:
+    """One distinct PNG file with what all its paths say of it. Grows while the folders are read."""
+
+    paths: list[str]
+    md5: str
+    width: int
+    height: int
+    file_size: int
+    keywords: set[str] = field(default_factory=set)
+    artist: str | None = None
+
+    @property
+    def words(self) -> Words:
+        """Its keywords, and the folders of every path."""
+        folders = tuple(
+            tuple(tag_name(part) for part in path.split("/")[:-1])
+            for path in self.paths
+        )
+        return Words(frozenset(self.keywords), folders, self.artist)
+
+
+class OpenclipartBoard:
+    """See `sandbox.board.records.Board`. `unreadable`: paths whose SVG is no XML, so that keywords are lacking."""
+
+    name = "openclipart"
+    day = 1
+    now = NOW
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        if not (root / "png").is_dir() or not (root / "svg").is_dir():
+            raise OpenclipartMissing(
+                f"there are no drawings in {root}: run apt-get install openclipart-png openclipart-svg (156 MB)"
+            )
+        drawings = _read_drawings(root / "png")
+        self.unreadable = _read_metadata(root / "svg", drawings)
+        vocabulary = build_vocabulary([drawing.words for drawing in drawings])
+        artist_tags = _name_artists(drawings, vocabulary)
+        self.posts: Sequence[Post] = tuple(_posts(drawings, vocabulary, artist_tags))
+        self.tags: Sequence[Tag] = _tags(
+            self.posts, vocabulary, frozenset(artist_tags.values())
+        )
+        self.aliases: Sequence[Relation] = _relations(vocabulary.aliases.items())
+        self.implications: Sequence[Relation] = _relations(
+            vocabulary.implications.items()
+        )
+        self._files = {drawing.md5: drawing.paths[0] for drawing in drawings}
+
+    def original(self, md5: str) -> bytes:
+        """Returns the PNG file as installed; raises KeyError for an unknown md5."""
+        return (self._root / "png" / self._files[md5]).read_bytes()
+
+
+def _read_drawings(folder: Path) -> list[Drawing]:
+    """Distinct files, by the first of their sorted paths."""
+    drawings: dict[str, Drawing] = {}
+    for file in sorted(folder.rglob("*.png")):
+        data, path = file.read_bytes(), file.relative_to(folder).as_posix()
+        md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if md5 in drawings:
+            drawings[md5].paths.append(path)
+        else:
+            width, height = struct.unpack(">II", data[16:24])  # a PNG's first chunk
+            drawings[md5] = Drawing([path], md5, width, height, len(data))
+    return list(drawings.values())
+
+
+def _read_metadata(folder: Path, drawings: Iterable[Drawing]) -> tuple[str, ...]:
+    """Fills in keywords and artists; returns the paths that are missing or no XML."""
+    unreadable = []
+    for drawing in drawings:
+        for path in drawing.paths:
+            try:
+                metadata = _metadata(folder / Path(path).with_suffix(".svg"))
+            except (OSError, ET.ParseError):
+                unreadable.append(path)
+                continue
+            for keyword in _texts(metadata, "subject", "}li"):
+                drawing.keywords.update(split_keywords(keyword))
+            for creator in _texts(metadata, "creator", "}title"):
+                drawing.artist = drawing.artist or _artist(creator)
+    return tuple(unreadable)
+
+
+def _metadata(file: Path) -> ET.Element | None:
+    """The metadata element; what follows it, the drawing itself, is not parsed."""
+    for _, element in ET.iterparse(file):  # noqa: S314  # files of a signed package, not from the network
+        if element.tag.endswith("metadata"):
+            return element
+    return None
+
+
+def _texts(metadata: ET.Element | None, name: str, ending: str) -> Iterable[str]:
+    """Texts of the elements with that ending of their name inside a Dublin Core element."""
+    if metadata is not None:
+        for outer in metadata.iter(DUBLIN_CORE + name):
+            yield from (
+                inner.text
+                for inner in outer.iter()
+                if inner.tag.endswith(ending) and inner.text
+            )
+
+
+def _artist(creator: str) -> str | None:
+    name = tag_name(MAIL.sub("", creator))
+    return name if len(name) > 1 and not name.startswith("hash(") else None
+
+
+def _name_artists(
+    drawings: Iterable[Drawing], vocabulary: Vocabulary
+) -> dict[str, str]:
+    """The tag of each artist: the name, marked where it is a word as well."""
+    words = frozenset().union(vocabulary.aliases, *vocabulary.tags)
+    names = sorted({drawing.artist for drawing in drawings if drawing.artist})
+    return {name: f"{name}_(artist)" if name in words else name for name in names}
+
+
+def _posts(
+    drawings: Sequence[Drawing], vocabulary: Vocabulary, artist_tags: dict[str, str]
+) -> Iterable[Post]:
+    parents = _parents(drawings)
+    uploaders = {artist: 100 + place for place, artist in enumerate(artist_tags)}
+    for place, (drawing, tags) in enumerate(
+        zip(drawings, vocabulary.tags, strict=True)
+    ):
+        artist = {artist_tags[drawing.artist]} if drawing.artist else set()
+        created = OPENED + place * PACE
+        yield Post(
+            id=place + 1,
+            uploader_id=uploaders.get(drawing.artist or "", 99),
+            created_at=created,
+            updated_at=created,
+            md5=drawing.md5,
+            ext="png",
+            width=drawing.width,
+            height=drawing.height,
+            file_size=drawing.file_size,
+            rating="s",
+            tags=tuple(sorted({*tags, *artist, *_size_tags(drawing)})),
+            change_seq=place + 1,
+            parent_id=parents.get(drawing.md5),
+            source="\n".join(drawing.paths),
+            bg_color="ffffff",  # drawn for paper: on the site's dark blue, black lines would be lost
+        )
+
+
+def _parents(drawings: Iterable[Drawing]) -> dict[str, int]:
+    """The parent's post id by md5: the first drawing of the same series."""
+    series = defaultdict(list)
+    for number, drawing in enumerate(drawings, start=1):
+        stem = Path(drawing.paths[0]).stem
+        if drawing.artist and SERIES.search(stem):
+            series[drawing.artist, SERIES.sub("", stem).lower()].append(
+                (drawing.md5, number)
+            )
+    return {md5: members[0][1] for members in series.values() for md5, _ in members[1:]}
+
+
+def _size_tags(drawing: Drawing) -> Iterable[str]:
+    """What the site derives from the size alone (contract section 6)."""
+    width, height = drawing.width, drawing.height
+    sizes = {
+        "hi_res": width >= 1600 or height >= 1200,
+        "absurd_res": width >= 3200 or height >= 2400,
+        "superabsurd_res": width >= 10_000 and height >= 10_000,
+        "low_res": width <= 500 and height <= 500,
+        "thumbnail": width <= 250 and height <= 250,
+    }
+    return (name for name, holds in sizes.items() if holds)
+
+
+SIZE_TAGS = frozenset(
+    {"hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail"}
+)
+
+
+def _tags(
+    posts: Iterable[Post], vocabulary: Vocabulary, artists: frozenset[str]
+) -> tuple[Tag, ...]:
+    """Every tag on a post, and those that are only aliased away, with no posts."""
+    counts = Counter(name for post in posts for name in post.tags)
+    categories = {
+        **dict.fromkeys(artists, "artist"),
+        **dict.fromkeys(SIZE_TAGS, "meta"),
+    }
+    names = sorted({*counts, *vocabulary.aliases})
+    return tuple(
+        Tag(
+            number,
+            name,
+            CATEGORIES.index(categories.get(name, "general")),
+            counts[name],
+            OPENED,
+            OPENED,
+        )
+        for number, name in enumerate(names, start=1)
+    )
+
+
+def _relations(pairs: Iterable[tuple[str, str]]) -> tuple[Relation, ...]:
+    return tuple(
+        Relation(number, before, after, "active", OPENED, OPENED, creator_id=99)
+        for number, (before, after) in enumerate(sorted(pairs), start=1)
+    )

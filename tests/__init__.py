@@ -1,0 +1,1 @@
+"""The test suite, in the same folders as the code."""

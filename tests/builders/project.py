@@ -1,0 +1,117 @@
+"""Project folders that read from a board served on loopback."""
+
+import asyncio
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline import download, harvest, refresh, sample
+from pipeline.params import Params
+from pipeline.paths import Paths
+from sandbox.board.records import Board
+from sandbox.server.app import Site, serve
+
+SMALL: dict[str, Any] = {
+    "sample": {
+        "min_positives": 40,
+        "min_eval_positives": 2,
+        "min_tags": 4,
+        "exclude_tags": ["comic"],
+    },
+    "download": {"pack_pictures": 40, "retries": 2},
+    "shard": {"shards": 4, "size": 64},
+    "train": {"size": 64},
+    "cluster": {"workers": 2},
+}
+"""Parameters that fit the small board."""
+
+ROOT = Path(__file__).parents[2]
+"""The repository."""
+
+
+@contextmanager
+def served(board: Board, **options: Any) -> Iterator[Site]:
+    """Serves a board from a thread of its own, since stages bring their own event loop."""
+    loop = asyncio.new_event_loop()
+    ready, over, sites = threading.Event(), asyncio.Event(), []
+
+    async def run() -> None:
+        async with serve(board, **options) as site:
+            sites.append(site)
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(
+        target=lambda: loop.run_until_complete(run()), daemon=True
+    )
+    thread.start()
+    try:
+        assert ready.wait(60), "the sandbox did not start"
+        yield sites[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(30)
+        loop.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project folder with params.yaml and a pin, reading from a served board."""
+
+    paths: Paths
+    params: Params
+    site: Site
+
+
+def make_project(folder: Path, at: Site, /, **sections: dict[str, Any]) -> Project:
+    """Writes params.yaml for the served site and pins what it serves. Sections add to SMALL."""
+    tree: dict[str, Any] = {name: dict(section) for name, section in SMALL.items()}
+    tree["site"] = {
+        "name": "custom",
+        "base_url": at.base_url,
+        "static_url": at.static_url,
+    }
+    for name, section in sections.items():
+        tree.setdefault(name, {}).update(section)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    project = Project(Paths(folder), Params.model_validate(tree), at)
+    refresh.run(project.params, project.paths)
+    return project
+
+
+def prepare(project: Project) -> Project:
+    """Harvests and samples, so that pictures can be fetched."""
+    params = project.params
+    harvest.run(params.harvest, project.paths, site=params.site)
+    sample.run(
+        params.sample,
+        project.paths,
+        since=params.harvest.since.isoformat(),
+        manifest=params.manifest,
+    )
+    return project
+
+
+def fetch(project: Project) -> None:
+    """Runs the download stage."""
+    download.run(project.params.download, project.paths, site=project.params.site)
+
+
+def damage(path: Path) -> None:
+    """Flips the bits of one byte in the middle of a file."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+def copied(project: Project, folder: Path) -> Project:
+    """Returns a copy of a project that a test may change."""
+    shutil.copytree(project.paths.root, folder)
+    return replace(project, paths=Paths(folder))

@@ -1,0 +1,886 @@
+"""Harvest: the exports, verified and read as PostgreSQL wrote them."""
+
+import gzip
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import harvest, pin, refresh
+from pipeline.errors import (
+    BadExport,
+    BadInput,
+    ChallengePage,
+    ExportChanged,
+    SiteUnreachable,
+)
+from pipeline.harvest import csv_reader
+from pipeline.params import Site as SiteParams
+from sandbox import faults
+from sandbox.board.drawn import SandboxBoard
+from sandbox.faults.inflating import inflating_gzip
+from sandbox.server.exports import build_exports
+from sandbox.server.serializers import export_row
+from sandbox.server.service import SERVICE, json_response
+from tests.builders.project import Project, damage, served
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(project: Project) -> None:
+    harvest.run(project.params.harvest, project.paths, site=project.params.site)
+
+
+def test_snapshot_holds_every_post_as_the_board_has_it(
+    project: Project, board: SandboxBoard
+) -> None:
+    run(project)
+    posts = pl.read_parquet(project.paths.snapshot / "posts.parquet")
+    assert posts["post_id"].to_list() == [post.id for post in board.posts]
+    assert posts["tags"].to_list() == [list(post.tags) for post in board.posts]
+    assert posts["created_at"].to_list() == [post.created_at for post in board.posts]
+    assert posts["parent_id"].to_list() == [post.parent_id for post in board.posts]
+    assert posts["is_deleted"].to_list() == [post.is_deleted for post in board.posts]
+    assert pl.read_parquet(project.paths.snapshot / "rejected.parquet").is_empty()
+
+
+def test_second_harvest_gives_the_same_bytes_and_asks_the_site_for_nothing(
+    project: Project,
+) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    asked = len(project.site.requests)
+    run(project)
+    assert {
+        path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()
+    } == before
+    assert len(project.site.requests) == asked
+
+
+def test_half_an_export_of_another_day_is_never_spliced(project: Project) -> None:
+    pinned = pin.load(project.paths.pin)
+    run(project)
+    whole = next(
+        project.paths.work("harvest").glob(
+            f"exports/{pinned.exports['posts'].checksum}*"
+        )
+    )
+    partial = whole.with_suffix(".part")
+    content = whole.read_bytes()
+    whole.rename(partial)
+    partial.write_bytes(content[: len(content) // 2])
+    partial.with_suffix(".validator.json").write_text(
+        json.dumps({"validator": '"of-another-day"'})
+    )
+    run(project)  # a validator that is not the site's: it must start over, not splice
+    assert whole.read_bytes() == content
+
+
+def test_part_that_is_longer_than_the_export_is_fetched_anew(project: Project) -> None:
+    run(project)
+    checksum = pin.load(project.paths.pin).exports["tags"].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    part = whole.with_suffix(".part")
+    part.write_bytes(whole.read_bytes() + b"more")
+    part.with_suffix(".validator.json").write_text(
+        json.dumps({"validator": etag(project)})
+    )
+    whole.unlink()
+    run(project)
+    assert whole.exists()
+
+
+@pytest.mark.parametrize(
+    "kept", [1, 1000, -1, None], ids=["one byte", "a thousand", "all but one", "all"]
+)
+def test_harvest_killed_while_fetching_goes_on_where_it_was(
+    project: Project, kept: int | None
+) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    checksum = pin.load(project.paths.pin).exports["posts"].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    content = whole.read_bytes()
+    whole.unlink()
+    part = whole.with_suffix(".part")
+    part.write_bytes(content[:kept])
+    part.with_suffix(".validator.json").write_text(
+        json.dumps({"validator": etag(project)})
+    )
+    asked = len(project.site.requests)
+    run(project)
+    assert {
+        path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()
+    } == before
+    fetched = [
+        one
+        for one in project.site.requests[asked:]
+        if one.path.endswith("posts.csv.gz")
+    ]
+    assert sum(one.bytes_sent for one in fetched) == len(content) - len(content[:kept])
+
+
+def etag(project: Project) -> str:
+    """Asks for the posts export's validator; returns when the site has noted that, for it may be late."""
+    url, before = (
+        f"{project.site.static_url}/data/db_export/posts.csv.gz",
+        len(project.site.requests),
+    )
+    request = urllib.request.Request(
+        url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"}
+    )
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        value = str(answer.headers["ETag"])
+    while len(project.site.requests) == before:
+        time.sleep(0.01)
+    return value
+
+
+def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
+    checksum = pin.load(project.paths.pin).exports["posts"].checksum
+    part = project.paths.work("harvest") / "exports" / f"{checksum}.csv.part"
+    part.parent.mkdir(parents=True)
+    part.symlink_to("/dev/full")
+    result = subprocess.run(
+        [sys.executable, "-m", "pipeline", "harvest"],
+        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: No space left on device. What is finished is kept")
+    assert "Traceback" not in result.stderr
+
+
+def test_index_without_a_checksum_is_not_pinned() -> None:
+    row = {
+        "file_name": "x.csv.gz",
+        "file_size": 1,
+        "updated_at": "2026",
+        "url": "http://127.0.0.1/x",
+    }
+    index = [
+        {**row, "name": name, "checksum": None if name == "tags" else "0" * 64}
+        for name in pin.EXPORTS
+    ]
+    with pytest.raises(BadInput, match="gives no SHA-256 for tags"):
+        pin.read_index(index)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({"url": None}, "gives no address for posts"),
+        ({"checksum": "../../posts"}, "gives no SHA-256 for posts"),
+    ],
+)
+def test_index_that_leads_nowhere_or_out_of_the_folder_is_not_pinned(
+    row: dict[str, object], says: str
+) -> None:
+    sound = {
+        "file_name": "x",
+        "file_size": 1,
+        "updated_at": "2026",
+        "url": "http://127.0.0.1/x",
+        "checksum": "0" * 64,
+    }
+    index = [
+        {**sound, "name": name, **(row if name == "posts" else {})}
+        for name in pin.EXPORTS
+    ]
+    with pytest.raises(BadInput, match=says):
+        pin.read_index(index)
+
+
+@pytest.mark.parametrize("content", ["[]", "<<<<<<< HEAD"])
+def test_damaged_pin_is_one_line_and_a_refresh_pins_anew(
+    project: Project, content: str
+) -> None:
+    before = project.paths.pin.read_bytes()
+    project.paths.pin.write_text(content)
+    with pytest.raises(BadInput, match="is not a pin"):
+        pin.load(project.paths.pin)
+    assert refresh.run(project.params, project.paths)
+    assert project.paths.pin.read_bytes() == before
+
+
+def test_column_that_is_missing_is_named(misbehaving, board: SandboxBoard) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.MissingColumn("md5"))
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+def test_checksum_that_never_matches_ends_the_run(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.WrongChecksum("posts"))
+    with pytest.raises(
+        BadExport,
+        match=r"posts\.csv\.gz has SHA-256 .* also after the index was read again",
+    ):
+        run(project)
+
+
+def test_export_that_moved_on_names_the_refresh(project: Project) -> None:
+    pinned = pin.load(project.paths.pin)
+    stale = pin.ExportFile("posts.csv.gz", 1, "0" * 64, "2020-01-01T00:00:00.000-04:00")
+    pin.save(
+        project.paths.pin, pin.Pin(pinned.site, {**pinned.exports, "posts": stale})
+    )
+    with pytest.raises(ExportChanged, match="Run e6tag refresh"):
+        run(project)
+
+
+def test_pin_of_another_site_is_not_used(project: Project) -> None:
+    with pytest.raises(ExportChanged, match=r"but site.name is sandbox"):
+        harvest.run(project.params.harvest, project.paths, site=SiteParams())
+
+
+def test_site_that_is_not_there_can_be_tried_later(project: Project) -> None:
+    dead = SiteParams(
+        name="custom", base_url="http://127.0.0.1:9", static_url="http://127.0.0.1:9"
+    )
+    pin.save(
+        project.paths.pin,
+        pin.Pin("http://127.0.0.1:9", pin.load(project.paths.pin).exports),
+    )
+    with pytest.raises(
+        SiteUnreachable, match="does not answer after 6 tries"
+    ) as raised:
+        harvest.run(project.params.harvest, project.paths, site=dead)
+    assert raised.value.exit_status == 75
+
+
+def begin(project: Project, *, export: str = "posts") -> tuple[Path, bytes]:
+    """Leaves half of a fetched export as a part that can be resumed; returns where the whole belongs, and its bytes."""
+    run(project)
+    checksum = pin.load(project.paths.pin).exports[export].checksum
+    whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
+    content = whole.read_bytes()
+    whole.unlink()
+    whole.with_suffix(".part").write_bytes(content[: len(content) // 2])
+    whole.with_suffix(".part").with_suffix(".validator.json").write_text(
+        json.dumps({"validator": etag(project)})
+    )
+    return whole, content
+
+
+class Once:
+    """Answers the next request for the posts export with `answer`, when told to."""
+
+    def __init__(self, answer: web.Response) -> None:
+        self.answer: web.Response | None = None
+        self._kept = answer
+
+    def arm(self) -> None:
+        """Makes the next answer the wrong one."""
+        self.answer = self._kept
+
+    async def __call__(self, request: web.Request) -> web.Response | None:
+        """The wrong answer, once."""
+        if not request.path.endswith("posts.csv.gz"):
+            return None
+        answer, self.answer = self.answer, None
+        return answer
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "application/gzip"])
+def test_page_instead_of_an_export_leaves_the_part_as_it_was(
+    misbehaving, content_type: str
+) -> None:  # type: ignore[no-untyped-def]
+    fault = Once(
+        web.Response(text="<html>in maintenance</html>", content_type=content_type)
+    )
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    asked = len(project.site.requests)
+    run(project)
+    assert whole.read_bytes() == content
+    sent = [
+        one.bytes_sent
+        for one in project.site.requests[asked:]
+        if one.path.endswith("posts.csv.gz")
+    ]
+    assert (
+        sent[-1] == len(content) - len(content) // 2
+    )  # only the rest was asked for after the page
+
+
+def test_challenge_instead_of_an_export_is_known_whatever_type_it_is_said_to_be(
+    misbehaving,
+) -> None:  # type: ignore[no-untyped-def]
+    text = "<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
+    fault = Once(web.Response(text=text, content_type="application/octet-stream"))
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    asked = len(project.site.requests)
+    with pytest.raises(ChallengePage, match="asks for a human"):
+        run(project)
+    assert (
+        len(
+            [
+                one
+                for one in project.site.requests[asked:]
+                if one.path.endswith("posts.csv.gz")
+            ]
+        )
+        == 1
+    )
+    run(project)
+    assert whole.read_bytes() == content
+
+
+async def rangeless(request: web.Request) -> web.Response | None:
+    """A cache that knows of no range of the posts export, whatever is asked for."""
+    is_part = request.path.endswith("posts.csv.gz") and "Range" in request.headers
+    return (
+        web.Response(status=416, headers={"Content-Range": "bytes */100"})
+        if is_part
+        else None
+    )
+
+
+def test_part_whose_rest_the_site_refuses_is_dropped_and_the_whole_fetched(
+    misbehaving,
+) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(rangeless)
+    whole, content = begin(project)
+    asked = len(project.site.requests)
+    run(project)
+    assert whole.read_bytes() == content
+    sent = [
+        one.status
+        for one in project.site.requests[asked:]
+        if one.path.endswith("posts.csv.gz")
+    ]
+    assert sent == [416, 200]
+
+
+def test_part_of_another_file_is_not_appended(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    headers = {"Content-Range": "bytes 100-199/200", "ETag": '"another"'}
+    fault = Once(
+        web.Response(
+            status=206,
+            body=b"x" * 100,
+            headers=headers,
+            content_type="application/gzip",
+        )
+    )
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    fault.arm()
+    run(project)
+    assert whole.read_bytes() == content
+
+
+def test_body_without_end_is_not_kept(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    fault = Once(
+        web.Response(
+            body=b"\x1f\x8b" + bytes(20_000_000), content_type="application/gzip"
+        )
+    )
+    project = misbehaving(fault)
+    fault.arm()
+    run(project)
+    assert (
+        max(
+            path.stat().st_size
+            for path in project.paths.work("harvest").glob("exports/*")
+        )
+        < 1_000_000
+    )
+
+
+def test_export_swapped_while_it_is_fetched_is_told(
+    misbehaving, board: SandboxBoard
+) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.Swapped(SandboxBoard(posts=600, day=2), index_lag=0))
+    with pytest.raises(
+        ExportChanged, match=r"the site serves posts of .* Run e6tag refresh"
+    ):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+@pytest.mark.parametrize("export", pin.EXPORTS)
+def test_damaged_export_is_fetched_again_once_it_cannot_be_read(
+    project: Project, export: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project)
+    before = {path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()}
+    path = (
+        project.paths.work("harvest")
+        / "exports"
+        / f"{pin.load(project.paths.pin).exports[export].checksum}.csv.gz"
+    )
+    damage(path)
+    capsys.readouterr()
+    asked = len(project.site.requests)
+    run(project)
+    assert {
+        path.name: path.read_bytes() for path in project.paths.snapshot.iterdir()
+    } == before
+    fetched = [one.path for one in project.site.requests[asked:]]
+    assert fetched == ["/db_exports.json", f"/data/db_export/{export}.csv.gz"]
+    line = f"the export {export} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched."
+    assert capsys.readouterr().err.count(line) == 1
+
+
+def test_damaged_export_that_the_site_no_longer_has_names_the_refresh(
+    misbehaving,
+) -> None:  # type: ignore[no-untyped-def]
+    fault = Tomorrow()
+    project = misbehaving(fault)
+    run(project)
+    damage(
+        project.paths.work("harvest")
+        / "exports"
+        / f"{pin.load(project.paths.pin).exports['posts'].checksum}.csv.gz"
+    )
+    fault.has_come = True
+    with pytest.raises(
+        ExportChanged,
+        match=r"the site serves posts of .*, which is gone\. Run e6tag refresh",
+    ):
+        run(project)
+    assert refresh.run(project.params, project.paths)
+    run(project)
+
+
+class Tomorrow:
+    """The exports of the next day, when told to."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._exports = build_exports(SandboxBoard(posts=600, day=2))
+
+    async def __call__(self, request: web.Request) -> web.Response | None:
+        """The new index and the new files."""
+        name = Path(request.path).name.removesuffix(".csv.gz")
+        if not self.has_come or not (
+            request.path == "/db_exports.json" or name in self._exports
+        ):
+            return None
+        if name in self._exports:
+            return web.Response(
+                body=self._exports[name].body, content_type="application/gzip"
+            )
+        rows = [
+            export_row(export, request.app[SERVICE].static_url)
+            for export in self._exports.values()
+        ]
+        return json_response(rows)
+
+
+def test_sound_export_that_cannot_be_read_is_not_fetched_again(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.MissingColumn("md5"))
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    asked = len(project.site.requests)
+    with pytest.raises(BadExport, match="export posts has no column md5"):
+        run(project)
+    assert len(project.site.requests) == asked
+
+
+def test_only_exports_with_news_are_fetched_after_a_refresh(
+    project: Project, board: SandboxBoard
+) -> None:
+    run(project)
+    before = pin.load(project.paths.pin)
+    with served(SandboxBoard(posts=600, day=2)) as tomorrow:
+        params = SiteParams(
+            name="custom", base_url=tomorrow.base_url, static_url=tomorrow.static_url
+        )
+        refresh.run(project.params.model_copy(update={"site": params}), project.paths)
+        asked = len(tomorrow.requests)
+        harvest.run(project.params.harvest, project.paths, site=params)
+        fetched = {one.path for one in tomorrow.requests[asked:]}
+    now = pin.load(project.paths.pin).exports
+    news = {
+        name
+        for name in pin.EXPORTS
+        if now[name].checksum != before.exports[name].checksum
+    }
+    assert set() < news < set(pin.EXPORTS)
+    assert fetched == {"/db_exports.json"} | {
+        f"/data/db_export/{name}.csv.gz" for name in news
+    }
+
+
+def test_export_bomb_is_refused_before_it_fills_anything(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    project = misbehaving(faults.ExportBomb())
+    with pytest.raises(
+        BadExport,
+        match="the export posts cannot be read after record 0: a record is longer than 4 MiB",
+    ):
+        run(project)
+    assert not project.paths.snapshot.exists()
+
+
+def test_tags_that_only_posts_know_are_counted_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched = {
+        "posts": write_csv(
+            tmp_path / "posts.csv.gz",
+            posts_csv("fox new_tag", "new_tag", "", "a\x00b  fox"),
+        ),
+        "tags": write_csv(tmp_path / "tags.csv.gz", f"{TAGS}1,fox,5,3\n"),
+        "tag_aliases": write_csv(tmp_path / "aliases.csv.gz", RELATIONS),
+        "tag_implications": write_csv(tmp_path / "implications.csv.gz", RELATIONS),
+    }
+    harvest.write_snapshot(fetched, tmp_path / "snapshot")
+    csv_reader.write_unknown_tags(tmp_path / "snapshot")
+    unknown = pl.read_parquet(tmp_path / "snapshot" / "unknown_tags.parquet")
+    assert unknown.rows() == [("a\x00b", 1), ("new_tag", 2)]
+    assert (
+        "2 tag names of posts are not in the table of tags" in capsys.readouterr().err
+    )
+    assert pl.read_parquet(tmp_path / "snapshot" / "posts.parquet")["tags"].to_list()[
+        2:
+    ] == [[], ["a\x00b", "fox"]]
+
+
+TAGS = "id,name,category,post_count\n"
+RELATIONS = "id,antecedent_name,consequent_name,created_at,status\n"
+
+
+def posts_csv(*tag_strings: str) -> str:
+    """A posts export with a record for each tag string."""
+    columns = [
+        "id", "change_seq", "created_at", "md5", "file_ext", "rating", "image_width", "image_height", "file_size",
+        "duration", "parent_id", "is_deleted", "is_pending", "is_flagged", "score", "fav_count", "tag_string",
+        "locked_tags",
+    ]  # fmt: skip
+    md5 = "0123456789abcdef" * 2
+    rows = [
+        f"{number},{number},2026-01-02 03:04:05,{md5},png,s,640,480,9,,,f,f,f,1,2,{tags},"
+        for number, tags in enumerate(tag_strings, 1)
+    ]
+    return "\n".join([",".join(columns), *rows, ""])
+
+
+def write_csv(path: Path, text: str) -> Path:
+    path.write_bytes(gzip.compress(text.encode()))
+    return path
+
+
+def test_csv_is_read_by_header_with_newlines_quotes_and_unknown_columns(
+    tmp_path: Path,
+) -> None:
+    text = 'news,post_count,name,id,category\n,3,fox,1,5\n"a\r\nb,c",2,"say_""hi""",2,0\nx,-1,♀,3,0\n'
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    written = pl.read_parquet(tmp_path / "tags.parquet")
+    assert rejected == []
+    assert written.rows() == [(1, "fox", 5, 3), (2, 'say_"hi"', 0, 2), (3, "♀", 0, -1)]
+
+
+def test_records_that_cannot_be_read_are_listed_with_row_and_reason(
+    tmp_path: Path,
+) -> None:
+    text = "id,name,category,post_count\n1,fox,5,3\n2,hat,none,4\n3,cut\n4,,0,1\n5,tail,0,6\n"
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == [
+        "fox",
+        "tail",
+    ]
+    reasons = {row["reason"] for row in rejected}
+    assert reasons == {
+        "category is missing or not valid",
+        "name is missing or not valid",
+        "2 columns instead of 4",
+    }
+
+
+def test_record_with_an_odd_number_is_rejected_and_changes_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = posts_csv("fox  hat ", "", "fox", " tail")
+    header, *records = good.splitlines()
+    odd = records[0].replace("640,480", "640.5,480").replace("1,1", "5,5", 1)
+    for name, lines in {
+        "good": [header, *records],
+        "odd": [header, *records, odd],
+    }.items():
+        rejected = csv_reader.write_posts(
+            write_csv(tmp_path / f"{name}.csv.gz", "\n".join(lines) + "\n"),
+            tmp_path / f"{name}.parquet",
+        )
+    assert [(row["row"], row["reason"], row["value"]) for row in rejected] == [
+        (5, "image_width is missing or not valid", "id 5: '640.5'")
+    ]
+    assert "the export posts is read once more" in capsys.readouterr().err
+    written = pl.read_parquet(tmp_path / "good.parquet")
+    assert written["tags"].to_list() == [["fox", "hat"], [], ["fox"], ["tail"]]
+    assert pl.read_parquet(tmp_path / "odd.parquet").equals(written)
+
+
+def test_ids_out_of_order_are_sorted_and_doubles_listed(tmp_path: Path) -> None:
+    text = "id,name,category,post_count\n3,hat,0,1\n1,fox,5,3\n3,cap,0,2\n"
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == [
+        "fox",
+        "cap",
+    ]
+    assert [row["value"] for row in rejected] == ["3"]
+
+
+def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(
+        gzip.compress(b"id,name,category,post_count\n1,fox,5,3\n")
+        + gzip.compress(b"2,hat,0,4\n")
+    )
+    csv_reader.write_tags(path, tmp_path / "tags.parquet")
+    assert pl.read_parquet(tmp_path / "tags.parquet").height == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        pytest.param(
+            '1,fox,5,3\n2,"hat,0,1\n',
+            "export tags .* a quote is never closed",
+            id="quote open at the end",
+        ),
+        pytest.param(
+            '1,fox,5,3\n2,hat,0,"1',
+            "export tags .* a quote is never closed",
+            id="quote open in the last field",
+        ),
+        pytest.param(
+            '1,"fox,5,3\n2,hat,0,1\n3,"cap",0,1\n',
+            "export tags .* a quote is never closed",
+            id="quote closed by another",
+        ),
+        pytest.param(
+            f"1,{'x' * 9_000_000},5,3\n",
+            "export tags .* a record is longer than 4 MiB",
+            id="record longer than a block",
+        ),
+        pytest.param(
+            "1,2\n" * 100_001,
+            "100,000 records of the export tags .* first row 1: 2 columns",
+            id="all too short",
+        ),
+        pytest.param(
+            "1,,5,3\n" * 100_001,
+            "100,000 records of the export tags .* first row 1: name",
+            id="all without a name",
+        ),
+    ],
+)
+def test_export_that_cannot_be_trusted_is_one_clear_line(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    with pytest.raises(BadExport, match=f"{says}.*Nothing was written") as raised:
+        csv_reader.write_tags(
+            write_csv(tmp_path / "tags.csv.gz", TAGS + text), tmp_path / "tags.parquet"
+        )
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "tags.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param(b"f\x00x", "name is missing or not valid", id="NUL"),
+        pytest.param(b'""', "name is missing or not valid", id="empty"),
+        pytest.param(b'"f\nx"', "name is missing or not valid", id="newline"),
+    ],
+)
+def test_tag_whose_name_cannot_be_is_a_rejected_row(
+    tmp_path: Path, name: bytes, says: str
+) -> None:
+    text = f"{TAGS}1,{name.decode()},0,1\n2,hat,0,1\n"
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert [(row["row"], row["reason"]) for row in rejected] == [(1, says)]
+    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["hat"]
+
+
+def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(gzip.compress(TAGS.encode() + b"1,fox,5,3\n2,h\xe4t,0,1\n"))
+    with pytest.raises(
+        BadExport,
+        match=r"the export tags cannot be read .* Row #2: .* invalid UTF8 data\. Nothing",
+    ):
+        csv_reader.write_tags(path, tmp_path / "tags.parquet")
+    assert "read once more" not in capsys.readouterr().err
+
+
+def test_long_field_is_read(tmp_path: Path) -> None:
+    text = (
+        f"id,name,category,post_count,news\n1,fox,5,3,{'x' * 3_000_000}\n2,hat,0,1,\n"
+    )
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert (rejected, pl.read_parquet(tmp_path / "tags.parquet").height) == ([], 2)
+
+
+@pytest.mark.parametrize(
+    ("header", "repeated"),
+    [
+        pytest.param(TAGS.encode(), b"\n", id="empty lines"),
+        pytest.param(TAGS.encode(), b"1,a,0,1\n", id="records"),
+        pytest.param(b"", b"i", id="header"),
+    ],
+)
+def test_gzip_bomb_is_one_clear_line(
+    tmp_path: Path, header: bytes, repeated: bytes
+) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(inflating_gzip(header, repeated, 512 // len(repeated), b""))
+    with pytest.raises(
+        BadExport,
+        match=r"export tags .*(more than 100 times its size|field larger than)",
+    ):
+        csv_reader.write_tags(path, tmp_path / "tags.parquet")
+
+
+def many_tags(ids: Iterable[int]) -> str:
+    return TAGS + "".join(f"{i},tag_{i},0,{i}\n" for i in ids)
+
+
+def test_row_numbers_are_right_over_many_blocks_and_after_skipped_records(
+    tmp_path: Path,
+) -> None:
+    text = (
+        many_tags(range(1, 250_001))
+        + '7\n8,,0,1\n9,"x\ny",z,0,1\n10,,0,1\n'
+        + "250001,last,0,1\n"
+    )
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert [(row["row"], row["value"]) for row in rejected] == [
+        (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004, "id 10: None"),
+    ]  # fmt: skip
+    assert pl.read_parquet(tmp_path / "tags.parquet").height == 250_001
+
+
+def test_row_numbers_are_right_where_all_is_read_once_more_by_text_and_in_larger_blocks(
+    tmp_path: Path,
+) -> None:
+    text = (
+        many_tags(range(1, 30_001)) + "7\n8,odd,none,1\n" + many_tags(range(30_001, 60_001)).removeprefix(TAGS)
+        + f"8,{'x' * 2_000_000},0\n9\n10,odd,0,\n60001,last,0,1\n12\n"
+    )  # fmt: skip
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    assert [(row["row"], row["value"][:11]) for row in rejected] == [
+        (30_001, "7"), (30_002, "id 8: 'none"), (60_003, "8," + "x" * 9), (60_004, "9"), (60_005, "id 10: None"),
+        (60_007, "12"),
+    ]  # fmt: skip
+    assert pl.read_parquet(tmp_path / "tags.parquet")["tag_id"].to_list() == list(
+        range(1, 60_002)
+    )
+
+
+def test_posts_that_are_all_too_short_after_the_first_chunk_are_listed(
+    tmp_path: Path,
+) -> None:
+    good = posts_csv(*["fox"] * (csv_reader.CHUNK + 5_000)).rstrip("\n").splitlines()
+    text = "\n".join([*good, *(f"{number},short" for number in range(20_000))]) + "\n"
+    rejected = csv_reader.write_posts(
+        write_csv(tmp_path / "posts.csv.gz", text), tmp_path / "posts.parquet"
+    )
+    assert (len(rejected), pl.read_parquet(tmp_path / "posts.parquet").height) == (
+        20_000,
+        len(good) - 1,
+    )
+
+
+def test_shuffled_export_of_many_row_groups_is_put_in_order(tmp_path: Path) -> None:
+    ids = list(range(1, 120_001))
+    random.Random(621).shuffle(ids)
+    text = many_tags(ids) + "5,newest,0,0\n"
+    rejected = csv_reader.write_tags(
+        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
+    )
+    tags = pl.read_parquet(tmp_path / "tags.parquet")
+    assert tags["tag_id"].to_list() == list(range(1, 120_001))
+    assert tags["name"].to_list() == [
+        f"tag_{i}" if i != 5 else "newest" for i in range(1, 120_001)
+    ]
+    assert [row["value"] for row in rejected] == ["5"]
+
+
+def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv.gz"
+    path.write_bytes(
+        gzip.compress(b"id,name,category,post_count\n" + b"1,fox,5,3\n" * 90_000)[:-40]
+    )
+    with pytest.raises(BadExport, match="export tags"):
+        csv_reader.write_tags(path, tmp_path / "tags.parquet")
+    assert not (tmp_path / "tags.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    "at", [0, 12, 40, -20, -5], ids=["magic", "block", "symbol", "end", "check"]
+)
+def test_gzip_with_a_damaged_byte_is_one_clear_line(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "tags.csv.gz"
+    content = bytearray(gzip.compress(many_tags(range(3_000)).encode()))
+    content[at] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(
+        BadExport,
+        match=r"the export tags cannot be read after record [\d,]+: .*Nothing was written",
+    ):
+        csv_reader.write_tags(path, tmp_path / "tags.parquet")
+
+
+@given(st.lists(st.lists(st.none() | st.text("aé♀ ", max_size=12))))
+def test_names_are_what_lies_between_spaces(chunks: list[list[str | None]]) -> None:
+    split = next(column.quick for column in csv_reader.POSTS if column.name == "tags")
+    assert split is not None
+    names = split(
+        pa.chunked_array(
+            [pa.array(["not this", *texts])[1:] for texts in chunks], pa.string()
+        )
+    )
+    assert names is not None
+    names.validate(full=True)
+    texts = [text or "" for chunk in chunks for text in chunk]
+    assert names.to_pylist() == [
+        [name for name in text.split(" ") if name] for text in texts
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "microsecond"),
+    [
+        ("2026-01-02 03:04:05", 0),
+        ("2026-01-02 03:04:05.5", 500_000),
+        ("2026-01-02 03:04:05.123456", 123_456),
+    ],
+)
+def test_timestamps_have_any_number_of_decimals(text: str, microsecond: int) -> None:
+    column = next(column for column in csv_reader.POSTS if column.name == "created_at")
+    value = pl.DataFrame({"created_at": [text]}).select(column.value).item()
+    assert (value.hour, value.second, value.microsecond) == (3, 5, microsecond)

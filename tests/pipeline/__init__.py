@@ -1,0 +1,1 @@
+"""Tests of the shared modules of pipeline and of the structure."""
