@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline import schemas
 from pipeline.policy import EFFECTIVE
+from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 TAGS_A_POST = 40  # in the mean; the site's own mean in 2026 is between 30 and 50
@@ -212,11 +212,8 @@ def table(
         for value in columns.values()
     ]
     return pa.Table.from_arrays(
-        [
-            array.cast(field.type)
-            for array, field in zip(arrays, schemas.POSTS, strict=True)
-        ],
-        schema=schemas.POSTS,
+        [array.cast(field.type) for array, field in zip(arrays, POSTS, strict=True)],
+        schema=POSTS,
     )
 
 
@@ -225,20 +222,20 @@ def write(folder: Path, posts: int) -> None:
     from pipeline import parquet
 
     folder.mkdir(parents=True, exist_ok=True)
-    parquet.write(folder / "tags.parquet", tags(), schemas.TAGS)
+    parquet.write(folder / "tags.parquet", tags(), TAGS)
     parquet.write(
         folder / "aliases.parquet",
         relations("tag_aliases-2025-05-01.csv.gz"),
-        schemas.RELATIONS,
+        RELATIONS,
     )
     parquet.write(
         folder / "implications.parquet",
         relations("tag_implications-2025-05-01.csv.gz"),
-        schemas.RELATIONS,
+        RELATIONS,
     )
     known, rng = frequencies(), np.random.default_rng(SEED)
     with pq.ParquetWriter(
-        folder / "posts.parquet", schemas.POSTS, compression="zstd"
+        folder / "posts.parquet", POSTS, compression="zstd"
     ) as writer:
         for first in range(1, posts + 1, ROW_GROUP):
             writer.write_table(

@@ -38,6 +38,8 @@ import posts
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.schemas.snapshot import POSTS
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 RESULTS = Path(__file__).parent / "results" / "exports.md"
@@ -132,7 +134,6 @@ def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
     """Runs one contender: posts a second, the peak memory of this process in GB, CPU microseconds a post."""
     import pandas as pd  # noqa: F401 - imports are not timed; pyarrow makes this one when it first sees a list
 
-    from pipeline import schemas  # noqa: F401
     from pipeline.harvest import csv_reader  # noqa: F401
 
     started, busy = time.perf_counter(), time.process_time()
@@ -161,14 +162,13 @@ def _bare(folder: Path, count: int) -> None:
 
 
 def _loop(folder: Path, count: int) -> None:
-    from pipeline import schemas
 
     records = map(_converted, _records(folder, count))
     with pq.ParquetWriter(
-        folder / f"loop-{count}.parquet", schemas.POSTS, compression="zstd"
+        folder / f"loop-{count}.parquet", POSTS, compression="zstd"
     ) as writer:
         while batch := list(islice(records, BATCH)):
-            writer.write_table(pa.Table.from_pylist(batch, schema=schemas.POSTS))
+            writer.write_table(pa.Table.from_pylist(batch, schema=POSTS))
 
 
 def _records(folder: Path, count: int) -> Iterator[dict[str, str]]:

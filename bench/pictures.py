@@ -41,6 +41,8 @@ import psutil
 import yaml
 from PIL import Image
 
+from pipeline.schemas.sample import SAMPLED_POSTS
+from pipeline.schemas.snapshot import POSTS, RELATIONS
 from sandbox.board.records import Post, Relation, Tag
 
 ROOT = Path(__file__).parents[1]
@@ -384,7 +386,7 @@ def _prepare(folder: Path, name: str) -> None:
     """Writes a project whose snapshot and sample list the pictures: as originals, or as samples of larger ones."""
     import polars as pl
 
-    from pipeline import parquet, pin, schemas
+    from pipeline import parquet, pin
     from pipeline.paths import Paths
 
     paths, address = Paths(folder / "project"), _address(folder)
@@ -404,11 +406,11 @@ def _prepare(folder: Path, name: str) -> None:
     scale = 2 if name == "samples" else 1
     files = sorted((folder / "pictures").iterdir())
     posts = [_post(number, path, scale) for number, path in enumerate(files, start=1)]
-    empty = pl.DataFrame(schema=dict.fromkeys(schemas.RELATIONS.names, pl.Null))
-    parquet.write(paths.snapshot / "posts.parquet", posts, schemas.POSTS)
+    empty = pl.DataFrame(schema=dict.fromkeys(RELATIONS.names, pl.Null))
+    parquet.write(paths.snapshot / "posts.parquet", posts, POSTS)
     for relation in ("aliases", "implications"):
-        parquet.write(paths.snapshot / f"{relation}.parquet", empty, schemas.RELATIONS)
-    parquet.write(paths.sample / "posts.parquet", posts, schemas.SAMPLED_POSTS)
+        parquet.write(paths.snapshot / f"{relation}.parquet", empty, RELATIONS)
+    parquet.write(paths.sample / "posts.parquet", posts, SAMPLED_POSTS)
 
 
 def _post(number: int, path: Path, scale: int) -> dict[str, Any]:

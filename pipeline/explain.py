@@ -21,7 +21,7 @@ from pipeline.params import Manifest, Params, Sample
 from pipeline.paths import Paths
 from pipeline.sample import DECIDED_BY, splits
 from pipeline.sample.tag_graph import CATEGORIES
-from pipeline.schemas import PostExclusion, TagExclusion
+from pipeline.schemas.reasons import PostExclusion, TagExclusion
 
 SHOWN = 12  # names in a line
 

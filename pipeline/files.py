@@ -1,11 +1,14 @@
 """Files that are either whole or not there: written under a temporary name, flushed, renamed."""
 
 import errno
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import NoSpace
@@ -55,6 +58,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Writes a whole UTF-8 file at once."""
     write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a tree as JSON for people and diffs: two spaces, sorted keys."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes as 64 lower-case hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

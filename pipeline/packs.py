@@ -12,9 +12,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import files, parquet, schemas
+from pipeline import files, parquet
 from pipeline.errors import BadInput
 from pipeline.parquet import corrupt_file_error
+from pipeline.schemas.images import PACK, TAKEDOWNS
 
 FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
@@ -53,7 +54,7 @@ def write(path: Path, pictures: Iterable[PackedImage]) -> None:
         pa.output_stream(str(temporary), buffer_size=WRITE_BUFFER) as sink,
         pq.ParquetWriter(
             sink,
-            schemas.PACK,
+            PACK,
             compression="NONE",
             use_dictionary=False,
             write_page_checksum=True,
@@ -62,10 +63,10 @@ def write(path: Path, pictures: Iterable[PackedImage]) -> None:
     ):
         for some in _together(pictures):
             rows = [
-                {name: getattr(picture, name) for name in schemas.PACK.names}
+                {name: getattr(picture, name) for name in PACK.names}
                 for picture in some
             ]
-            writer.write_table(parquet.cast(rows, schemas.PACK), row_group_size=1)
+            writer.write_table(parquet.cast(rows, PACK), row_group_size=1)
 
 
 def _together(pictures: Iterable[PackedImage]) -> Iterator[list[PackedImage]]:
@@ -260,7 +261,7 @@ def _outcomes(folder: Path) -> dict[str, tuple[str, str, str | None, str | None]
 
 def _takedowns(folder: Path) -> pl.DataFrame:
     path = folder / "takedowns.parquet"
-    return parquet.read(path) if path.exists() else parquet.frame([], schemas.TAKEDOWNS)
+    return parquet.read(path) if path.exists() else parquet.frame([], TAKEDOWNS)
 
 
 def _takedown(folder: Path, md5: str) -> str:

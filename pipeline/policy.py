@@ -26,7 +26,7 @@ from pipeline.params import (
     DEFAULT_REQUESTS_PER_SECOND,
     Site,
 )
-from pipeline.schemas import PostExclusion
+from pipeline.schemas.reasons import PostExclusion
 
 VERSION = "1"
 """Version of these rules; recorded in manifest, model card and bundle. Raise it with every change of a rule."""

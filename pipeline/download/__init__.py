@@ -22,7 +22,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline import packs, parquet, pin, policy, progress, schemas
+from pipeline import packs, parquet, pin, policy, progress
 from pipeline.download import inventory, permissions, plan, spool
 from pipeline.download.fetch import Fetcher, recover_spooled
 from pipeline.download.inventory import StoredImage
@@ -36,7 +36,8 @@ from pipeline.errors import (
 )
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.images import OUTCOMES
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
@@ -94,7 +95,7 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         parquet.write(
             paths.images / "outcomes.parquet",
             outcomes,
-            schemas.OUTCOMES,
+            OUTCOMES,
             order_by="md5",
         )
     _plan_path(paths).unlink(missing_ok=True)

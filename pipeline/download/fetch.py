@@ -20,7 +20,7 @@ from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import PackedImage
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import (
     Client,

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline import files, packs, parquet, pin, policy, progress, schemas
+from pipeline import files, packs, parquet, pin, policy, progress
 from pipeline.download import spool
 from pipeline.download.permissions import Permissions
 from pipeline.errors import BadInput
 from pipeline.params import Download
 from pipeline.paths import Paths
+from pipeline.schemas.images import TAKEDOWNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _list_takedowns(
     parquet.write(
         paths.images / "takedowns.parquet",
         rows.values(),
-        schemas.TAKEDOWNS,
+        TAKEDOWNS,
         order_by="md5",
         metadata=note,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pipeline import progress
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 
 FINAL = frozenset({DownloadFailure.NOT_FOUND, DownloadFailure.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""

@@ -6,7 +6,7 @@ import polars as pl
 
 from pipeline import parquet, pin, policy
 from pipeline.paths import Paths
-from pipeline.schemas import Takedown
+from pipeline.schemas.reasons import Takedown
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from e6tag.images import BROKEN
 from pipeline.download.variants import ImageRequest
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.client import PermanentFailure, Response, TransientFailure
 
 FORMATS = {"JPEG": "jpeg", "PNG": "png", "WEBP": "webp"}

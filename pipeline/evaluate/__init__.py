@@ -22,11 +22,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline import files, parquet, progress, schemas
+from pipeline import files, parquet, progress
 from pipeline.data import shards
 from pipeline.model import backend, saved
 from pipeline.params import Evaluate
 from pipeline.paths import Paths
+from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
 
 if TYPE_CHECKING:
     from pipeline.evaluate.metrics import Metric
@@ -68,14 +69,10 @@ def run(params: Evaluate, paths: Paths) -> None:
         dict(zip(vocabulary["name"], thresholds.tolist(), strict=True)),
     )
     per_tag = _per_tag(vocabulary, train, test, thresholds)
-    parquet.write(
-        folder / "per_tag.parquet", per_tag, schemas.PER_TAG, order_by="label_id"
-    )
+    parquet.write(folder / "per_tag.parquet", per_tag, PER_TAG, order_by="label_id")
     points = curves.rows(test.labels, test.scores, shares)
-    parquet.write(folder / "curves.parquet", points, schemas.CURVES)
-    parquet.write(
-        folder / "predictions.parquet", _table(predictions), schemas.PREDICTIONS
-    )
+    parquet.write(folder / "curves.parquet", points, CURVES)
+    parquet.write(folder / "predictions.parquet", _table(predictions), PREDICTIONS)
     files.publish_folder(folder, paths.evaluation)
     _say(found["test"])
 
@@ -189,10 +186,10 @@ def _table(predictions: dict[str, Predictions]) -> pa.Table:
             "post_id": split.post_ids[order],
             "md5": [split.md5s[row] for row in order],
             "split": [name] * len(order),
-            "label_ids": pa.array(labels, schemas.PREDICTIONS.field("label_ids").type),
+            "label_ids": pa.array(labels, PREDICTIONS.field("label_ids").type),
             "scores": pa.ListArray.from_arrays(
                 np.arange(len(scores) + 1, dtype=np.int32) * scores.shape[1], scores.ravel(),
-                type=schemas.PREDICTIONS.field("scores").type,
+                type=PREDICTIONS.field("scores").type,
             ),
         }))  # fmt: skip
     return pa.concat_tables(tables)

@@ -16,12 +16,13 @@ Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same byt
 import asyncio
 from pathlib import Path
 
-from pipeline import files, parquet, pin, schemas
+from pipeline import files, parquet, pin
 from pipeline.errors import BadExport, ExportChanged
 from pipeline.harvest import api, csv_reader, delta, exports
 from pipeline.params import Harvest, Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin
+from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 
 
 def run(params: Harvest, paths: Paths, *, site: Site) -> None:
@@ -93,4 +94,4 @@ def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
             folder / "implications.parquet",
         ),
     ]
-    parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)
+    parquet.write(folder / "rejected.parquet", rejected, SNAPSHOT_REJECTED)

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import polars as pl
 
-from pipeline import parquet, progress, schemas
+from pipeline import parquet, progress
 from pipeline.errors import BadAnswer
 from pipeline.harvest import api_models, csv_reader, page_cache
 from pipeline.harvest.api_models import (
@@ -36,6 +36,7 @@ from pipeline.harvest.queries import ask, look_up
 from pipeline.params import Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin, Search
+from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 from pipeline.site.client import Client
 from pipeline.site.session import open_site
 
@@ -213,4 +214,4 @@ def write_snapshot(fetched: Fetched, folder: Path) -> None:
     write("aliases", fetched.aliases, ALIASES, "relation_id")
     write("implications", fetched.implications, IMPLICATIONS, "relation_id")
     csv_reader.write_unknown_tags(folder)
-    parquet.write(folder / "rejected.parquet", rejected, schemas.SNAPSHOT_REJECTED)
+    parquet.write(folder / "rejected.parquet", rejected, SNAPSHOT_REJECTED)

@@ -22,8 +22,10 @@ from pydantic import (
     ValidationError,
 )
 
-from pipeline import schemas
 from pipeline.errors import BadAnswer
+from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
+from pipeline.schemas.snapshot import RELATIONS
+from pipeline.schemas.snapshot import TAGS as TAGS_SCHEMA
 
 Row = dict[str, Any]
 
@@ -141,12 +143,10 @@ class RecordType:
     model: type[_Post] | type[_Tag] | type[_Relation]
 
 
-POSTS = RecordType("posts", "posts", schemas.POSTS, _Post)
-TAGS = RecordType("tags", "tags", schemas.TAGS, _Tag)
-ALIASES = RecordType("tag_aliases", "tag_aliases", schemas.RELATIONS, _Relation)
-IMPLICATIONS = RecordType(
-    "tag_implications", "tag_implications", schemas.RELATIONS, _Relation
-)
+POSTS = RecordType("posts", "posts", POSTS_SCHEMA, _Post)
+TAGS = RecordType("tags", "tags", TAGS_SCHEMA, _Tag)
+ALIASES = RecordType("tag_aliases", "tag_aliases", RELATIONS, _Relation)
+IMPLICATIONS = RecordType("tag_implications", "tag_implications", RELATIONS, _Relation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from isal import igzip, igzip_lib
 
-from pipeline import files, parquet, progress, schemas
+from pipeline import files, parquet, progress
 from pipeline.errors import BadExport
+from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
+from pipeline.schemas.snapshot import RELATIONS as RELATIONS_SCHEMA
+from pipeline.schemas.snapshot import TAGS as TAGS_SCHEMA
+from pipeline.schemas.snapshot import UNKNOWN_TAGS
 
 # Bytes of CSV parsed at once; no record may be longer. The contract's limits lead to some 400 kB, and an export that
 # holds a longer one, as old rows may be, is read again in blocks of LONGEST. pyarrow inflates up to 32 blocks ahead and
@@ -309,23 +313,23 @@ class _RetryWithMode(Exception):
 
 def write_posts(source: Path, target: Path) -> Rejected:
     """Writes posts.parquet; returns the records that could not be read."""
-    return _write("posts", source, target, POSTS, schemas.POSTS)
+    return _write("posts", source, target, POSTS, POSTS_SCHEMA)
 
 
 def write_tags(source: Path, target: Path) -> Rejected:
     """Writes tags.parquet; returns the records that could not be read."""
-    return _write("tags", source, target, TAGS, schemas.TAGS)
+    return _write("tags", source, target, TAGS, TAGS_SCHEMA)
 
 
 def write_relations(export: str, source: Path, target: Path) -> Rejected:
     """Writes aliases.parquet or implications.parquet; returns the records that could not be read."""
-    return _write(export, source, target, RELATIONS, schemas.RELATIONS)
+    return _write(export, source, target, RELATIONS, RELATIONS_SCHEMA)
 
 
 def write_unknown_tags(folder: Path) -> None:
     """Writes unknown_tags.parquet from the posts and tags that lie in the folder, and says it where there are any."""
     unknown = unknown_tags(folder / "posts.parquet", folder / "tags.parquet")
-    parquet.write(folder / "unknown_tags.parquet", unknown, schemas.UNKNOWN_TAGS)
+    parquet.write(folder / "unknown_tags.parquet", unknown, UNKNOWN_TAGS)
     if unknown.height:
         first = unknown.sort("posts", "name", descending=[True, False]).row(
             0, named=True

@@ -28,7 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import files, locks, parquet, pin, progress, schemas
+from pipeline import files, locks, parquet, pin, progress
 from pipeline.errors import BadAnswer, BadExport, BadInput, CorruptFile
 from pipeline.harvest import api_models, csv_reader, exports, page_cache, reconcile
 from pipeline.harvest.api_models import POSTS, UnreadableRecord
@@ -37,15 +37,15 @@ from pipeline.harvest.queries import FULL_REFRESH, ask
 from pipeline.paths import Paths
 from pipeline.pin import Delta, Pin
 from pipeline.progress import Meter
+from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
+from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 from pipeline.site.client import Client
 
 # Change numbers that are asked for again: the search index is filled by background jobs and lags behind the counter by
 # seconds to minutes. At some 50,000 changes a day 1,000 are half an hour, for three or four requests.
 OVERLAP = 1_000
 
-_VERSIONS = pa.schema(
-    [schemas.POSTS.field("post_id"), schemas.POSTS.field("change_seq")]
-)
+_VERSIONS = pa.schema([POSTS_SCHEMA.field("post_id"), POSTS_SCHEMA.field("change_seq")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _earlier(pinned: Pin, paths: Paths) -> Changes:
             progress.log(
                 "the changes of the pinned delta are not here as they were: all since the export are asked for"
             )
-    return Changes(parquet.frame([], schemas.POSTS), [], {})
+    return Changes(parquet.frame([], POSTS_SCHEMA), [], {})
 
 
 async def _follow(
@@ -257,7 +257,7 @@ async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Change
     unread = {
         key: one for key, one in changes.unread.items() if key not in gone
     } | strangers
-    found = parquet.frame(difference.found, schemas.POSTS)
+    found = parquet.frame(difference.found, POSTS_SCHEMA)
     posts = pl.concat(
         [changes.posts.filter(~pl.col("post_id").is_in(sorted(gone))), found]
     ).sort("post_id")
@@ -277,7 +277,7 @@ def _write(
         "gone": json.dumps(changes.gone),
         "rejected": json.dumps([asdict(one) for one in changes.unread.values()]),
     }
-    parquet.write(draft, changes.posts, schemas.POSTS, metadata=note)
+    parquet.write(draft, changes.posts, POSTS_SCHEMA, metadata=note)
     checksum = _sha256(draft)
     draft.replace(folder / f"{checksum}.parquet")
     changed = changes.posts.height + len(changes.unread)
@@ -346,7 +346,7 @@ def apply_delta(file: Path, folder: Path) -> None:
     target = folder / "posts.parquet"
     with (
         files.open_atomic(target) as temporary,
-        csv_reader.writer(temporary, schemas.POSTS) as table,
+        csv_reader.writer(temporary, POSTS_SCHEMA) as table,
         pq.ParquetFile(target) as base,
     ):
         below = 0  # the highest id that is written
@@ -356,10 +356,10 @@ def apply_delta(file: Path, folder: Path) -> None:
             here = changes.posts.filter(
                 (pl.col("post_id") > below) & (pl.col("post_id") <= highest)
             )
-            table.write_table(parquet.cast(_merged(chunk, here, out), schemas.POSTS))
+            table.write_table(parquet.cast(_merged(chunk, here, out), POSTS_SCHEMA))
             below = highest
         table.write_table(
-            parquet.cast(changes.posts.filter(pl.col("post_id") > below), schemas.POSTS)
+            parquet.cast(changes.posts.filter(pl.col("post_id") > below), POSTS_SCHEMA)
         )
     if changes.unread:
         path = folder / "rejected.parquet"
@@ -367,7 +367,7 @@ def apply_delta(file: Path, folder: Path) -> None:
             *parquet.read(path).iter_rows(named=True),
             *(one.rejected for one in changes.unread.values()),
         ]
-        parquet.write(path, rows, schemas.SNAPSHOT_REJECTED)
+        parquet.write(path, rows, SNAPSHOT_REJECTED)
         _say_unread(changes)
 
 

@@ -14,12 +14,13 @@ from typing import Any
 
 import polars as pl
 
-from pipeline import files, parquet, schemas
+from pipeline import files, parquet
 from pipeline.errors import BadAnswer
 from pipeline.harvest import api_models
 from pipeline.harvest.api_models import ParsedPage, RecordType, Row, UnreadableRecord
 from pipeline.harvest.queries import ask
 from pipeline.progress import Meter
+from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 from pipeline.site.client import Client
 
 LIMIT = 320  # records per page, the most the site gives (contract section 2.1)
@@ -52,9 +53,7 @@ class PageCache:
     """The kept pages of one fingerprint: of everything that decides what the site answers."""
 
     def __init__(self, folder: Path, *key: object) -> None:
-        columns = [
-            str(schema) for schema in (schemas.POSTS, schemas.TAGS, schemas.RELATIONS)
-        ]
+        columns = [str(schema) for schema in (POSTS, TAGS, RELATIONS)]
         columns += [
             field.name
             for kind in (CachedPage, UnreadableRecord)

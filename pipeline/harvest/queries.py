@@ -3,7 +3,7 @@
 from typing import Any
 
 from pipeline.errors import BadAnswer
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.client import Client, PermanentFailure
 
 MEND_QUERY = "Correct harvest.query, site.login or site.base_url in params.yaml, then run the same command again."

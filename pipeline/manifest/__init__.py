@@ -11,13 +11,14 @@ Guarantees  every sampled post is in exactly one of the five files of posts; no 
 
 import polars as pl
 
-from pipeline import files, lineage, packs, parquet, pin, progress, schemas, workers
+from pipeline import files, lineage, packs, parquet, pin, progress, workers
 from pipeline.errors import CorruptFile
 from pipeline.manifest import duplicates, leakage
 from pipeline.manifest.hash_job import SCHEMA, HashJob, hash_images
 from pipeline.params import Cluster, Manifest, Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.schemas import DownloadFailure, RecordRejection
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.reasons import DownloadFailure, RecordRejection
 
 PICTURES_PER_JOB = 200
 
@@ -107,20 +108,18 @@ def _write(
             parquet.write(
                 draft / f"{split}.parquet",
                 part,
-                schemas.MANIFEST,
+                MANIFEST,
                 order_by="post_id",
                 metadata=metadata,
             )
         parquet.write(
             draft / "rejected.parquet",
             rejected,
-            schemas.REJECTED,
+            REJECTED,
             order_by="post_id",
             metadata=metadata,
         )
         told = leakage.distances(
             *(kept.filter(pl.col("split") == split) for split in ("train", "test"))
         )
-        parquet.write(
-            draft / "leakage.parquet", told, schemas.LEAKAGE, metadata=metadata
-        )
+        parquet.write(draft / "leakage.parquet", told, LEAKAGE, metadata=metadata)

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.manifest import fingerprint
 from pipeline.manifest.hamming_index import Pairs, pairs_within_distance
 from pipeline.paths import SPLITS
-from pipeline.schemas import RecordRejection
+from pipeline.schemas.reasons import RecordRejection
 
 # What confirms near hashes. Copies: colours that go together and lie close. Recoloured copies: edges that go together,
 # and colours that are not wholly others, else two figures in one pose would count as one picture. Values from planted

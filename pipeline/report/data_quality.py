@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.report.inputs import Inputs
-from pipeline.schemas import Anomaly
+from pipeline.schemas.reasons import Anomaly
 
 ROWS = 8  # rows shown of each table; all of them are in data/sample
 EXAMPLES = 3  # oddities shown of each kind

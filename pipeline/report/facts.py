@@ -9,7 +9,12 @@ import polars as pl
 from pipeline.params import Params
 from pipeline.paths import DATASETS, SPLITS
 from pipeline.report.inputs import Inputs
-from pipeline.schemas import PostExclusion, RecordRejection, TagExclusion, Takedown
+from pipeline.schemas.reasons import (
+    PostExclusion,
+    RecordRejection,
+    TagExclusion,
+    Takedown,
+)
 
 EXAMPLES = 12  # names shown of each kind of tag left out
 EXTREMES = 8  # best and worst tags shown

@@ -15,9 +15,25 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from pipeline import parquet, schemas
+from pipeline import parquet
 from pipeline.errors import BadInput
 from pipeline.paths import DATASETS, SPLITS, Paths
+from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.sample import (
+    ALIASES_IN_USE,
+    ANOMALIES,
+    CO_OCCURRENCE,
+    EXCLUDED_POSTS,
+    EXCLUDED_TAGS,
+    MISSING_IMPLICATIONS,
+    SAMPLED_POSTS,
+    STRATEGIES,
+    VOCABULARY,
+)
+from pipeline.schemas.shards import SHARDS
+from pipeline.schemas.snapshot import UNKNOWN_TAGS
 
 HEADLINE = ("macro_map", "macro_auc", "macro_f1")
 """The metrics that count, as metrics.json names them."""
@@ -63,32 +79,32 @@ def read(paths: Paths) -> Inputs:
     """Reads everything but pictures and scores; raises BadInput naming the first file that is not what it should be."""
     evaluation = paths.evaluation
     rejected = [
-        _table(folder / "rejected.parquet", schemas.REJECTED)
+        _table(folder / "rejected.parquet", REJECTED)
         for folder in (paths.manifest, paths.shards)
     ]
     return Inputs(
-        vocabulary=_table(paths.sample / "vocabulary.parquet", schemas.VOCABULARY).sort("label_id"),
-        left_out=_table(paths.sample / "left_out.parquet", schemas.LEFT_OUT),
+        vocabulary=_table(paths.sample / "vocabulary.parquet", VOCABULARY).sort("label_id"),
+        left_out=_table(paths.sample / "left_out.parquet", EXCLUDED_TAGS),
         dropped=_counts(paths.sample / "dropped.parquet", "reason"),
-        sampled=_table(paths.sample / "posts.parquet", schemas.SAMPLED_POSTS, ["split"]).height,
-        strategies=_table(paths.sample / "strategies.parquet", schemas.STRATEGIES),
-        lacking_implied=_table(paths.sample / "lacking_implied.parquet", schemas.LACKING_IMPLIED),
-        aliased_spellings=_table(paths.sample / "aliased_spellings.parquet", schemas.ALIASED_SPELLINGS),
-        co_occurrence=_table(paths.sample / "co_occurrence.parquet", schemas.CO_OCCURRENCE),
-        oddities=_table(paths.sample / "oddities.parquet", schemas.ODDITIES),
+        sampled=_table(paths.sample / "posts.parquet", SAMPLED_POSTS, ["split"]).height,
+        strategies=_table(paths.sample / "strategies.parquet", STRATEGIES),
+        lacking_implied=_table(paths.sample / "lacking_implied.parquet", MISSING_IMPLICATIONS),
+        aliased_spellings=_table(paths.sample / "aliased_spellings.parquet", ALIASES_IN_USE),
+        co_occurrence=_table(paths.sample / "co_occurrence.parquet", CO_OCCURRENCE),
+        oddities=_table(paths.sample / "oddities.parquet", ANOMALIES),
         outcomes=_counts(paths.images / "outcomes.parquet", "outcome"),
         takedowns=_takedowns(paths.images / "takedowns.parquet"),
-        unknown_tags=_table(paths.snapshot / "unknown_tags.parquet", schemas.UNKNOWN_TAGS),
+        unknown_tags=_table(paths.snapshot / "unknown_tags.parquet", UNKNOWN_TAGS),
         politeness=_tree(paths.politeness) if paths.politeness.exists() else {},
         records=_records(paths),
         rejected=pl.concat(rejected),
-        leakage=_table(paths.manifest / "leakage.parquet", schemas.LEAKAGE).sort("distance"),
-        shards=_table(paths.shards / "index.parquet", schemas.SHARDS).sort("shard"),
+        leakage=_table(paths.manifest / "leakage.parquet", LEAKAGE).sort("distance"),
+        shards=_table(paths.shards / "index.parquet", SHARDS).sort("shard"),
         training=_tree(paths.model / "training.json", "best_epoch", "epochs", "params", "parameters"),
         history=_history(paths.model / "history.csv"),
         metrics=_metrics(evaluation / "metrics.json"),
-        per_tag=_table(evaluation / "per_tag.parquet", schemas.PER_TAG).sort("label_id"),
-        curves=_table(evaluation / "curves.parquet", schemas.CURVES),
+        per_tag=_table(evaluation / "per_tag.parquet", PER_TAG).sort("label_id"),
+        curves=_table(evaluation / "curves.parquet", CURVES),
         lineage=_tree(paths.bundle / "lineage.json", "pin", "policy_version", "parameters"),
         tags=len(_csv(paths.bundle / "selected_tags.csv")),
         verdicts={
@@ -101,11 +117,11 @@ def test_records(paths: Paths) -> pl.DataFrame:
     """Returns md5, post_id, pack and label_ids of every test record that was predicted, in order of post_id."""
     manifest = _table(
         paths.manifest / "test.parquet",
-        schemas.MANIFEST,
+        MANIFEST,
         ["post_id", "md5", "pack", "label_ids"],
     )
     predicted = _table(
-        paths.evaluation / "predictions.parquet", schemas.PREDICTIONS, ["md5", "split"]
+        paths.evaluation / "predictions.parquet", PREDICTIONS, ["md5", "split"]
     )
     return manifest.join(
         predicted.filter(pl.col("split") == "test"), on="md5", how="semi"
@@ -142,13 +158,13 @@ def _table(
 
 
 def _counts(path: Path, column: str) -> pl.DataFrame:
-    schema = schemas.DROPPED if column == "reason" else schemas.OUTCOMES
+    schema = EXCLUDED_POSTS if column == "reason" else OUTCOMES
     return _table(path, schema, [column]).group_by(column).len().sort(column)
 
 
 def _takedowns(path: Path) -> pl.DataFrame:
     return (
-        _table(path, schemas.TAKEDOWNS)
+        _table(path, TAKEDOWNS)
         .group_by("snapshot", "reason")
         .len()
         .sort("snapshot", "reason")
@@ -157,9 +173,9 @@ def _takedowns(path: Path) -> pl.DataFrame:
 
 def _records(paths: Paths) -> pl.DataFrame:
     frames = [
-        _table(
-            paths.manifest / f"{split}.parquet", schemas.MANIFEST, ["label_ids"]
-        ).select(split=pl.lit(split), tags=pl.col("label_ids").list.len())
+        _table(paths.manifest / f"{split}.parquet", MANIFEST, ["label_ids"]).select(
+            split=pl.lit(split), tags=pl.col("label_ids").list.len()
+        )
         for split in SPLITS
     ]
     return pl.concat(frames)

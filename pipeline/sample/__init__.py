@@ -2,14 +2,14 @@
 
 Reads       data/snapshot/*.parquet, sample.tags_file
 Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
-            data/sample/left_out.parquet            schemas.LEFT_OUT
+            data/sample/left_out.parquet            schemas.EXCLUDED_TAGS
             data/sample/posts.parquet               schemas.SAMPLED_POSTS
-            data/sample/dropped.parquet             schemas.DROPPED
+            data/sample/dropped.parquet             schemas.EXCLUDED_POSTS
             data/sample/strategies.parquet          schemas.STRATEGIES
-            data/sample/lacking_implied.parquet     schemas.LACKING_IMPLIED
-            data/sample/aliased_spellings.parquet   schemas.ALIASED_SPELLINGS
+            data/sample/lacking_implied.parquet     schemas.MISSING_IMPLICATIONS
+            data/sample/aliased_spellings.parquet   schemas.ALIASES_IN_USE
             data/sample/co_occurrence.parquet       schemas.CO_OCCURRENCE
-            data/sample/oddities.parquet            schemas.ODDITIES
+            data/sample/oddities.parquet            schemas.ANOMALIES
 Guarantees  every vocabulary tag has at least min_positives training posts and min_eval_positives validation and test
             posts, each plus `reserve` as far as the snapshot has them; no post that the policy refuses; families of
             parents and children never span splits; a post never changes its split, whatever happens on the board (with
@@ -27,7 +27,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pipeline import files, parquet, policy, progress, schemas
+from pipeline import files, parquet, policy, progress
 from pipeline.params import Manifest, Sample
 from pipeline.paths import SPLITS, Paths
 from pipeline.sample import (
@@ -48,7 +48,18 @@ from pipeline.sample.candidates import (
 from pipeline.sample.cover import Selection
 from pipeline.sample.label_matrix import JUDGED, LabelMatrix
 from pipeline.sample.tag_graph import TagGraph
-from pipeline.schemas import PostExclusion
+from pipeline.schemas.reasons import PostExclusion
+from pipeline.schemas.sample import (
+    ALIASES_IN_USE,
+    ANOMALIES,
+    CO_OCCURRENCE,
+    EXCLUDED_POSTS,
+    EXCLUDED_TAGS,
+    MISSING_IMPLICATIONS,
+    SAMPLED_POSTS,
+    STRATEGIES,
+    VOCABULARY,
+)
 
 DECIDED_BY = "decided_by"
 """Key of the parameters in the metadata of vocabulary.parquet: what is told of it later holds for them."""
@@ -122,27 +133,27 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
         tables = {
             "posts": (
                 _sampled(paths, posts, assigned, records, sample),
-                schemas.SAMPLED_POSTS,
+                SAMPLED_POSTS,
             ),
             "vocabulary": (
                 vocabularies.with_positives(chosen.vocabulary, positives),
-                schemas.VOCABULARY,
+                VOCABULARY,
             ),
-            "left_out": (chosen.left_out, schemas.LEFT_OUT),
-            "dropped": (_dropped(posts, assigned), schemas.DROPPED),
+            "left_out": (chosen.left_out, EXCLUDED_TAGS),
+            "dropped": (_dropped(posts, assigned), EXCLUDED_POSTS),
             "strategies": (
                 strategy_report.compare_strategies(
                     records, wanted, picked, params.strategy, sample
                 ),
-                schemas.STRATEGIES,
+                STRATEGIES,
             ),
             "lacking_implied": (
                 label_noise.missing_implications(relations, posts.evidence),
-                schemas.LACKING_IMPLIED,
+                MISSING_IMPLICATIONS,
             ),
             "aliased_spellings": (
                 label_noise.aliases_in_use(relations, posts.evidence),
-                schemas.ALIASED_SPELLINGS,
+                ALIASES_IN_USE,
             ),
             "co_occurrence": (
                 label_noise.co_occurrence(
@@ -151,11 +162,11 @@ def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None
                     records,
                     strategies.sampling_key(params, records),
                 ),
-                schemas.CO_OCCURRENCE,
+                CO_OCCURRENCE,
             ),
             "oddities": (
                 anomalies.find_anomalies(tags, aliases, relations, posts),
-                schemas.ODDITIES,
+                ANOMALIES,
             ),
         }
         note = {DECIDED_BY: _decided_by(params, since, manifest)}

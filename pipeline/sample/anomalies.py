@@ -1,4 +1,4 @@
-"""What is wrong with a snapshot, and was worked around: schemas.ODDITIES, a row each."""
+"""What is wrong with a snapshot, and was worked around: schemas.ANOMALIES, a row each."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.sample.candidates import CandidatePosts
 from pipeline.sample.tag_graph import TagGraph, pairs_in_force
-from pipeline.schemas import Anomaly
+from pipeline.schemas.reasons import Anomaly
 
 Row = tuple[str, str, str]
 
@@ -19,7 +19,7 @@ def find_anomalies(
     relations: TagGraph,
     posts: CandidatePosts,
 ) -> pl.DataFrame:
-    """Returns schemas.ODDITIES, by kind, then subject."""
+    """Returns schemas.ANOMALIES, by kind, then subject."""
     rows = [
         *_two_categories(tags),
         *_aliases(pairs_in_force(aliases), set(relations.tags["name"])),

@@ -25,7 +25,7 @@ from pipeline.params import Sample
 from pipeline.sample.evidence import LabelNoiseCounts
 from pipeline.sample.splits import NO_ARTIST, PSEUDO_ARTISTS, TORN
 from pipeline.sample.tag_graph import ImplicationIndex, TagGraph
-from pipeline.schemas import PostExclusion
+from pipeline.schemas.reasons import PostExclusion
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -13,7 +13,7 @@ from pipeline.paths import SPLITS
 from pipeline.sample.label_matrix import JUDGED
 from pipeline.sample.tag_graph import TagGraph
 from pipeline.sample.vocabulary import VocabularyResult
-from pipeline.schemas import TagExclusion
+from pipeline.schemas.reasons import TagExclusion
 
 NAMED = 5  # tags that a line names
 TOO_FEW = (

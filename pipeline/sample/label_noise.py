@@ -17,7 +17,7 @@ _SEEN = 20  # records that both tags must be on, or that chance alone would put 
 def missing_implications(
     relations: TagGraph, evidence: LabelNoiseCounts
 ) -> pl.DataFrame:
-    """Returns schemas.LACKING_IMPLIED: the implications in force, one step each."""
+    """Returns schemas.MISSING_IMPLICATIONS: the implications in force, one step each."""
     closure = relations.closure()
     names = list(relations.code)
     tags = relations.tags.height
@@ -53,7 +53,7 @@ def missing_implications(
 
 
 def aliases_in_use(relations: TagGraph, evidence: LabelNoiseCounts) -> pl.DataFrame:
-    """Returns schemas.ALIASED_SPELLINGS: names in use that are aliases of others."""
+    """Returns schemas.ALIASES_IN_USE: names in use that are aliases of others."""
     rows = [
         (
             name,

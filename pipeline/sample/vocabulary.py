@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import BadParameter
 from pipeline.params import Sample
 from pipeline.sample.tag_graph import TagGraph
-from pipeline.schemas import TagExclusion
+from pipeline.schemas.reasons import TagExclusion
 
 FILE_DERIVED = frozenset({
     "hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail", "wide_image", "tall_image", "long_image",
@@ -32,7 +32,7 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class VocabularyResult:
-    """What was chosen: schemas.VOCABULARY without positives, and schemas.LEFT_OUT."""
+    """What was chosen: schemas.VOCABULARY without positives, and schemas.EXCLUDED_TAGS."""
 
     vocabulary: pl.DataFrame
     left_out: pl.DataFrame

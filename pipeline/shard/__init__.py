@@ -17,10 +17,12 @@ import json
 import numpy as np
 import polars as pl
 
-from pipeline import files, parquet, progress, schemas, workers
+from pipeline import files, parquet, progress, workers
 from pipeline.errors import TooManyRejects
 from pipeline.params import Cluster, Shard
 from pipeline.paths import SPLITS, Paths
+from pipeline.schemas.manifest import REJECTED
+from pipeline.schemas.shards import SHARDS
 from pipeline.shard.writer import Record, ShardJob, ShardResult, write_shard
 
 
@@ -45,13 +47,11 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     _remove_others(paths, {job.name for job in jobs})
     rows = [_row(job, written[job.name], labels) for job in jobs]
     rejected = [row for one in written.values() for row in one.rejected]
-    parquet.write(
-        paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard"
-    )
+    parquet.write(paths.shards / "index.parquet", rows, SHARDS, order_by="shard")
     parquet.write(
         paths.shards / "rejected.parquet",
         rejected,
-        schemas.REJECTED,
+        REJECTED,
         order_by="post_id",
     )
     records = sum(len(job.records) for job in jobs)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import files, packs
 from pipeline.params import Shard
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.shard import tfrecord
 from pipeline.shard.fit import Undecodable, fit
 

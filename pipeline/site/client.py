@@ -25,7 +25,7 @@ from tenacity import (
 
 from pipeline import policy, progress
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable, TryAgainLater
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site import responses
 from pipeline.site.circuit_breaker import CircuitBreaker, retry_hint
 from pipeline.site.host_lock import record_backoff

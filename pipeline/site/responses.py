@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from pipeline.errors import BadAnswer, BadParameter, ChallengePage, SiteUnreachable
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 
 TEMPORARY = frozenset({408, 425, 429, 500, 501, 502, 503, 504, *range(520, 528)})

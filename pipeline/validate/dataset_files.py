@@ -10,42 +10,63 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import schemas
 from pipeline.paths import SPLITS, Paths
+from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.sample import (
+    ALIASES_IN_USE,
+    ANOMALIES,
+    CO_OCCURRENCE,
+    EXCLUDED_POSTS,
+    EXCLUDED_TAGS,
+    MISSING_IMPLICATIONS,
+    SAMPLED_POSTS,
+    STRATEGIES,
+    VOCABULARY,
+)
+from pipeline.schemas.shards import SHARDS
+from pipeline.schemas.snapshot import (
+    POSTS,
+    RELATIONS,
+    SNAPSHOT_REJECTED,
+    TAGS,
+    UNKNOWN_TAGS,
+)
 
 AS_DECLARED = "as declared"
 
 PARQUET: dict[str, dict[str, pa.Schema]] = {
     "snapshot": {
-        "posts": schemas.POSTS,
-        "tags": schemas.TAGS,
-        "aliases": schemas.RELATIONS,
-        "implications": schemas.RELATIONS,
-        "rejected": schemas.SNAPSHOT_REJECTED,
-        "unknown_tags": schemas.UNKNOWN_TAGS,
+        "posts": POSTS,
+        "tags": TAGS,
+        "aliases": RELATIONS,
+        "implications": RELATIONS,
+        "rejected": SNAPSHOT_REJECTED,
+        "unknown_tags": UNKNOWN_TAGS,
     },
     "sample": {
-        "vocabulary": schemas.VOCABULARY,
-        "left_out": schemas.LEFT_OUT,
-        "posts": schemas.SAMPLED_POSTS,
-        "dropped": schemas.DROPPED,
-        "strategies": schemas.STRATEGIES,
-        "lacking_implied": schemas.LACKING_IMPLIED,
-        "aliased_spellings": schemas.ALIASED_SPELLINGS,
-        "co_occurrence": schemas.CO_OCCURRENCE,
-        "oddities": schemas.ODDITIES,
+        "vocabulary": VOCABULARY,
+        "left_out": EXCLUDED_TAGS,
+        "posts": SAMPLED_POSTS,
+        "dropped": EXCLUDED_POSTS,
+        "strategies": STRATEGIES,
+        "lacking_implied": MISSING_IMPLICATIONS,
+        "aliased_spellings": ALIASES_IN_USE,
+        "co_occurrence": CO_OCCURRENCE,
+        "oddities": ANOMALIES,
     },
-    "images": {"outcomes": schemas.OUTCOMES, "takedowns": schemas.TAKEDOWNS},
+    "images": {"outcomes": OUTCOMES, "takedowns": TAKEDOWNS},
     "manifest": {
-        **dict.fromkeys(SPLITS, schemas.MANIFEST),
-        "rejected": schemas.REJECTED,
-        "leakage": schemas.LEAKAGE,
+        **dict.fromkeys(SPLITS, MANIFEST),
+        "rejected": REJECTED,
+        "leakage": LEAKAGE,
     },
-    "shards": {"index": schemas.SHARDS, "rejected": schemas.REJECTED},
+    "shards": {"index": SHARDS, "rejected": REJECTED},
     "evaluation": {
-        "per_tag": schemas.PER_TAG,
-        "curves": schemas.CURVES,
-        "predictions": schemas.PREDICTIONS,
+        "per_tag": PER_TAG,
+        "curves": CURVES,
+        "predictions": PREDICTIONS,
     },
     "bundle": {},
 }

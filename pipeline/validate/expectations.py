@@ -23,8 +23,8 @@ from great_expectations.expectations.expectation import Expectation
 from pipeline import policy
 from pipeline.params import CategoryName, Params
 from pipeline.paths import SPLITS
-from pipeline.schemas import (
-    PER_TAG,
+from pipeline.schemas.evaluation import PER_TAG
+from pipeline.schemas.reasons import (
     Anomaly,
     DownloadFailure,
     PostExclusion,

@@ -10,9 +10,26 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from pipeline import packs, parquet, schemas
+from pipeline import packs, parquet
 from pipeline.params import Params
 from pipeline.paths import SPLITS, Paths
+from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.sample import (
+    ALIASES_IN_USE,
+    ANOMALIES,
+    CO_OCCURRENCE,
+    EXCLUDED_POSTS,
+    EXCLUDED_TAGS,
+    MISSING_IMPLICATIONS,
+    SAMPLED_POSTS,
+    STRATEGIES,
+    VOCABULARY,
+)
+from pipeline.schemas.shards import SHARDS
+from pipeline.schemas.snapshot import POSTS, RELATIONS, SNAPSHOT_REJECTED, UNKNOWN_TAGS
+from pipeline.schemas.snapshot import TAGS as TAGS_SCHEMA
 from pipeline.shard import tfrecord
 
 Row = dict[str, Any]
@@ -109,23 +126,21 @@ def write_snapshot(paths: Paths) -> None:
         {"tag_id": i, "name": name, "category": 0, "post_count": 3}
         for i, name in enumerate(names, 1)
     ]
-    parquet.write(paths.snapshot / "posts.parquet", posts, schemas.POSTS)
-    parquet.write(paths.snapshot / "tags.parquet", tags, schemas.TAGS)
+    parquet.write(paths.snapshot / "posts.parquet", posts, POSTS)
+    parquet.write(paths.snapshot / "tags.parquet", tags, TAGS_SCHEMA)
     parquet.write(
         paths.snapshot / "aliases.parquet",
         [_relation(1, "vulpine", "fox")],
-        schemas.RELATIONS,
+        RELATIONS,
     )
     implications = [
         _relation(1, "fox", "canine"),
         _relation(2, "fawn", "young"),
         {**_relation(3, "hat", "fox"), "status": "retired"},
     ]
-    parquet.write(
-        paths.snapshot / "implications.parquet", implications, schemas.RELATIONS
-    )
-    parquet.write(paths.snapshot / "rejected.parquet", [], schemas.SNAPSHOT_REJECTED)
-    parquet.write(paths.snapshot / "unknown_tags.parquet", [], schemas.UNKNOWN_TAGS)
+    parquet.write(paths.snapshot / "implications.parquet", implications, RELATIONS)
+    parquet.write(paths.snapshot / "rejected.parquet", [], SNAPSHOT_REJECTED)
+    parquet.write(paths.snapshot / "unknown_tags.parquet", [], UNKNOWN_TAGS)
 
 
 def write_sample(paths: Paths) -> None:
@@ -173,12 +188,12 @@ def write_sample(paths: Paths) -> None:
     ]
     parquet.write(
         paths.sample / "posts.parquet",
-        _only(posts, schemas.SAMPLED_POSTS),
-        schemas.SAMPLED_POSTS,
+        _only(posts, SAMPLED_POSTS),
+        SAMPLED_POSTS,
     )
-    parquet.write(paths.sample / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
-    parquet.write(paths.sample / "left_out.parquet", left_out, schemas.LEFT_OUT)
-    parquet.write(paths.sample / "dropped.parquet", dropped, schemas.DROPPED)
+    parquet.write(paths.sample / "vocabulary.parquet", vocabulary, VOCABULARY)
+    parquet.write(paths.sample / "left_out.parquet", left_out, EXCLUDED_TAGS)
+    parquet.write(paths.sample / "dropped.parquet", dropped, EXCLUDED_POSTS)
     write_explanations(paths)
 
 
@@ -234,15 +249,13 @@ def write_explanations(paths: Paths) -> None:
             "detail": "parent 3 is not in the snapshot",
         }
     ]
-    parquet.write(paths.sample / "strategies.parquet", strategies, schemas.STRATEGIES)
+    parquet.write(paths.sample / "strategies.parquet", strategies, STRATEGIES)
     parquet.write(
-        paths.sample / "lacking_implied.parquet", lacking, schemas.LACKING_IMPLIED
+        paths.sample / "lacking_implied.parquet", lacking, MISSING_IMPLICATIONS
     )
-    parquet.write(
-        paths.sample / "aliased_spellings.parquet", spellings, schemas.ALIASED_SPELLINGS
-    )
-    parquet.write(paths.sample / "co_occurrence.parquet", pairs, schemas.CO_OCCURRENCE)
-    parquet.write(paths.sample / "oddities.parquet", oddities, schemas.ODDITIES)
+    parquet.write(paths.sample / "aliased_spellings.parquet", spellings, ALIASES_IN_USE)
+    parquet.write(paths.sample / "co_occurrence.parquet", pairs, CO_OCCURRENCE)
+    parquet.write(paths.sample / "oddities.parquet", oddities, ANOMALIES)
 
 
 def write_images(paths: Paths) -> None:
@@ -280,12 +293,8 @@ def write_images(paths: Paths) -> None:
         for post_id in kept
     ]
     packs.write(paths.images / PACK, sorted(pictures, key=lambda one: one.md5))
-    parquet.write(
-        paths.images / "outcomes.parquet", outcomes, schemas.OUTCOMES, order_by="md5"
-    )
-    parquet.write(
-        paths.images / "takedowns.parquet", taken, schemas.TAKEDOWNS, order_by="md5"
-    )
+    parquet.write(paths.images / "outcomes.parquet", outcomes, OUTCOMES, order_by="md5")
+    parquet.write(paths.images / "takedowns.parquet", taken, TAKEDOWNS, order_by="md5")
 
 
 def write_manifest(paths: Paths) -> None:
@@ -299,8 +308,8 @@ def write_manifest(paths: Paths) -> None:
         ]
         parquet.write(
             paths.manifest / f"{split}.parquet",
-            _only(rows, schemas.MANIFEST),
-            schemas.MANIFEST,
+            _only(rows, MANIFEST),
+            MANIFEST,
             metadata=lineage,
         )
     rejected = [
@@ -315,7 +324,7 @@ def write_manifest(paths: Paths) -> None:
     parquet.write(
         paths.manifest / "rejected.parquet",
         rejected,
-        schemas.REJECTED,
+        REJECTED,
         metadata=lineage,
     )
     nearest, random = {4: 2, 9: 6}, {30: 8}
@@ -328,7 +337,7 @@ def write_manifest(paths: Paths) -> None:
         for bits in range(65)
     ]
     parquet.write(
-        paths.manifest / "leakage.parquet", leakage, schemas.LEAKAGE, metadata=lineage
+        paths.manifest / "leakage.parquet", leakage, LEAKAGE, metadata=lineage
     )
 
 
@@ -370,10 +379,8 @@ def write_shards(paths: Paths) -> None:
             "detail": None,
         }
     ]
-    parquet.write(
-        paths.shards / "index.parquet", index, schemas.SHARDS, order_by="shard"
-    )
-    parquet.write(paths.shards / "rejected.parquet", rejected, schemas.REJECTED)
+    parquet.write(paths.shards / "index.parquet", index, SHARDS, order_by="shard")
+    parquet.write(paths.shards / "rejected.parquet", rejected, REJECTED)
 
 
 def write_evaluation(paths: Paths) -> None:
@@ -390,7 +397,7 @@ def write_evaluation(paths: Paths) -> None:
     ]
     per_tag = [
         {
-            **dict.fromkeys(schemas.PER_TAG.names, 0.9),
+            **dict.fromkeys(PER_TAG.names, 0.9),
             "label_id": i,
             "name": name,
             "category": "general",
@@ -411,11 +418,9 @@ def write_evaluation(paths: Paths) -> None:
         for i, name in enumerate(TAGS)
     ]
     curves = [{"curve": "roc_micro", "x": x, "y": x} for x in (0.0, 0.5, 1.0)]
-    parquet.write(
-        paths.evaluation / "predictions.parquet", predictions, schemas.PREDICTIONS
-    )
-    parquet.write(paths.evaluation / "per_tag.parquet", per_tag, schemas.PER_TAG)
-    parquet.write(paths.evaluation / "curves.parquet", curves, schemas.CURVES)
+    parquet.write(paths.evaluation / "predictions.parquet", predictions, PREDICTIONS)
+    parquet.write(paths.evaluation / "per_tag.parquet", per_tag, PER_TAG)
+    parquet.write(paths.evaluation / "curves.parquet", curves, CURVES)
     names = ("macro_auc", "macro_map", "macro_f1", "micro_auc", "accuracy")
     metrics = {
         split: {name: {"value": 1.0, "baseline": 0.5} for name in names}

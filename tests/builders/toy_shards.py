@@ -9,10 +9,13 @@ from random import Random
 import polars as pl
 from PIL import Image, ImageDraw
 
-from pipeline import parquet, schemas
+from pipeline import parquet
 from pipeline.lineage import KEY
 from pipeline.model import backend
 from pipeline.paths import Paths
+from pipeline.schemas.manifest import MANIFEST
+from pipeline.schemas.sample import VOCABULARY
+from pipeline.schemas.shards import SHARDS as SHARDS_SCHEMA
 
 SIZE = 64  # pixels
 TAGS = {
@@ -40,9 +43,7 @@ def project(
             _write_shard(paths, split, number, drawn[number::SHARDS])
             for number in range(SHARDS)
         ]
-    parquet.write(
-        paths.shards / "index.parquet", rows, schemas.SHARDS, order_by="shard"
-    )
+    parquet.write(paths.shards / "index.parquet", rows, SHARDS_SCHEMA, order_by="shard")
     _write_vocabulary(paths, rows)
     lineage = {
         "pin": {"site": "toy", "exports": {}},
@@ -50,9 +51,7 @@ def project(
         "parameters": {"manifest": {}},
     }
     metadata = {KEY: json.dumps(lineage)}
-    parquet.write(
-        paths.manifest / "train.parquet", [], schemas.MANIFEST, metadata=metadata
-    )
+    parquet.write(paths.manifest / "train.parquet", [], MANIFEST, metadata=metadata)
     return paths
 
 
@@ -144,7 +143,7 @@ def _write_vocabulary(paths: Paths, rows: list[dict[str, object]]) -> None:
         }
         for label, name in enumerate(TAGS)
     ]  # fmt: skip
-    parquet.write(paths.sample / "vocabulary.parquet", vocabulary, schemas.VOCABULARY)
+    parquet.write(paths.sample / "vocabulary.parquet", vocabulary, VOCABULARY)
 
 
 def small() -> dict[str, object]:

@@ -25,7 +25,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline import download, packs, parquet, pin, refresh, sample, schemas
+from pipeline import download, packs, parquet, pin, refresh, sample
 from pipeline.download import variants, verify
 from pipeline.download.fetch import ASIDE
 from pipeline.download.spool import Spool
@@ -40,6 +40,8 @@ from pipeline.errors import (
     TooManyRejects,
 )
 from pipeline.params import Params
+from pipeline.schemas.images import TAKEDOWNS
+from pipeline.schemas.snapshot import POSTS
 from pipeline.site.client import PermanentFailure, Response, TransientFailure
 from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
@@ -307,7 +309,7 @@ def change_posts(
         .filter(~pl.col("post_id").is_in(without))
         .with_columns(*changes)
     )
-    parquet.write(path, posts, schemas.POSTS)
+    parquet.write(path, posts, POSTS)
     params = project.params
     sample.run(
         params.sample,
@@ -346,7 +348,7 @@ def test_pictures_leave_also_where_the_sample_is_of_another_day_or_gone(
     parquet.write(
         path,
         posts.with_columns(pl.col("is_deleted") | (pl.col("md5") == first)),
-        schemas.POSTS,
+        POSTS,
     )
     with pytest.raises(PolicyViolation, match="1 sampled posts may not be fetched"):
         run(ready)
@@ -358,7 +360,7 @@ def test_pictures_leave_also_where_the_sample_is_of_another_day_or_gone(
         posts.with_columns(
             pl.col("is_deleted") | (pl.col("md5").is_in([first, second]))
         ),
-        schemas.POSTS,
+        POSTS,
     )
     with pytest.raises(
         CorruptFile, match=r"posts\.parquet is not there\. Run dvc repro: "
@@ -371,7 +373,7 @@ def test_pictures_leave_also_where_the_sample_is_of_another_day_or_gone(
 def test_sample_of_another_day_is_not_fetched(ready: Project) -> None:
     path = ready.paths.snapshot / "posts.parquet"
     posts = pl.read_parquet(path).with_columns(is_deleted=True)
-    parquet.write(path, posts, schemas.POSTS)
+    parquet.write(path, posts, POSTS)
     with pytest.raises(PolicyViolation, match="may not be fetched"):
         run(ready)
 
@@ -431,7 +433,7 @@ def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed
 def of_site(project: Project, site: str) -> None:
     """Makes the pictures that are here those of another site, of which this one does not have the first."""
     table = project.paths.images / "takedowns.parquet"
-    parquet.write(table, takedowns(project), schemas.TAKEDOWNS, metadata={"site": site})
+    parquet.write(table, takedowns(project), TAKEDOWNS, metadata={"site": site})
     first = packs.index(project.paths.images)["post_id"][0]
     change_posts(project, pl.col("is_deleted"), without=(first,))
 
@@ -483,7 +485,7 @@ def test_picture_stays_while_one_of_its_posts_is_permitted(ready: Project) -> No
     twin = posts.filter(pl.col("md5") == row["md5"]).with_columns(
         post_id=pl.lit(1, dtype=pl.Int64), is_deleted=pl.lit(value=True)
     )
-    parquet.write(path, pl.concat([posts, twin]), schemas.POSTS, order_by="post_id")
+    parquet.write(path, pl.concat([posts, twin]), POSTS, order_by="post_id")
     run(ready)
     assert takedowns(ready).is_empty()
     assert row["md5"] in set(packs.index(ready.paths.images)["md5"])
@@ -734,11 +736,11 @@ def readmitted(project: Project) -> None:
     parquet.write(
         path,
         posts.with_columns(pl.col("is_deleted") | (pl.col("post_id") == first)),
-        schemas.POSTS,
+        POSTS,
     )
     with pytest.raises(PolicyViolation):
         run(project)
-    parquet.write(path, posts, schemas.POSTS)
+    parquet.write(path, posts, POSTS)
     change_posts(project, pl.col("is_deleted") | (pl.col("post_id") == second))
 
 

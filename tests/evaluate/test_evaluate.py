@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from pipeline import parquet, schemas
+from pipeline import parquet
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.evaluate import curves, metrics, run
 from pipeline.metrics import bootstrap, ranking
 from pipeline.params import Evaluate, Train
 from pipeline.paths import Paths
+from pipeline.schemas.evaluation import PER_TAG
 from pipeline.train import run as train
 from tests.builders import toy_shards
 
@@ -71,7 +72,7 @@ def test_every_metric_of_a_trained_model_beats_its_baseline(evaluated: Paths) ->
 def test_tables_keep_their_schemas_and_order(evaluated: Paths) -> None:
     folder = evaluated.evaluation
     per_tag = parquet.read(folder / "per_tag.parquet")
-    assert per_tag.columns == schemas.PER_TAG.names
+    assert per_tag.columns == PER_TAG.names
     assert per_tag["name"].to_list() == list(toy_shards.TAGS)
     metrics = json.loads((folder / "metrics.json").read_text())
     assert per_tag["auc"].mean() == pytest.approx(

@@ -9,13 +9,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from pipeline import parquet, schemas
+from pipeline import parquet
 from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.evaluate import run as evaluate
 from pipeline.export import model_card, run
 from pipeline.params import Evaluate, Export, Shard, Train
 from pipeline.paths import Paths
+from pipeline.schemas.manifest import MANIFEST
 from pipeline.train import run as train
 from tests.builders import toy_shards
 
@@ -128,7 +129,7 @@ def test_disagreement_beyond_the_tolerance_publishes_nothing(project: Paths) -> 
 
 
 def test_a_manifest_without_lineage_is_refused(project: Paths) -> None:
-    parquet.write(project.manifest / "train.parquet", [], schemas.MANIFEST)
+    parquet.write(project.manifest / "train.parquet", [], MANIFEST)
     with pytest.raises(BadInput, match="carries no lineage"):
         run(Export(), project, shard=Shard(size=toy_shards.SIZE))
 

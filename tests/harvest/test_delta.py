@@ -19,10 +19,11 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from pipeline import harvest, parquet, pin, refresh, schemas
+from pipeline import harvest, parquet, pin, refresh
 from pipeline.errors import BadAnswer, BadInput, CorruptFile, ExportChanged
 from pipeline.harvest import delta as deltas
 from pipeline.harvest import reconcile
+from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
 from sandbox.board.records import Board, Post, Relation, Tag
@@ -680,7 +681,7 @@ def test_changes_that_do_not_tell_which_posts_are_out_are_fetched_again(
     parquet.write(
         old,
         parquet.read(folder / f"{pinned.delta.checksum}.parquet"),
-        schemas.POSTS,
+        POSTS_SCHEMA,
         metadata=note,
     )
     checksum = hashlib.sha256(old.read_bytes()).hexdigest()

@@ -19,8 +19,9 @@ import polars as pl
 import pytest
 import yaml
 
-from pipeline import packs, parquet, schemas
+from pipeline import packs, parquet
 from pipeline.paths import SPLITS, Paths
+from pipeline.schemas.images import TAKEDOWNS
 from pipeline.shard import tfrecord
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
@@ -574,9 +575,7 @@ def test_packs_that_are_not_all_here_are_not_taken_for_superseded(
 
     root, files = tmp_path, tmp_path / ".dvc" / "cache" / "files" / "md5"
     (root / "data" / "images").mkdir(parents=True)
-    parquet.write(
-        root / "data/images/takedowns.parquet", [taken("a" * 32)], schemas.TAKEDOWNS
-    )
+    parquet.write(root / "data/images/takedowns.parquet", [taken("a" * 32)], TAKEDOWNS)
     packs.write(files / "11" / "11", [picture("a" * 32), picture("b" * 32)])
     (files / "22").mkdir()
     (files / "22" / "22.dir").write_text(

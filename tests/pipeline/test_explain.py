@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
-from pipeline import explain, schemas
+from pipeline import explain
 from pipeline.errors import BadParameter
 from pipeline.paths import Paths
 from pipeline.sample.tag_graph import _canonical
+from pipeline.schemas.reasons import PostExclusion, TagExclusion
+from pipeline.schemas.sample import EXCLUDED_POSTS, EXCLUDED_TAGS, SAMPLED_POSTS
+from pipeline.schemas.snapshot import TAGS
 from tests.builders import tables
 
 
@@ -58,7 +61,7 @@ def test_post_taken_for_a_tag_names_it(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.set_value(
-        paths.sample / "posts.parquet", schemas.SAMPLED_POSTS, "post_id", 4, taken_for=1
+        paths.sample / "posts.parquet", SAMPLED_POSTS, "post_id", 4, taken_for=1
     )
     assert "strategy cover took it for fox" in told(paths, "4", capsys)
 
@@ -69,7 +72,7 @@ def test_candidate_that_no_tag_needed_says_so(
     tables.change(
         paths.sample / "posts.parquet",
         lambda posts: posts.filter(posts["post_id"] != 4),
-        schemas.SAMPLED_POSTS,
+        SAMPLED_POSTS,
     )
     assert "not chosen: its id falls on" in told(paths, "4", capsys)
 
@@ -84,7 +87,7 @@ def test_why_not_chosen_depends_on_the_strategy(
     tables.change(
         paths.sample / "posts.parquet",
         lambda posts: posts.filter(posts["post_id"] != 4),
-        schemas.SAMPLED_POSTS,
+        SAMPLED_POSTS,
     )
     sample = tables.PARAMS.sample.model_copy(update={"strategy": strategy})
     explain.run(tables.PARAMS.model_copy(update={"sample": sample}), paths, "4")
@@ -95,7 +98,7 @@ def test_tag_named_like_a_posts_id_is_told_beside_the_post(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.set_value(
-        paths.snapshot / "tags.parquet", schemas.TAGS, "name", "unlabelled", name="4"
+        paths.snapshot / "tags.parquet", TAGS, "name", "unlabelled", name="4"
     )
     out = told(paths, "4", capsys)
     assert "post 4: rated" in out
@@ -113,7 +116,7 @@ def test_post_of_a_family_of_another_split_names_the_family(
 ) -> None:
     tables.set_value(
         paths.sample / "dropped.parquet",
-        schemas.DROPPED,
+        EXCLUDED_POSTS,
         "post_id",
         33,
         reason="spans_splits",
@@ -129,11 +132,11 @@ def test_unknown_subject_is_an_error(paths: Paths, subject: str) -> None:
 
 
 def test_every_reason_has_its_words(paths: Paths) -> None:
-    row = dict.fromkeys(schemas.LEFT_OUT.names, 1)
-    for reason in schemas.TagExclusion:
+    row = dict.fromkeys(EXCLUDED_TAGS.names, 1)
+    for reason in TagExclusion:
         assert explain.TAG_REASONS[reason].format(params=tables.PARAMS.sample, **row)
     post = dataclasses.asdict(Post())
-    for reason in schemas.PostExclusion:
+    for reason in PostExclusion:
         assert explain._why_dropped(
             tables.PARAMS, paths, post, {"reason": reason, "group_id": 1}
         )

@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from pipeline import packs, parquet, schemas
+from pipeline import packs, parquet
 from pipeline.errors import NoSpace
 from pipeline.packs import PackedImage
+from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
 from tests.builders.project import Project, damage
 
 
@@ -88,7 +89,7 @@ def test_verify_finds_packs_and_outcomes_at_odds(ready: Project) -> None:
         .then(pl.lit("pack-0.parquet"))
         .otherwise("pack"),
     )
-    parquet.write(path, at_odds, schemas.OUTCOMES, order_by="md5")
+    parquet.write(path, at_odds, OUTCOMES, order_by="md5")
     done = e6tag(ready, "packs", "verify")
     assert done.returncode == 1
     assert f"{first}: outcomes.parquet says not_found, but" in done.stdout
@@ -150,7 +151,7 @@ def test_get_of_a_picture_that_is_not_here_says_what_became_of_it(
     if kind == "taken down":
         told = "It was taken down: expunged, as of 2026"
         gone = [{"md5": md5, "post_id": 1, "reason": "expunged", "snapshot": "2026"}]
-        parquet.write(ready.paths.images / "takedowns.parquet", gone, schemas.TAKEDOWNS)
+        parquet.write(ready.paths.images / "takedowns.parquet", gone, TAKEDOWNS)
     done = e6tag(ready, "packs", "get", md5)
     assert done.returncode == 1
     assert told in done.stderr

@@ -13,10 +13,28 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from pipeline import packs, parquet, report, schemas
+from pipeline import packs, parquet, report
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import DATASETS, Paths
 from pipeline.report import data_quality, facts, inputs, plots, render
+from pipeline.schemas.evaluation import PER_TAG, PREDICTIONS
+from pipeline.schemas.images import TAKEDOWNS
+from pipeline.schemas.manifest import LEAKAGE
+from pipeline.schemas.reasons import (
+    Anomaly,
+    PostExclusion,
+    RecordRejection,
+    TagExclusion,
+    Takedown,
+)
+from pipeline.schemas.sample import (
+    ALIASES_IN_USE,
+    ANOMALIES,
+    CO_OCCURRENCE,
+    EXCLUDED_TAGS,
+    MISSING_IMPLICATIONS,
+)
+from pipeline.schemas.snapshot import UNKNOWN_TAGS
 from pipeline.site.request_stats import WaitReason
 from pipeline.validate.tables import STRATEGIES
 from tests.builders import tables
@@ -65,6 +83,13 @@ DELTA = {
     "changed": 11,
     "checksum": "c" * 64,
     "gone": 1,
+}
+
+EXPLANATION_SCHEMAS = {
+    "lacking_implied": MISSING_IMPLICATIONS,
+    "aliased_spellings": ALIASES_IN_USE,
+    "co_occurrence": CO_OCCURRENCE,
+    "oddities": ANOMALIES,
 }
 
 EXPLANATIONS = (
@@ -276,7 +301,7 @@ def test_pictures_are_drawn_whatever_the_scores(
         path = project.evaluation / "predictions.parquet"
         set_value(
             path,
-            schemas.PREDICTIONS,
+            PREDICTIONS,
             "post_id",
             post_id,
             scores=[post_id / 40, 0.1, 0.2],
@@ -287,7 +312,7 @@ def test_pictures_are_drawn_whatever_the_scores(
 def test_tags_are_marked_as_correct_missed_or_wrong(project: Paths) -> None:
     path = project.evaluation / "predictions.parquet"
     assert tables.labels_of(28) == [0, 1]
-    set_value(path, schemas.PREDICTIONS, "post_id", 28, scores=[0.75, 0.25, 0.5])
+    set_value(path, PREDICTIONS, "post_id", 28, scores=[0.75, 0.25, 0.5])
     (article,) = re.findall(
         r"<p>post 28:.*?</article>", written(project), flags=re.DOTALL
     )
@@ -324,7 +349,7 @@ def test_tags_left_out_are_named_by_reason(project: Paths, html: str) -> None:
     change(
         project.sample / "left_out.parquet",
         lambda frame: frame.clear(),
-        schemas.LEFT_OUT,
+        EXCLUDED_TAGS,
     )
     assert "were left out" not in written(project)
 
@@ -355,9 +380,7 @@ def test_pairs_that_imply_each_other_or_meet_by_chance_are_not_shown(
 ) -> None:
     assert "No two tags go together more often than by chance" in text_of(html)
     path = project.sample / "co_occurrence.parquet"
-    set_value(
-        path, schemas.CO_OCCURRENCE, "lift", 0.25, posts=90, expected=20.0, lift=4.5
-    )
+    set_value(path, CO_OCCURRENCE, "lift", 0.25, posts=90, expected=20.0, lift=4.5)
     assert [
         (one["first"], one["second"])
         for one in data_quality.pairs(inputs.read(project))
@@ -367,7 +390,7 @@ def test_pairs_that_imply_each_other_or_meet_by_chance_are_not_shown(
 
 def test_a_board_without_doubts_says_so(project: Paths) -> None:
     for name in EXPLANATIONS[1:]:
-        schema = getattr(schemas, name.upper())
+        schema = EXPLANATION_SCHEMAS[name]
         change(project.sample / f"{name}.parquet", lambda frame: frame.clear(), schema)
     text = text_of(written(project))
     assert "Every implied tag was given." in text
@@ -377,7 +400,7 @@ def test_a_board_without_doubts_says_so(project: Paths) -> None:
 
 def test_a_spelling_of_an_unknown_tag_is_told_as_lost(project: Paths) -> None:
     path = project.sample / "aliased_spellings.parquet"
-    set_value(path, schemas.ALIASED_SPELLINGS, "name", "vulpine", is_known=False)
+    set_value(path, ALIASES_IN_USE, "name", "vulpine", is_known=False)
     assert "fox (not in the site's list: lost) 8" in text_of(written(project))
 
 
@@ -400,18 +423,18 @@ def test_without_test_pictures_nobody_can_tell_of_leakage(project: Paths) -> Non
     change(
         project.manifest / "leakage.parquet",
         lambda rows: rows.with_columns(nearest=none, random=none),
-        schemas.LEAKAGE,
+        LEAKAGE,
     )
     assert "Nobody can tell: there was no test picture" in text_of(written(project))
 
 
 def test_every_reason_has_words() -> None:
-    assert set(facts.DROPS) == set(schemas.PostExclusion)
-    assert set(facts.LEFT) == set(schemas.TagExclusion)
-    assert set(facts.REJECTIONS) == set(schemas.RecordRejection)
-    assert set(facts.TAKEDOWNS) == {*schemas.PostExclusion, *schemas.Takedown}
+    assert set(facts.DROPS) == set(PostExclusion)
+    assert set(facts.LEFT) == set(TagExclusion)
+    assert set(facts.REJECTIONS) == set(RecordRejection)
+    assert set(facts.TAKEDOWNS) == {*PostExclusion, *Takedown}
     assert set(facts.WAITS) == set(WaitReason)
-    assert set(data_quality.ODDITIES) == set(schemas.Anomaly)
+    assert set(data_quality.ODDITIES) == set(Anomaly)
     assert tuple(facts.STRATEGIES) == STRATEGIES
 
 
@@ -422,7 +445,7 @@ def test_takedowns_are_counted_by_snapshot_and_reason(
     change(
         project.images / "takedowns.parquet",
         lambda frame: frame.clear(),
-        schemas.TAKEDOWNS,
+        TAKEDOWNS,
     )
     assert "No picture that was here has had to go." in text_of(written(project))
 
@@ -432,9 +455,7 @@ def test_unknown_tags_are_counted_and_the_commonest_named(
 ) -> None:
     assert "Every tag name on a post is in the site's list of tags." in text_of(html)
     unknown = [{"name": f"tag_{number:02}", "posts": number} for number in range(1, 21)]
-    parquet.write(
-        project.snapshot / "unknown_tags.parquet", unknown, schemas.UNKNOWN_TAGS
-    )
+    parquet.write(project.snapshot / "unknown_tags.parquet", unknown, UNKNOWN_TAGS)
     text = text_of(written(project))
     assert "20 tag names on posts are not in the site's list of tags" in text
     assert "The commonest: tag_20, tag_19," in text
@@ -518,7 +539,7 @@ def test_names_are_escaped(project: Paths) -> None:
     name = '<img src="x">&_"bébé"'
     set_value(
         project.evaluation / "per_tag.parquet",
-        schemas.PER_TAG,
+        PER_TAG,
         "label_id",
         1,
         name=name,
@@ -532,7 +553,7 @@ def test_a_tag_that_cannot_be_judged_gets_a_dash(project: Paths) -> None:
     nothing = dict.fromkeys(("auc", "average_precision", "baseline_average_precision"))
     set_value(
         project.evaluation / "per_tag.parquet",
-        schemas.PER_TAG,
+        PER_TAG,
         "label_id",
         1,
         **nothing,
@@ -594,7 +615,7 @@ def test_a_column_that_lacks_is_named(project: Paths) -> None:
 
 def test_predictions_of_another_vocabulary_are_refused(project: Paths) -> None:
     path = project.evaluation / "predictions.parquet"
-    set_value(path, schemas.PREDICTIONS, "post_id", 28, scores=[0.5])
+    set_value(path, PREDICTIONS, "post_id", 28, scores=[0.5])
     with pytest.raises(
         BadInput,
         match=r"predictions\.parquet gives 1 scores for picture \w+, and there are 3 tags",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import parquet, policy, sample, schemas
+from pipeline import parquet, policy, sample
 from pipeline.errors import CorruptFile, ImpossibleSample
 from pipeline.params import Manifest, Sample
 from pipeline.paths import Paths
@@ -23,6 +23,7 @@ from pipeline.sample.candidates import (
 )
 from pipeline.sample.label_matrix import LabelMatrix
 from pipeline.sample.tag_graph import TagGraph
+from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 
 NAMES = [
     "a",
@@ -99,15 +100,15 @@ def write(
         }
         for n, post in enumerate(posts, 1)
     ]
-    parquet.write(paths.snapshot / "posts.parquet", rows, schemas.POSTS)
-    parquet.write(paths.snapshot / "tags.parquet", tag_table(names), schemas.TAGS)
+    parquet.write(paths.snapshot / "posts.parquet", rows, POSTS)
+    parquet.write(paths.snapshot / "tags.parquet", tag_table(names), TAGS)
     parquet.write(
-        paths.snapshot / "aliases.parquet", relation_table(aliases), schemas.RELATIONS
+        paths.snapshot / "aliases.parquet", relation_table(aliases), RELATIONS
     )
     parquet.write(
         paths.snapshot / "implications.parquet",
         relation_table(implications),
-        schemas.RELATIONS,
+        RELATIONS,
     )
 
 
@@ -316,7 +317,7 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
     twice = tags.with_columns(
         category=pl.when(pl.col("tag_id") == 13).then(5).otherwise("category")
     )
-    parquet.write(paths.snapshot / "tags.parquet", twice, schemas.TAGS)
+    parquet.write(paths.snapshot / "tags.parquet", twice, TAGS)
     params = Sample(min_positives=1, min_eval_positives=0, min_tags=0)
     sample.run(params, paths, since="2014-01-01", manifest=Manifest())
     rows = {

@@ -34,7 +34,7 @@ from pipeline.errors import (
 )
 from pipeline.params import Site
 from pipeline.paths import Paths
-from pipeline.schemas import DownloadFailure
+from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site import request_stats, responses
 from pipeline.site.circuit_breaker import LIMIT, retry_hint
 from pipeline.site.client import (

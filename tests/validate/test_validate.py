@@ -14,10 +14,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import parquet, schemas, validate
+from pipeline import parquet, validate
 from pipeline.errors import BadParameter, CorruptFile, GateFailed
 from pipeline.params import Params
 from pipeline.paths import DATASETS, Paths
+from pipeline.schemas.evaluation import PER_TAG, PREDICTIONS
+from pipeline.schemas.images import TAKEDOWNS
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST
+from pipeline.schemas.sample import (
+    ANOMALIES,
+    CO_OCCURRENCE,
+    MISSING_IMPLICATIONS,
+    SAMPLED_POSTS,
+    STRATEGIES,
+    VOCABULARY,
+)
+from pipeline.schemas.shards import SHARDS
+from pipeline.schemas.snapshot import POSTS, SNAPSHOT_REJECTED, TAGS, UNKNOWN_TAGS
 from tests.builders import tables
 from tests.builders.tables import PARAMS, change, md5, set_value
 
@@ -102,27 +115,27 @@ def row(
 
 
 def snapshot_post(at: int, **values: Any) -> Break:
-    return row("snapshot", "posts", schemas.POSTS, "post_id", at, **values)
+    return row("snapshot", "posts", POSTS, "post_id", at, **values)
 
 
 def sampled(at: int, **values: Any) -> Break:
-    return row("sample", "posts", schemas.SAMPLED_POSTS, "post_id", at, **values)
+    return row("sample", "posts", SAMPLED_POSTS, "post_id", at, **values)
 
 
 def vocabulary(at: int, **values: Any) -> Break:
-    return row("sample", "vocabulary", schemas.VOCABULARY, "label_id", at, **values)
+    return row("sample", "vocabulary", VOCABULARY, "label_id", at, **values)
 
 
 def record(stem: str, at: int, /, **values: Any) -> Break:
-    return row("manifest", stem, schemas.MANIFEST, "post_id", at, **values)
+    return row("manifest", stem, MANIFEST, "post_id", at, **values)
 
 
 def listed(at: str, **values: Any) -> Break:
-    return row("shards", "index", schemas.SHARDS, "shard", at, **values)
+    return row("shards", "index", SHARDS, "shard", at, **values)
 
 
 def per_tag(at: int, **values: Any) -> Break:
-    return row("evaluation", "per_tag", schemas.PER_TAG, "label_id", at, **values)
+    return row("evaluation", "per_tag", PER_TAG, "label_id", at, **values)
 
 
 def all_of(*breaks: Break) -> Break:
@@ -174,12 +187,12 @@ def rejected_records(paths: Paths) -> None:
             "value": "id 40",
         }
     ]
-    parquet.write(paths.snapshot / "rejected.parquet", wrong, schemas.SNAPSHOT_REJECTED)
+    parquet.write(paths.snapshot / "rejected.parquet", wrong, SNAPSHOT_REJECTED)
 
 
 def unknown_tags(*rows: tables.Row) -> Break:
     return lambda paths: parquet.write(
-        paths.snapshot / "unknown_tags.parquet", list(rows), schemas.UNKNOWN_TAGS
+        paths.snapshot / "unknown_tags.parquet", list(rows), UNKNOWN_TAGS
     )
 
 
@@ -191,7 +204,7 @@ def taken_down(post_id: int) -> Break:
         "snapshot": "2026-07-02",
     }
     return lambda paths: parquet.write(
-        paths.images / "takedowns.parquet", [row], schemas.TAKEDOWNS
+        paths.images / "takedowns.parquet", [row], TAKEDOWNS
     )
 
 
@@ -200,16 +213,16 @@ def all_withheld(paths: Paths) -> None:
     change(
         posts,
         lambda rows: rows.with_columns(is_withheld=pl.lit(value=True)),
-        schemas.POSTS,
+        POSTS,
     )
 
 
 def told(at: str, **values: Any) -> Break:
-    return row("sample", "strategies", schemas.STRATEGIES, "strategy", at, **values)
+    return row("sample", "strategies", STRATEGIES, "strategy", at, **values)
 
 
 def distance(at: int, **values: Any) -> Break:
-    return row("manifest", "leakage", schemas.LEAKAGE, "distance", at, **values)
+    return row("manifest", "leakage", LEAKAGE, "distance", at, **values)
 
 
 SHARD = "train-00000-of-00002.tfrecord"
@@ -241,14 +254,14 @@ BROKEN = [
         "snapshot",
         "tags.parquet",
         "category",
-        row("snapshot", "tags", schemas.TAGS, "tag_id", 2, category=9),
+        row("snapshot", "tags", TAGS, "tag_id", 2, category=9),
         id="tenth category",
     ),
     pytest.param(
         "snapshot",
         "findings",
         "tag_name_twice",
-        row("snapshot", "tags", schemas.TAGS, "tag_id", 2, name="fox"),
+        row("snapshot", "tags", TAGS, "tag_id", 2, name="fox"),
         id="tag given twice",
     ),
     pytest.param(
@@ -258,7 +271,7 @@ BROKEN = [
         rows_of(
             "snapshot",
             "posts",
-            schemas.POSTS,
+            POSTS,
             lambda posts: pl.concat([posts, posts.tail(1)]),
         ),
         id="post given twice",
@@ -267,7 +280,7 @@ BROKEN = [
         "snapshot",
         "findings",
         "posts_out_of_order",
-        rows_of("snapshot", "posts", schemas.POSTS, lambda posts: posts.reverse()),
+        rows_of("snapshot", "posts", POSTS, lambda posts: posts.reverse()),
         id="posts in another order",
     ),
     pytest.param(
@@ -499,7 +512,7 @@ BROKEN = [
         row(
             "sample",
             "lacking_implied",
-            schemas.LACKING_IMPLIED,
+            MISSING_IMPLICATIONS,
             "antecedent",
             "fox",
             share=1.25,
@@ -513,7 +526,7 @@ BROKEN = [
         row(
             "sample",
             "co_occurrence",
-            schemas.CO_OCCURRENCE,
+            CO_OCCURRENCE,
             "lift",
             0.25,
             second="scarf",
@@ -524,7 +537,7 @@ BROKEN = [
         "sample",
         "oddities.parquet",
         "kind",
-        row("sample", "oddities", schemas.ODDITIES, "subject", "7", kind="strange"),
+        row("sample", "oddities", ANOMALIES, "subject", "7", kind="strange"),
         id="oddity of no kind",
     ),
     pytest.param(
@@ -538,7 +551,7 @@ BROKEN = [
         "manifest",
         "distances",
         "distances",
-        rows_of("manifest", "leakage", schemas.LEAKAGE, lambda rows: rows.head(64)),
+        rows_of("manifest", "leakage", LEAKAGE, lambda rows: rows.head(64)),
         id="a distance lacks",
     ),
     pytest.param(
@@ -597,7 +610,7 @@ BROKEN = [
         rows_of(
             "manifest",
             "test",
-            schemas.MANIFEST,
+            MANIFEST,
             lambda rows: rows.filter(pl.col("post_id") != 30),
         ),
         id="post lost without a reason",
@@ -606,7 +619,7 @@ BROKEN = [
         "manifest",
         "tags",
         "train_positives",
-        rows_of("manifest", "train", schemas.MANIFEST, lambda rows: rows.head(6)),
+        rows_of("manifest", "train", MANIFEST, lambda rows: rows.head(6)),
         id="too few positives after rejects",
     ),
     pytest.param(
@@ -616,7 +629,7 @@ BROKEN = [
         lambda paths: parquet.write(
             paths.manifest / "test.parquet",
             parquet.read(paths.manifest / "test.parquet"),
-            schemas.MANIFEST,
+            MANIFEST,
         ),
         id="no lineage",
     ),
@@ -731,7 +744,7 @@ BROKEN = [
         rows_of(
             "manifest",
             "train",
-            schemas.MANIFEST,
+            MANIFEST,
             lambda rows: rows.filter(pl.col("post_id") != 2),
         ),
         id="record of a post that was taken down",
@@ -778,7 +791,7 @@ BROKEN = [
         row(
             "evaluation",
             "predictions",
-            schemas.PREDICTIONS,
+            PREDICTIONS,
             "post_id",
             30,
             split="train",
@@ -792,7 +805,7 @@ BROKEN = [
         row(
             "evaluation",
             "predictions",
-            schemas.PREDICTIONS,
+            PREDICTIONS,
             "post_id",
             30,
             scores=[0.5, float("nan"), 0.5],
@@ -886,7 +899,7 @@ def test_offending_rows_are_printed_with_their_ids_at_most_five(
     change(
         paths.manifest / "train.parquet",
         lambda rows: rows.with_columns(rating=pl.lit("e")),
-        schemas.MANIFEST,
+        MANIFEST,
     )
     with pytest.raises(
         GateFailed,
@@ -1000,7 +1013,7 @@ def test_chunks_give_the_same_verdict_as_the_whole(
     change(
         paths.sample / "posts.parquet",
         lambda posts: posts.with_columns(ext=pl.lit("gif")),
-        schemas.SAMPLED_POSTS,
+        SAMPLED_POSTS,
     )
     seen = set()
     for chunk in (rows.CHUNK, size):
@@ -1034,7 +1047,7 @@ def test_an_artist_in_two_splits_is_refused_where_parameters_promise_otherwise(
     artists = Params.model_validate(
         {**PARAMS.model_dump(), "manifest": {"group_by_artist": True}}
     )
-    row("snapshot", "tags", schemas.TAGS, "tag_id", 6, category=1)(
+    row("snapshot", "tags", TAGS, "tag_id", 6, category=1)(
         paths
     )  # unlabelled, on posts of all splits
     validate.run("sample", PARAMS, paths)

@@ -1,0 +1,68 @@
+"""The tables of data/images/."""
+
+import pyarrow as pa
+
+from pipeline.schemas.fields import field
+
+PACK = pa.schema(
+    [
+        field("md5", pa.string(), "MD5 of the original file: the picture's identity"),
+        field(
+            "post_id",
+            pa.int64(),
+            "the post it was fetched for, the smallest id where several hold it",
+        ),
+        field("variant", pa.string(), "what was fetched: original, sample or preview"),
+        field("bytes", pa.large_binary(), "the file as it was served"),
+        field("format", pa.string(), "jpeg, png or webp, read from the bytes"),
+        field("width", pa.int32(), "pixels of these bytes"),
+        field("height", pa.int32(), "pixels of these bytes"),
+    ]
+)
+"""data/images/pack-*.parquet, ordered by md5."""
+
+OUTCOMES = pa.schema(
+    [
+        field(
+            "md5",
+            pa.string(),
+            "MD5 of the original file: the picture's identity, unique",
+        ),
+        field(
+            "variant", pa.string(), "what was asked for: original, sample or preview"
+        ),
+        field("outcome", pa.string(), "kept, or a value of DownloadFailure"),
+        field(
+            "pack", pa.string(), "file name of the pack that holds it", nullable=True
+        ),
+        field(
+            "detail",
+            pa.string(),
+            "what was seen, where the outcome alone does not tell",
+            nullable=True,
+        ),
+    ]
+)
+"""data/images/outcomes.parquet: one row per picture wanted, ordered by md5."""
+
+TAKEDOWNS = pa.schema(
+    [
+        field(
+            "md5",
+            pa.string(),
+            "MD5 of the original file of a picture that was here and left, unique",
+        ),
+        field("post_id", pa.int64(), "the post it was fetched for"),
+        field(
+            "reason",
+            pa.string(),
+            "a value of Takedown, or the rule that forbids it now: a value of PostExclusion",
+        ),
+        field(
+            "snapshot",
+            pa.string(),
+            "when the snapshot was made that no longer permits it, as the pin has it",
+        ),
+    ]
+)
+"""data/images/takedowns.parquet, ordered by md5: pictures that a refresh removed, as long as they stay forbidden."""
