@@ -24,8 +24,11 @@ from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 
 DATA = Path(__file__).parents[1] / "../shared/data"
 TAGS_A_POST = 40  # in the mean; the site's own mean in 2026 is between 30 and 50
-ROW_GROUP = 18_000  # posts that a block of 16 MiB of the real export holds, at about 900 bytes each
-COMMON = 0.005  # tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a post twice
+# Posts that a block of 16 MiB of the real export holds, at about 900 bytes each
+ROW_GROUP = 18_000
+# Tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a
+# post twice
+COMMON = 0.005
 LAG = 0.01  # share of implied tags that are missing
 ALIASED = 0.001  # share of tags with aliases that stand in an aliased spelling
 SPREAD = (
@@ -138,7 +141,8 @@ def draw(
     rare = np.where(known.own > COMMON, 0, known.own)
     times = rng.poisson(rare * posts)
     which = np.repeat(np.arange(len(times)), times)
-    # Posts by weight: a table with a post as often as it weighs, from which any entry is as likely.
+    # Posts by weight: a table with a post as often as it weighs, from which any entry
+    # is as likely.
     table = np.repeat(np.arange(posts), rng.poisson(weight * 16))
     key = np.concatenate([rows, table[rng.integers(0, len(table), len(which))]]) << 20
     key |= np.concatenate([columns, which])

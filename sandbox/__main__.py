@@ -73,7 +73,10 @@ def serve(
 
 @app.command()
 def catalogue() -> None:
-    """Draws every picture of the default board and writes down their md5s and sizes; takes minutes."""
+    """Draws every picture of the default board and writes down their md5s and sizes.
+
+    Takes minutes.
+    """
     from sandbox.board.catalogue import rebuild
 
     rebuild()

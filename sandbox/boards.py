@@ -8,7 +8,10 @@ NAMES = ("sandbox", "openclipart")
 def open_board(
     name: str, *, posts: int | None = None, seed: int | None = None, day: int = 1
 ) -> Board:
-    """Opens a board; None stands for its default. `openclipart` is what its packages hold, whatever the rest says."""
+    """Opens a board; None stands for its default.
+
+    `openclipart` is what its packages hold, whatever the rest says.
+    """
     if name == "sandbox":
         from sandbox.board.drawn import SandboxBoard
 

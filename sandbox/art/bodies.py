@@ -209,7 +209,10 @@ def _thick_tail(pen: Pen, look: Look) -> None:
 
 
 def draw_on_fours(pen: Pen, look: Look) -> None:
-    """Draws a four-legged body to the right of the head, or a bird's; all but head and clothes."""
+    """Draws a four-legged body to the right of the head, or a bird's.
+
+    All but head and clothes.
+    """
     pose = look.figure.pose or "standing"
     if look.species.covering == "feathers":
         _bird(pen, look)

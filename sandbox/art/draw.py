@@ -39,7 +39,10 @@ def lighter(colour: RGB, share: float = 0.5) -> RGB:
 
 
 class Pen:
-    """Draws shapes with outlines through an affine map; `at` gives a pen for a part moved, turned or mirrored."""
+    """Draws shapes with outlines through an affine map.
+
+    `at` gives a pen for a part moved, turned or mirrored.
+    """
 
     def __init__(
         self,
@@ -60,7 +63,10 @@ class Pen:
         turn: float = 0.0,
         mirror: bool = False,
     ) -> "Pen":
-        """Returns a pen whose origin is (x, y) here. `turn` is in radians, clockwise."""
+        """Returns a pen whose origin is (x, y) here.
+
+        `turn` is in radians, clockwise.
+        """
         a, b, c, d, e, f = self.matrix
         right, down = (-scale if mirror else scale), scale
         p, q, r, s = (

@@ -1,4 +1,7 @@
-"""Heads: ears, muzzle, eyes, mouth and markings. Side views look to the left; the pen mirrors them."""
+"""Heads: ears, muzzle, eyes, mouth and markings.
+
+Side views look to the left; the pen mirrors them.
+"""
 
 from sandbox.art.draw import RGB, Pen, darker, lighter, mix
 from sandbox.art.look import Look
@@ -125,7 +128,10 @@ _EARS = {
     "pointed": _pointed_ear, "tufted": _tufted_ear, "round": _round_ear, "dish": _dish_ear, "long": _long_ear,
     "floppy": _floppy_ear, "leaf": _leaf_ear, "bulge": _bulge, "gills": _gills,
 }  # fmt: skip
-"""The right ear by the species' word for it; what frogs and axolotls have instead is drawn in the same place."""
+"""The right ear by the species' word for it.
+
+What frogs and axolotls have instead is drawn in the same place.
+"""
 
 
 def _horns(pen: Pen, look: Look) -> None:

@@ -11,7 +11,10 @@ _BLOCK = 65_535  # bytes; the most that a stored deflate block can hold
 def encode(
     width: int, height: int, indices: bytes, palette: bytes, alpha: bytes = b""
 ) -> bytes:
-    """Returns a PNG of one palette index per pixel; `palette` is RGB triples, `alpha` the first entries' opacity."""
+    """Returns a PNG of one palette index per pixel.
+
+    `palette` is RGB triples, `alpha` the first entries' opacity.
+    """
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     rows = b"".join(
         b"\0" + indices[start : start + width]

@@ -15,7 +15,9 @@ from sandbox.art.style import STYLES, Style
 from sandbox.board.scenes import Figure, Scene
 
 Draw = Callable[[], float]
-_LARGE = 1_000  # pixels; longer sides are drawn at half size and enlarged, others at double size and reduced
+# Pixels; longer sides are drawn at half size and enlarged, others at double size and
+# reduced
+_LARGE = 1_000
 
 
 def render(scene: Scene) -> Image.Image:

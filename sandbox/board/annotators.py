@@ -1,4 +1,7 @@
-"""How people tag: what is true of a picture in, what is typed under it out. They overlook, confuse and lag behind."""
+"""How people tag: what is true of a picture in, what is typed under it out.
+
+They overlook, confuse and lag behind.
+"""
 
 from sandbox.board.scenes import Draw
 from sandbox.board.traits import (

@@ -57,7 +57,10 @@ def replacement_of(index: int) -> int:
 
 
 def load(seed: int, posts: int) -> Catalogue:
-    """Returns the catalogue for a board of so many posts, days 1 and 2; draws what the shipped one does not cover."""
+    """Returns the catalogue for a board of so many posts, days 1 and 2.
+
+    Draws what the shipped one does not cover.
+    """
     shipped = _read() if seed == SEED else None
     have = shipped.originals if shipped else ()
     have_replaced = shipped.replacements if shipped else ()

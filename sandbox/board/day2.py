@@ -1,4 +1,7 @@
-"""Day 2: what happened to the board in a day. Every board of 500 posts or more sees each kind of event."""
+"""Day 2: what happened to the board in a day.
+
+Every board of 500 posts or more sees each kind of event.
+"""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -52,7 +55,10 @@ def event_of(index: int) -> Day2Event:
 def apply_event(
     seed: int, index: int, post: Post, replacement: File | None, now: datetime
 ) -> Post | None:
-    """Returns the post as it stands on day 2, or None if it was expunged. `now` is when day 2's exports are made."""
+    """Returns the post as it stands on day 2, or None if it was expunged.
+
+    `now` is when day 2's exports are made.
+    """
     fate = event_of(index)
     if fate is Day2Event.NOTHING:
         return post

@@ -1,8 +1,10 @@
 """The drawn board: posts, tags and relations of one day, from a seed alone.
 
-Guarantees  a post is a pure function of (seed, index), so that a board with fewer posts is a prefix of a larger one
-            of the same day, day 2's new posts aside; the same bytes for a picture every time; what is true of a
-            picture (`truth`) is known here only and never served.
+Guarantees  a post is a pure function of (seed, index), so that a board with fewer posts
+is a prefix of a larger one
+            of the same day, day 2's new posts aside; the same bytes for a picture every
+            time; what is true of a picture (`truth`) is known here only and never
+            served.
 """
 
 import hashlib
@@ -64,7 +66,8 @@ class SandboxBoard:
         self.aliases: Sequence[Relation] = _aliases(day)
         self.implications: Sequence[Relation] = _implications()
 
-    # Made when first asked for: processes that only draw pictures never pay for the metadata.
+    # Made when first asked for: processes that only draw pictures never pay for the
+    # metadata.
 
     @cached_property
     def posts(self) -> Sequence[Post]:
@@ -77,7 +80,10 @@ class SandboxBoard:
         return _tags(self.posts, self.aliases)
 
     def original(self, md5: str) -> bytes:
-        """Returns the bytes of the original file, also of deleted posts; raises KeyError for an unknown md5."""
+        """Returns the bytes of the original file, also of deleted posts.
+
+        Raises KeyError for an unknown md5.
+        """
         index = self._indices[md5]
         data = file_bytes(
             scene_of(
@@ -94,7 +100,10 @@ class SandboxBoard:
         return data
 
     def truth(self, post_id: int) -> frozenset[str]:
-        """Returns all tags that are true of the post's picture, implied ones included; raises KeyError if unknown."""
+        """Returns all tags that are true of the post's picture, implied ones included.
+
+        Raises KeyError if unknown.
+        """
         index = index_of(post_id)
         if index not in self._present or post_id != self._present[index]:
             raise KeyError(post_id)

@@ -18,8 +18,10 @@ FIRST_DAY = datetime(2016, 1, 5, 9, 0, tzinfo=UTC)
 LAST_DAY = datetime(
     2026, 6, 30, 3, 0, tzinfo=UTC
 )  # day 1's exports follow 26 hours later
-_SPREAD = 30_000  # posts between the two; a larger board's further posts crowd into the day after
-_OLD = 12_000  # posts before this index were last saved under older aliases and implications
+# Posts between the two; a larger board's further posts crowd into the day after
+_SPREAD = 30_000
+# Posts before this index were last saved under older aliases and implications
+_OLD = 12_000
 _FIRST_CHANGE, _CHANGES = (
     5_000_000,
     16,
@@ -120,7 +122,10 @@ def file_tags(scene: Scene) -> list[str]:
 
 
 def created_at(index: int, u: float) -> datetime:
-    """Returns when a post came in. Posts grow denser over the years; `u` places it between its neighbours."""
+    """Returns when a post came in.
+
+    Posts grow denser over the years; `u` places it between its neighbours.
+    """
     x = (index + u) / _SPREAD
     if x < 1:
         moment = FIRST_DAY + (LAST_DAY - FIRST_DAY) * (x * (1.6 - 0.6 * x))
@@ -130,7 +135,10 @@ def created_at(index: int, u: float) -> datetime:
 
 
 def _unseen_tags(draw: Draw) -> list[str]:
-    """Tags that are true but not drawn. Always the same number of draws, so that `truth_of` can repeat them."""
+    """Tags that are true but not drawn.
+
+    Always the same number of draws, so that `truth_of` can repeat them.
+    """
     u, v, w, x = draw(), draw(), draw(), draw()
     tags: list[str] = []
     if u < 0.027:

@@ -15,7 +15,10 @@ _STRIDE = 3  # ids per post; those in between were expunged long ago
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a post comes from. `kind`: original, animation, recoloured, cropped, copy; `source` is an index or -1."""
+    """Where a post comes from.
+
+    `kind`: original, animation, recoloured, cropped, copy; `source` is an index or -1.
+    """
 
     kind: str
     source: int
@@ -60,14 +63,18 @@ def origin_of(seed: int, index: int) -> Origin:
 
 
 def scene_of(seed: int, index: int, origin: Origin, replaced: bool = False) -> Scene:
-    """Returns the scene of any post as its file shows it; `replaced`: after the better file of day 2 came in."""
+    """Returns the scene of any post as its file shows it.
+
+    `replaced`: after the better file of day 2 came in.
+    """
     u = origin.u
     scene = compose(seed, index if origin.source < 0 else origin.source)
     if origin.kind == "animation":
         ext = "gif" if u < 0.5 else "webm" if u < 0.75 else "mp4" if u < 0.93 else "swf"
         scene = replace(scene, ext=ext)
     elif origin.kind == "recoloured":
-        # A crop of its own keeps two children in the same colour apart: no two posts may share an md5.
+        # A crop of its own keeps two children in the same colour apart: no two posts
+        # may share an md5.
         scene = replace(recolour(scene, u), crop=0.01 + 0.03 * (1_000 * u % 1))
     elif origin.kind == "cropped":
         scene = replace(scene, crop=0.03 + 0.04 * u)

@@ -25,7 +25,10 @@ CATEGORIES = (
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One row of the board. `tags` are sorted by code point, as in the site's `tag_string`; times are UTC."""
+    """One row of the board.
+
+    `tags` are sorted by code point, as in the site's `tag_string`; times are UTC.
+    """
 
     id: int
     uploader_id: int
@@ -87,7 +90,10 @@ class Relation:
 
 
 class Board(Protocol):
-    """A board on one day. Sequences are ordered by id; `original` gives the same bytes every time."""
+    """A board on one day.
+
+    Sequences are ordered by id; `original` gives the same bytes every time.
+    """
 
     name: str
     day: int
@@ -108,5 +114,8 @@ class Board(Protocol):
         ...
 
     def original(self, md5: str) -> bytes:
-        """Returns the bytes of the original file, also of deleted posts; raises KeyError for an unknown md5."""
+        """Returns the bytes of the original file, also of deleted posts.
+
+        Raises KeyError for an unknown md5.
+        """
         ...

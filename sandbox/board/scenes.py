@@ -20,7 +20,10 @@ Draw = Callable[[], float]
 
 @dataclass(slots=True)
 class Figure:
-    """One animal of a scene. Words are tags, or parts of tags (`colour` "grey" is `grey_body`, `grey_fur`)."""
+    """One animal of a scene.
+
+    Words are tags, or parts of tags (`colour` "grey" is `grey_body`, `grey_fur`).
+    """
 
     species: str
     anthro: bool
@@ -41,7 +44,10 @@ class Figure:
 
 @dataclass(slots=True)
 class Scene:
-    """One picture before it is drawn. `key` seeds the brush, so that variants of a scene differ only where meant."""
+    """One picture before it is drawn.
+
+    `key` seeds the brush, so that variants of a scene differ only where meant.
+    """
 
     key: str
     artist: int  # index into ARTISTS

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Species:
-    """One kind of animal. `colours` are (body colour, weight); anatomy words are those of `sandbox.art.animals`."""
+    """One kind of animal.
+
+    `colours` are (body colour, weight); anatomy words are those of
+    `sandbox.art.animals`.
+    """
 
     name: str
     weight: float  # share among figures, relative

@@ -1,4 +1,7 @@
-"""Which requests a fault spoils, and how often; the honest answer that it starts from."""
+"""Which requests a fault spoils, and how often.
+
+The honest answer that it starts from.
+"""
 
 import re
 from collections import Counter

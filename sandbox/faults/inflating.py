@@ -9,10 +9,14 @@ BLOCK = 1 << 20  # bytes that are packed once and then repeated
 
 @functools.lru_cache(maxsize=4)
 def inflating_gzip(head: bytes, filler: bytes, megabytes: int, tail: bytes) -> bytes:
-    """A sound gzip file of `head`, so many MiB of the one-byte `filler`, and `tail`. Costs about 1 s per 2 GiB."""
+    """A sound gzip file of `head`, so many MiB of the one-byte `filler`, and `tail`.
+
+    Costs about 1 s per 2 GiB.
+    """
     block = filler * BLOCK
     packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    # A full flush forgets what came before it, so the block packed after it may stand any number of times.
+    # A full flush forgets what came before it, so the block packed after it may stand
+    # any number of times.
     packed = packer.compress(head) + packer.flush(zlib.Z_FULL_FLUSH)
     packed += (packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)) * megabytes
     packed += packer.compress(tail) + packer.flush(zlib.Z_FINISH)

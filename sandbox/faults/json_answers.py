@@ -16,7 +16,10 @@ LISTING = r"/posts\.json$"
 
 @dataclass(frozen=True, slots=True)
 class ExtraKeys(Aimed):
-    """Every object of the answer has a key more that nobody knows; the tags of a post, a category more."""
+    """Every object of the answer has a key more that nobody knows.
+
+    The tags of a post, a category more.
+    """
 
     where: str | Collection[str] = r"/.*\.json$"
 

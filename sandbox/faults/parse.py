@@ -64,7 +64,9 @@ MANY_TAGS = "many-tags"
 def spoil(
     board: Board, tomorrow: Callable[[], Board], texts: list[str]
 ) -> tuple[Board, Fault | None]:
-    """The board and the fault that the texts ask for, NAME[:ARG,...] each; raises ValueError in one line.
+    """The board and the fault that the texts ask for, NAME[:ARG,...] each.
+
+    Raises ValueError in one line.
 
     `tomorrow` opens the board a day later.
     """

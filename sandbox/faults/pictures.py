@@ -32,7 +32,10 @@ class Html(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Bomb(Aimed):
-    """A PNG of a few hundred bytes that would decode to 3.6 GB. With `Planted` it has the right md5 too."""
+    """A PNG of a few hundred bytes that would decode to 3.6 GB.
+
+    With `Planted` it has the right md5 too.
+    """
 
     where: str | Collection[str] = PICTURES
 

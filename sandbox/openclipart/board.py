@@ -49,7 +49,10 @@ class OpenclipartMissing(RuntimeError):
 
 @dataclass(slots=True)
 class Drawing:
-    """One distinct PNG file with what all its paths say of it. Grows while the folders are read."""
+    """One distinct PNG file with what all its paths say of it.
+
+    Grows while the folders are read.
+    """
 
     paths: list[str]
     md5: str
@@ -70,7 +73,10 @@ class Drawing:
 
 
 class OpenclipartBoard:
-    """See `sandbox.board.records.Board`. `unreadable`: paths whose SVG is no XML, so that keywords are lacking."""
+    """See `sandbox.board.records.Board`.
+
+    `unreadable`: paths whose SVG is no XML, so that keywords are lacking.
+    """
 
     name = "openclipart"
     day = 1
@@ -190,7 +196,8 @@ def _posts(
             change_seq=place + 1,
             parent_id=parents.get(drawing.md5),
             source="\n".join(drawing.paths),
-            bg_color="ffffff",  # drawn for paper: on the site's dark blue, black lines would be lost
+            # Drawn for paper: on the site's dark blue, black lines would be lost
+            bg_color="ffffff",
         )
 
 

@@ -21,7 +21,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 MAX_NAME = 100  # characters of a tag name; contract section 6
-IMPLIED_SHARE = 0.95  # of the pictures with a folder's word that must carry the one above it, to make it implied
+# Of the pictures with a folder's word that must carry the one above it, to make it
+# implied
+IMPLIED_SHARE = 0.95
 
 NOISE = frozenset(
     {
@@ -60,7 +62,10 @@ JUNK = re.compile(r".|[\d._-]+|hash\(.*|www\..*|.*://.*|.*@.*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a library says of one picture. `folders` holds a path of folder names for each place it lies in."""
+    """What a library says of one picture.
+
+    `folders` holds a path of folder names for each place it lies in.
+    """
 
     keywords: frozenset[str]
     folders: tuple[tuple[str, ...], ...]
@@ -94,7 +99,10 @@ def build_vocabulary(pictures: Sequence[Words]) -> Vocabulary:
 
 
 def tag_name(text: str) -> str:
-    """The text as a tag name by the site's rules (contract section 6); empty if nothing is left of it."""
+    """The text as a tag name by the site's rules (contract section 6).
+
+    Empty if nothing is left of it.
+    """
     name = re.sub(r"\s+", "_", unicodedata.normalize("NFC", text).strip().lower())
     name = re.sub(r'[*,#%$\\"\x00-\x1f]', "", name)
     name = re.sub(r"([_~-])[_~-]+", r"\1", name)
@@ -130,7 +138,10 @@ def _all_names(picture: Words) -> frozenset[str]:
 
 
 def _find_aliases(counts: Counter[str]) -> dict[str, str]:
-    """From every plural and lesser spelling to the name that stands for it; no chains."""
+    """From every plural and lesser spelling to the name that stands for it.
+
+    No chains.
+    """
     aliases: dict[str, str] = {}
     spellings = defaultdict(list)
     for name in sorted(counts):

@@ -248,7 +248,10 @@ def _order(request: web.Request) -> dict[str, str]:
 
 
 def _page_of(request: web.Request, rows: Sequence[Row]) -> Sequence[Row]:
-    """The rows of one page. `b<ID>` gives those just below an id, `a<ID>` those just above, both high to low."""
+    """The rows of one page.
+
+    `b<ID>` gives those just below an id, `a<ID>` those just above, both high to low.
+    """
     limit, page = _limit(request), _page_text(request)
     if page[0] in "ab":
         bound, by_id = int(page[1:]), sorted(rows, key=lambda row: -row.id)

@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 LOGIN = ("sandbox_user", "sandbox-key")  # user name and API key of the one account
 
-# What libraries and tools send when nobody set an agent; the edge refuses them by prefix.
+# What libraries and tools send when nobody set an agent; the edge refuses them by
+# prefix.
 LIBRARY_AGENT = re.compile(
     r"(python|aiohttp|curl|wget|go-http-client|java|okhttp|node|axios|libwww-perl|ruby|undici|reqwest)\b",
     re.IGNORECASE,
@@ -52,14 +53,18 @@ class Request:
     path: str
     query: str
     status: int
-    bytes_sent: int  # of the body; 0 where delivery broke off, for nobody knows how much arrived
+    # Of the body; 0 where delivery broke off, for nobody knows how much arrived
+    bytes_sent: int
     complete: bool  # the whole answer left for the client
     agent: str
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a served board is reached. Files are under `f"{static_url}/data/"`; `requests` grows with every answer."""
+    """Where a served board is reached.
+
+    Files are under `f"{static_url}/data/"`; `requests` grows with every answer.
+    """
 
     base_url: str
     static_url: str
@@ -78,7 +83,9 @@ async def serve(
     workers: int = 2,
     fault: Fault | None = None,
 ) -> AsyncIterator[Site]:
-    """Serves the board on an address of this machine until the block is left; port 0 takes any free one.
+    """Serves the board on an address of this machine until the block is left.
+
+    Port 0 takes any free one.
 
     `log` is a file to append to, one JSON object a line. `workers` is the number of painting processes: each
     gets the board by pickle.
@@ -175,7 +182,10 @@ async def _respond(
 
 
 async def _deliver(request: web.Request, response: web.StreamResponse) -> bool:
-    """Sends the answer and waits until the last byte left this process; False where the connection broke before."""
+    """Sends the answer and waits until the last byte left this process.
+
+    False where the connection broke before.
+    """
     try:
         await response.prepare(request)
         await response.write_eof()

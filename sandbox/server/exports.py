@@ -1,6 +1,9 @@
-"""The site's bulk exports: gzip CSV as PostgreSQL's `COPY ... CSV HEADER` writes it (contract sections 1.4 and 1.5).
+"""The site's bulk exports: gzip CSV as PostgreSQL's `COPY ...
 
-Guarantees  the bytes depend on the board alone: same board, same checksums, on every machine.
+CSV HEADER` writes it (contract sections 1.4 and 1.5).
+
+Guarantees  the bytes depend on the board alone: same board, same checksums, on every
+machine.
 """
 
 import hashlib
@@ -34,7 +37,10 @@ COLUMNS = {
     "tags": "id,name,category,post_count,created_at,updated_at,is_locked",
     "wiki_pages": "id,created_at,updated_at,title,body,creator_id,updater_id,is_locked,parent",
 }
-"""Header row of each export, in the order of the index. No board has rows for those that are not in `ROWS`."""
+"""Header row of each export, in the order of the index.
+
+No board has rows for those that are not in `ROWS`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,10 @@ class Export:
 
 
 def build_exports(board: Board) -> dict[str, Export]:
-    """All exports by name. The site makes them one after another: each is stamped 20 s after the one before."""
+    """All exports by name.
+
+    The site makes them one after another: each is stamped 20 s after the one before.
+    """
     exports = {}
     for place, (name, header) in enumerate(COLUMNS.items()):
         rows = ROWS[name](board) if name in ROWS else ()
@@ -64,7 +73,10 @@ def build_exports(board: Board) -> dict[str, Export]:
 
 
 def post_rows(board: Board) -> Iterator[str]:
-    """CSV rows of every post, deleted ones included. Which posts are hidden from anonymous users is not told."""
+    """CSV rows of every post, deleted ones included.
+
+    Which posts are hidden from anonymous users is not told.
+    """
     return map(_post_row, board.posts)
 
 
@@ -81,7 +93,10 @@ def alias_rows(board: Board) -> Iterator[str]:
 
 
 def implication_rows(board: Board) -> Iterator[str]:
-    """CSV rows of the implications of every status. `creator_id` comes after `approver_id` here, unlike in aliases."""
+    """CSV rows of the implications of every status.
+
+    `creator_id` comes after `approver_id` here, unlike in aliases.
+    """
     closure = descendants(board.implications)
     for implication in board.implications:
         names = _text(_array(closure[implication.antecedent_name]))

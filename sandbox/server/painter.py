@@ -30,7 +30,10 @@ Key = tuple[str, str, str]  # md5, kind of file, encoding
 
 
 class Painter:
-    """Files of one board by post. Use as an async context manager: leaving it ends the processes."""
+    """Files of one board by post.
+
+    Use as an async context manager: leaving it ends the processes.
+    """
 
     def __init__(self, board: Board, workers: int) -> None:
         """The board is pickled once to each of the `workers` processes: 0.7 s of CPU for 30,000 posts."""
@@ -76,12 +79,14 @@ class Painter:
             painting = asyncio.ensure_future(self._submit(task))
             self._painting[key] = painting
             painting.add_done_callback(partial(self._keep, key))
-        # Shielded: one client that leaves must not take the picture from the others who wait for it.
+        # Shielded: one client that leaves must not take the picture from the others who
+        # wait for it.
         return await asyncio.shield(self._painting[key])
 
     async def _submit(self, task: Callable[[], bytes | None]) -> bytes | None:
         self._pool = self._pool or self._start()
-        # In a thread: to submit may start a process, and waits for it to read the board.
+        # In a thread: to submit may start a process, and waits for it to read the
+        # board.
         return await asyncio.wrap_future(
             await asyncio.to_thread(self._pool.submit, task)
         )
@@ -104,14 +109,16 @@ def _open_worker(board: Board) -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches the whole group; the parent decides
-    # A picture of more than 89 million pixels takes gigabytes to scale: such posts have no variants here.
+    # A picture of more than 89 million pixels takes gigabytes to scale: such posts have
+    # no variants here.
     warnings.simplefilter("error", Image.DecompressionBombWarning)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _board = board
 
 
 def _die_with_parent() -> None:
-    # The pool's queue never tells of a killed parent: every worker holds the writing end open for the others.
+    # The pool's queue never tells of a killed parent: every worker holds the writing
+    # end open for the others.
     parent = multiprocessing.parent_process()
     if parent:
         wait([parent.sentinel])

@@ -144,7 +144,10 @@ def _counts(token: str) -> bool:
 
 
 def _row_test(key: str, value: str) -> Test | None:
-    """The test that a metatag stands for; None where the text is an ordinary tag name with a colon in it."""
+    """The test that a metatag stands for.
+
+    None where the text is an ordinary tag name with a colon in it.
+    """
     values = frozenset(value.split(","))
     if len(values) > MAX_VALUES:
         raise BadQuery(f"You cannot list more than {MAX_VALUES} values")
@@ -169,7 +172,10 @@ def _ordinal(value: str) -> float:
 
 
 def _number_test(number: Number, value: str, read: Callable[[str], float]) -> Test:
-    """A range such as `1..5`, `..5`, `>=3`, a list such as `1,2,3`, or one value. Junk matches nothing."""
+    """A range such as `1..5`, `..5`, `>=3`, a list such as `1,2,3`, or one value.
+
+    Junk matches nothing.
+    """
     try:
         if ".." in value:
             low, high = (read(end) if end else None for end in value.split("..", 1))
@@ -188,7 +194,10 @@ def _number_test(number: Number, value: str, read: Callable[[str], float]) -> Te
 
 
 class Index:
-    """Which posts carry which tag, and how aliases resolve. Holds positions in `board.posts`, ascending by id."""
+    """Which posts carry which tag, and how aliases resolve.
+
+    Holds positions in `board.posts`, ascending by id.
+    """
 
     def __init__(self, board: Board) -> None:
         self.posts = board.posts
@@ -209,7 +218,10 @@ class Index:
                 self._carriers[tag].append(position)
 
     def find(self, text: str, *, order: str | None = None) -> list[Post]:
-        """All posts that the query selects, in its order or in the one given; raises BadQuery."""
+        """All posts that the query selects, in its order or in the one given.
+
+        Raises BadQuery.
+        """
         query = parse(text)
         found = [
             self.posts[position] for position in sorted(self._matching(query.terms))
@@ -231,7 +243,10 @@ class Index:
         return [name for name in self._names_by_use if is_like(name, pattern)]
 
     def _matching(self, terms: Iterable[Term]) -> set[int]:
-        """Positions of the posts that satisfy all terms, and one of those with `~`. Row tests are slow: last."""
+        """Positions of the posts that satisfy all terms, and one of those with `~`.
+
+        Row tests are slow: last.
+        """
         found = set(range(len(self.posts)))
         either = [term for term in terms if term.sign == "~"]
         if either:

@@ -34,7 +34,8 @@ def site_time(moment: datetime | None) -> str | None:
     """ISO-8601 with milliseconds in the site's own zone, US Eastern."""
     if moment is None:
         return None
-    # By hand, not by zoneinfo: slim machines have no time zone database. The rule holds since 2007.
+    # By hand, not by zoneinfo: slim machines have no time zone database. The rule holds
+    # since 2007.
     standard = moment.replace(tzinfo=UTC) - timedelta(
         hours=5
     )  # what a clock there shows without summer time
@@ -76,7 +77,10 @@ class Links:
 
 
 class Shapes:
-    """Turns a board's records into JSON values; holds what a single post does not know about itself."""
+    """Turns a board's records into JSON values.
+
+    Holds what a single post does not know about itself.
+    """
 
     def __init__(self, board: Board, static_url: str) -> None:
         self._static_url = static_url
@@ -253,7 +257,8 @@ class Shapes:
                 "jpg": links.preview_jpg,
                 "webp": links.preview_webp,
             },
-            # Unlike the legacy shape, this one names the original where there is no sample.
+            # Unlike the legacy shape, this one names the original where there is no
+            # sample.
             "sample": {
                 "width": sample[0],
                 "height": sample[1],
@@ -301,7 +306,10 @@ class Shapes:
         }
 
     def _by_category(self, post: Post) -> dict[str, list[str]]:
-        """All nine categories, empty ones too; a tag that the tags table does not know is in none of them."""
+        """All nine categories, empty ones too.
+
+        A tag that the tags table does not know is in none of them.
+        """
         groups: dict[str, list[str]] = {category: [] for category in CATEGORIES}
         for tag in post.tags:
             if tag in self._category:

@@ -16,7 +16,10 @@ from sandbox.server.search import Index
 from sandbox.server.serializers import Shapes, Viewer
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
-"""Called before the route of every request that passed the check of agents; None lets the honest answer through."""
+"""Called before the route of every request that passed the check of agents.
+
+None lets the honest answer through.
+"""
 
 TRUTHY = frozenset({"true", "t", "yes", "y", "on", "1"})
 
@@ -81,7 +84,10 @@ def json_response(value: object, status: int = 200) -> web.Response:
 
 
 def _credentials(request: web.Request) -> tuple[str, str] | None:
-    """User and key of HTTP Basic or of the query string; None where the request names no user."""
+    """User and key of HTTP Basic or of the query string.
+
+    None where the request names no user.
+    """
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:

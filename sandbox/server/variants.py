@@ -55,7 +55,10 @@ def has_sample(post: Post) -> bool:
 
 
 def sample_size(width: int, height: int) -> tuple[int, int]:
-    """Shorter side 850, or longer side 1700 where that is smaller; 1792 x 2400 gives 850 x 1138."""
+    """Shorter side 850, or longer side 1700 where that is smaller.
+
+    1792 x 2400 gives 850 x 1138.
+    """
     scale = min(SAMPLE_SHORT / min(width, height), SAMPLE_LONG / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
@@ -77,7 +80,8 @@ def render(
             picture = _in_srgb(opened)
     except UNREADABLE as error:
         raise NoPicture(str(error)) from error
-    # The site crops by content; the middle is as good for drawings, and needs no model of what matters.
+    # The site crops by content; the middle is as good for drawings, and needs no model
+    # of what matters.
     picture = _cover(
         picture, (sample_size if kind == "sample" else preview_size)(*picture.size)
     )
@@ -89,7 +93,10 @@ def render(
 
 
 def _in_srgb(picture: Image.Image) -> Image.Image:
-    """RGB or RGBA in sRGB. An embedded profile that cannot be read is ignored, as browsers do."""
+    """RGB or RGBA in sRGB.
+
+    An embedded profile that cannot be read is ignored, as browsers do.
+    """
     convert = _profile_transform(picture.info.get("icc_profile"))
     transparent = (
         picture.mode in ("RGBA", "LA", "PA", "La") or "transparency" in picture.info

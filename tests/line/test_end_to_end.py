@@ -33,7 +33,8 @@ DATA_STAGES = ("harvest", "sample", "download", "manifest", "shard")
 SMALL: dict[str, dict[str, Any]] = {
     "sample": {"min_positives": 80, "min_eval_positives": 6, "size": 900},
     "download": {"pack_pictures": 100, "max_rejected": 0.05},
-    # A gate holds the model to its baselines: enough pictures to learn from, and to be judged by, even here.
+    # A gate holds the model to its baselines: enough pictures to learn from, and to be
+    # judged by, even here.
     "manifest": {"split": {"train": 0.7, "validation": 0.15, "test": 0.15}},
     "shard": {"shards": 8, "size": 64},
     "train": {"size": 48, "widths": [16, 32, 64], "blocks": [1, 1, 1], "epochs": 12},

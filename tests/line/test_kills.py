@@ -1,8 +1,9 @@
 """SIGKILL at random moments: what is started again ends as if nothing had happened.
 
-Real processes on a served board. The moments are drawn from a seed and spread over the time in which a run works, from
-its first request on; the site is slow, so that work lasts longer than Python takes to start. CI runs six kills, by name
-more than a hundred: `python -m pytest tests/test_kills.py -m slow -s`, which also prints what was counted.
+Real processes on a served board. The moments are drawn from a seed and spread over the
+time in which a run works, from its first request on; the site is slow, so that work
+lasts longer than Python takes to start. CI runs six kills, by name more than a hundred:
+`python -m pytest tests/test_kills.py -m slow -s`, which also prints what was counted.
 """
 
 import hashlib
@@ -32,7 +33,8 @@ from tests.builders.project import Project, copied, fetch, make_project, prepare
 
 ROOT = Path(__file__).parents[2]
 CONCURRENCY = 8  # requests under way at once
-ROUND = 4  # kills of one harvest, which keeps what it has and so is soon done; then another begins
+# Kills of one harvest, which keeps what it has and so is soon done; then another begins
+ROUND = 4
 API = {"source": "api", "query": "rating:s"}
 
 ARRIVED: Counter[str] = (
@@ -45,7 +47,8 @@ async def arrive(request: web.Request) -> None:
     ARRIVED[request.path] += 1
 
 
-# Slow enough that a run lasts: the largest export seconds, a picture about 0.1 s, an answer of the API about 0.5 s.
+# Slow enough that a run lasts: the largest export seconds, a picture about 0.1 s, an
+# answer of the API about 0.5 s.
 SLOW = faults.all_of(
     arrive,
     faults.Dripping(EXPORTS, pause=0.02, bytes_at_once=4_096),
@@ -61,14 +64,19 @@ class Killer:
 
     stage: str
     random: random.Random
-    span: float  # seconds from the first work of a run in which kills land: about as long as a whole run works
+    # Seconds from the first work of a run in which kills land: about as long as a whole
+    # run works
+    span: float
     kills: int = 0
     runs: int = 0  # that were let go to their end
 
     def strike(
         self, project: Project, kills: int, look: Callable[[], None] = lambda: None
     ) -> None:
-        """Kills runs until there were so many kills in all, then lets one end; or until one ends before its kill."""
+        """Kills runs until there were so many kills in all, then lets one end.
+
+        Or until one ends before its kill.
+        """
         while self.kills < kills:
             before = files(project)
             process = started(project, self.stage)

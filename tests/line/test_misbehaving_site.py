@@ -40,13 +40,17 @@ EXPORT = r"/data/db_export/posts"
 INDEX = "/db_exports"
 API = "/posts.json"
 HALF = r"/data/(\w+/)?[0-7]"  # half of the pictures: the others must arrive
-LATER = r"/data/((sample|preview)/)?[89a-f]"  # those that are asked for when half of them have come
+# Those that are asked for when half of them have come
+LATER = r"/data/((sample|preview)/)?[89a-f]"
 NO_POSTS = '{"posts":[]}'  # the page after the last one: not kept, so asked for again
 QUERY = "rating:s"  # what the API is asked for: 393 posts, two pages
 
 
 class Unruly:
-    """A fault that can be changed while its board is served; counts by path and query what it spoiled."""
+    """A fault that can be changed while its board is served.
+
+    Counts by path and query what it spoiled.
+    """
 
     def __init__(self) -> None:
         self.fault: faults.Fault | None = None
@@ -74,7 +78,8 @@ class Ground:
     site: Site
     unruly: Unruly
     elsewhere: Site  # another host, which nobody has a reason to ask
-    finished: Project  # all from exports: snapshot and sample; images where the fixture `pictures` is
+    # All from exports: snapshot and sample; images where the fixture `pictures` is
+    finished: Project
     found: Project  # a snapshot from the API
     counted: Counter[str] = field(
         default_factory=Counter
@@ -192,13 +197,18 @@ def remove(project: Project, *names: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the campaign. `source` is exports, api or pictures: the stage is harvest, harvest or download."""
+    """One row of the campaign.
+
+    `source` is exports, api or pictures: the stage is harvest, harvest or download.
+    """
 
     name: str
     source: str
     fault: Callable[[Ground], faults.Fault]
     status: int = 0
-    says: str = ""  # regular expression, in the last line of an error, or in what a run that succeeds says
+    # Regular expression, in the last line of an error, or in what a run that succeeds
+    # says
+    says: str = ""
     kept: Mapping[str, int] | None = (
         None  # outcomes other than kept, by reason; None: as in an undisturbed run
     )
@@ -648,14 +658,19 @@ def test_gzip_bomb_is_refused_with_little_memory(
 
 
 def process(stage: str, project: Project) -> tuple[int, str, float]:
-    """Runs a stage as a process of its own; its exit status, what it said, and its peak memory in bytes."""
+    """Runs a stage as a process of its own.
+
+    Its exit status, what it said, and its peak memory in bytes.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", stage]
     with (project.paths.root / "said").open("w+") as said:
         child = subprocess.Popen(
             command, cwd=project.paths.root, env=environment, stdout=said, stderr=said
         )
-        peak = 0.0  # not what the kernel says at the end: a child starts with the peak of its parent, this process
+        # Not what the kernel says at the end: a child starts with the peak of its
+        # parent, this process
+        peak = 0.0
         while child.poll() is None:
             with suppress(OSError):  # it ended meanwhile
                 found = re.search(
@@ -725,7 +740,10 @@ def test_download_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted
 
 
 def judge(case: Case, status: int, said: str, spoiled: int) -> None:
-    """Compares what a run did with the row; prints the row with the number of requests that were spoiled."""
+    """Compares what a run did with the row.
+
+    Prints the row with the number of requests that were spoiled.
+    """
     last = said.strip().splitlines()[-1]
     print(
         f"{case.source} | {case.name} | {spoiled} | {status} | {last if status else ''} | {dict(case.kept or {})}"
@@ -737,7 +755,10 @@ def judge(case: Case, status: int, said: str, spoiled: int) -> None:
 
 
 def refused(project: Project) -> dict[str, int]:
-    """How many pictures are not here, by reason; nothing where the run ended before it could say."""
+    """How many pictures are not here, by reason.
+
+    Nothing where the run ended before it could say.
+    """
     path = project.paths.images / "outcomes.parquet"
     if not path.exists():
         return {}
