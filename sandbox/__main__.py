@@ -104,7 +104,10 @@ def contact(
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """A port in use, an unknown board, packages that are missing: what is wrong in one line, exit status 1."""
+    """A port in use, an unknown board, packages that are missing.
+
+    What is wrong in one line, exit status 1.
+    """
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:

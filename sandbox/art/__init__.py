@@ -1,1 +1,4 @@
-"""The art of the sandbox: from a scene to a picture to the bytes of a file, the same bytes every time."""
+"""The art of the sandbox.
+
+From a scene to a picture to the bytes of a file, the same bytes every time.
+"""

@@ -129,7 +129,10 @@ def _inside(
 
 @dataclass(frozen=True, slots=True)
 class _Land:
-    """A landscape's measures in units, its ground's colour, and how much the night dims everything."""
+    """A landscape's measures in units, its ground's colour.
+
+    And how much the night dims everything.
+    """
 
     columns: float
     rows: float
@@ -259,8 +262,10 @@ def _buildings(
         for row in range(int(tall / 0.9)):
             for column in (0.25, 0.62):
                 left, top = x + wide * column, horizon - tall + 0.35 + row * 0.85
-                pen.shape([(left, top), (left + 0.32, top), (left + 0.32, top + 0.42), (left, top + 0.42)],
-                          (255, 225, 110) if dim else (90, 110, 150), outline=False)  # fmt: skip
+                pen.shape([(left, top), (left + 0.32, top), (left + 0.32, top + 0.42),
+                (left, top + 0.42)],
+                          (255, 225, 110) if dim else (90, 110, 150),
+                          outline=False)  # fmt: skip
         x += wide + 0.4 * draw()
 
 

@@ -1,6 +1,9 @@
-"""Bodies under the head: upright (anthro) and on four legs (feral), with limbs, tails and wings.
+"""Bodies under the head.
 
-The head's centre is the origin. Upright bodies stand on y = 3.7 and sit on 3.1, four-legged ones stand on 3.4.
+Upright (anthro) and on four legs (feral), with limbs, tails and wings.
+
+The head's centre is the origin. Upright bodies stand on y = 3.7 and sit on 3.1,
+four-legged ones stand on 3.4.
 """
 
 from sandbox.art.draw import RGB, Pen, darker, lighter, mix

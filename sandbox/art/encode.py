@@ -1,4 +1,7 @@
-"""From a picture to the bytes of a file, and the small fillers that stand for animations."""
+"""From a picture to the bytes of a file.
+
+And the small fillers that stand for animations.
+"""
 
 import io
 from hashlib import shake_128
@@ -15,11 +18,17 @@ MAGIC = {
     "mp4": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom",
     "swf": b"FWS\x09",
 }
-"""How the files begin that nobody decodes here: they have the right first bytes and then noise."""
+"""How the files begin that nobody decodes here.
+
+They have the right first bytes and then noise.
+"""
 
 
 def file_bytes(scene: Scene) -> bytes:
-    """Returns the file of a scene: the same bytes for the same scene and version of Pillow, anywhere."""
+    """Returns the file of a scene.
+
+    The same bytes for the same scene and version of Pillow, anywhere.
+    """
     if scene.ext in MAGIC:
         noise = shake_128(f"{scene.key}/{scene.ext}".encode())
         return MAGIC[scene.ext] + noise.digest(400 + 4 * (scene.width % 256))

@@ -125,7 +125,8 @@ def _gills(pen: Pen, _look: Look, _inner: RGB) -> None:
 
 
 _EARS = {
-    "pointed": _pointed_ear, "tufted": _tufted_ear, "round": _round_ear, "dish": _dish_ear, "long": _long_ear,
+    "pointed": _pointed_ear, "tufted": _tufted_ear, "round": _round_ear,
+    "dish": _dish_ear, "long": _long_ear,
     "floppy": _floppy_ear, "leaf": _leaf_ear, "bulge": _bulge, "gills": _gills,
 }  # fmt: skip
 """The right ear by the species' word for it.

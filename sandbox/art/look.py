@@ -31,7 +31,10 @@ class Look:
 
 
 def dress(figure: Figure, palette: Palette) -> Look:
-    """Returns the figure's look: its colour words seen through the picture's palette."""
+    """Returns the figure's look.
+
+    Its colour words seen through the picture's palette.
+    """
     body = palette.body(figure.colour)
     bright = sum(body) > 380
     pale = lighter(body, 0.78 if bright else 0.6)

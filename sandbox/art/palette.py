@@ -6,27 +6,36 @@ from sandbox.art.draw import RGB, mix
 from sandbox.art.style import Style
 
 BODY: dict[str, RGB] = {
-    "white": (240, 238, 232), "grey": (140, 142, 150), "black": (52, 50, 58), "brown": (128, 78, 42),
-    "orange": (235, 125, 35), "tan": (220, 182, 130), "yellow": (245, 215, 60), "red": (200, 50, 45),
-    "green": (80, 165, 70), "blue": (70, 120, 215), "purple": (135, 80, 180), "pink": (245, 150, 185),
+    "white": (240, 238, 232), "grey": (140, 142, 150), "black": (52, 50, 58),
+    "brown": (128, 78, 42),
+    "orange": (235, 125, 35), "tan": (220, 182, 130), "yellow": (245, 215, 60),
+    "red": (200, 50, 45),
+    "green": (80, 165, 70), "blue": (70, 120, 215), "purple": (135, 80, 180),
+    "pink": (245, 150, 185),
 }  # fmt: skip
 HAIR: dict[str, RGB] = {
-    "black": (28, 26, 34), "brown": (98, 56, 28), "blonde": (242, 210, 100), "red": (185, 50, 30),
+    "black": (28, 26, 34), "brown": (98, 56, 28), "blonde": (242, 210, 100),
+    "red": (185, 50, 30),
     "blue": (60, 140, 235), "pink": (255, 120, 180),
 }  # fmt: skip
 EYES: dict[str, RGB] = {
-    "blue": (40, 120, 255), "green": (30, 185, 50), "yellow": (245, 205, 20), "brown": (120, 66, 25),
+    "blue": (40, 120, 255), "green": (30, 185, 50), "yellow": (245, 205, 20),
+    "brown": (120, 66, 25),
     "red": (220, 25, 30), "purple": (150, 55, 205),
 }  # fmt: skip
 CLOTH: tuple[RGB, ...] = (
-    (200, 45, 55), (40, 90, 180), (45, 140, 90), (240, 190, 50), (120, 70, 160), (60, 60, 70), (235, 235, 235),
+    (200, 45, 55), (40, 90, 180), (45, 140, 90), (240, 190, 50), (120, 70, 160), (60,
+    60, 70), (235, 235, 235),
     (240, 130, 60), (90, 190, 200), (230, 120, 160),
 )  # fmt: skip
 """Colours of clothes and things, which are no tags."""
 
 
 class Palette:
-    """Looks colour words up for one picture: the artist's saturation and warmth, and a jitter per picture."""
+    """Looks colour words up for one picture: the artist's saturation and warmth.
+
+    And a jitter per picture.
+    """
 
     def __init__(self, style: Style, draw: Callable[[], float]) -> None:
         self._style, self._draw = style, draw

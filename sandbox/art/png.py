@@ -1,4 +1,7 @@
-"""A PNG writer whose bytes depend on nothing but its input: stored deflate blocks, no compressor."""
+"""A PNG writer whose bytes depend on nothing but its input.
+
+Stored deflate blocks, no compressor.
+"""
 
 import struct
 import zlib

@@ -105,7 +105,8 @@ def pizza(pen: Pen, _fill: RGB) -> None:
 
 
 HELD: dict[str, Callable[[Pen, RGB], None]] = {
-    "flower": flower, "balloon": balloon, "ball": ball, "book": book, "umbrella": umbrella, "sword": sword,
+    "flower": flower, "balloon": balloon, "ball": ball, "book": book,
+    "umbrella": umbrella, "sword": sword,
     "ice_cream": ice_cream, "apple": apple, "pizza": pizza,
 }  # fmt: skip
 """How to draw each thing that a hand can hold, from the hand's point."""
@@ -197,9 +198,13 @@ SYMBOLS: dict[str, Callable[[Pen, RGB], None]] = {
 """How to draw each floating symbol, about one unit in radius."""
 
 _STROKES = {
-    "A": "0 2,1 0,2 2|0.5 1.2,1.5 1.2", "E": "2 0,0 0,0 2,2 2|0 1,1.5 1", "F": "2 0,0 0,0 2|0 1,1.5 1",
-    "H": "0 0,0 2|2 0,2 2|0 1,2 1", "I": "1 0,1 2", "L": "0 0,0 2,2 2", "M": "0 2,0 0,1 1,2 0,2 2",
-    "N": "0 2,0 0,2 2,2 0", "O": "0 0.4,0.5 0,1.5 0,2 0.4,2 1.6,1.5 2,0.5 2,0 1.6,0 0.4", "T": "0 0,2 0|1 0,1 2",
+    "A": "0 2,1 0,2 2|0.5 1.2,1.5 1.2", "E": "2 0,0 0,0 2,2 2|0 1,1.5 1",
+    "F": "2 0,0 0,0 2|0 1,1.5 1",
+    "H": "0 0,0 2|2 0,2 2|0 1,2 1", "I": "1 0,1 2", "L": "0 0,0 2,2 2",
+    "M": "0 2,0 0,1 1,2 0,2 2",
+    "N": "0 2,0 0,2 2,2 0",
+    "O": "0 0.4,0.5 0,1.5 0,2 0.4,2 1.6,1.5 2,0.5 2,0 1.6,0 0.4",
+    "T": "0 0,2 0|1 0,1 2",
     "W": "0 0,0.5 2,1 1,1.5 2,2 0", "Y": "0 0,1 1,2 0|1 1,1 2",
 }  # fmt: skip
 """Letters as strokes on a grid of 2 x 2: no font file, so no font's version."""

@@ -1,4 +1,7 @@
-"""From a scene to a picture: background, figures one after another, what floats above them, the artist's surface."""
+"""From a scene to a picture.
+
+Background, figures one after another, what floats above them, the artist's surface.
+"""
 
 from collections.abc import Callable
 from hashlib import shake_128
@@ -99,7 +102,8 @@ def _bounds(look: Look, scene: Scene) -> tuple[float, float, float, float]:
         if look.species.covering == "feathers":
             return -1.6, top, 3.0, 3.4
         return {
-            "standing": (-1.5, top, 3.9, 3.4), "sitting": (-1.5, top, 2.9, 3.4), "lying": (-1.5, top, 3.9, 2.4),
+            "standing": (-1.5, top, 3.9, 3.4), "sitting": (-1.5, top, 2.9, 3.4),
+            "lying": (-1.5, top, 3.9, 2.4),
             "jumping": (-1.7, top, 3.9, 3.5),
         }[figure.pose]  # fmt: skip
     if figure.pose == "lying":
@@ -240,7 +244,10 @@ def _hatching(size: tuple[int, int]) -> Image.Image:
 
 
 def _grain(picture: Image.Image, key: str, strength: int) -> Image.Image:
-    """Darkens the picture a little by coarse noise from a hash: 64 x 64 specks, enlarged."""
+    """Darkens the picture a little by coarse noise from a hash.
+
+    64 x 64 specks, enlarged.
+    """
     specks = Image.frombytes("L", (64, 64), shake_128(key.encode()).digest(64 * 64))
     noise = specks.point([255 - strength * value // 255 for value in range(256)])
     noise = noise.resize(picture.size, Image.Resampling.NEAREST)

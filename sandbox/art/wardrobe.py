@@ -199,7 +199,8 @@ def _crown(pen: Pen, _fill: RGB, _side: bool) -> None:
 
 
 _HATS = {
-    "hat": _cap, "beanie": _beanie, "top_hat": _top_hat, "wizard_hat": _wizard_hat, "party_hat": _party_hat,
+    "hat": _cap, "beanie": _beanie, "top_hat": _top_hat, "wizard_hat": _wizard_hat,
+    "party_hat": _party_hat,
     "crown": _crown,
 }  # fmt: skip
 

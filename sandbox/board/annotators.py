@@ -34,7 +34,10 @@ _MISS = {name: trait.miss for name, trait in TRAITS.items()}
 
 
 def annotate(truth: tuple[str, ...], carelessness: float, draw: Draw) -> set[str]:
-    """Returns the tags that are given: each true one unless overlooked, some wrong ones, implications expanded."""
+    """Returns the tags that are given.
+
+    Each true one unless overlooked, some wrong ones, implications expanded.
+    """
     given: set[str] = set()
     for name in truth:
         if draw() >= _MISS[name] * carelessness:
@@ -48,7 +51,10 @@ def annotate(truth: tuple[str, ...], carelessness: float, draw: Draw) -> set[str
 
 
 def let_lag(given: set[str], old: bool, draw: Draw) -> set[str]:
-    """Returns the tags as an older save left them: a spelling since aliased, an implied tag not yet added."""
+    """Returns the tags as an older save left them.
+
+    A spelling since aliased, an implied tag not yet added.
+    """
     lagged = set(given)
     if "smile" in lagged and draw() < 0.03:
         lagged.remove("smile")

@@ -1,8 +1,11 @@
-"""The md5 and size of every file of the board, computed once, so that exports are true before anything is drawn.
+"""The md5 and size of every file of the board, computed once.
+
+So exports are true before anything is drawn.
 
 Reads       sandbox/board/catalogue-621.bin
 Writes      the same file, by `python -m sandbox catalogue`
-Guarantees  an entry is what drawing the post gives, with the Pillow of requirements.lock; the file's first n entries
+Guarantees  an entry is what drawing the post gives, with the Pillow of
+requirements.lock; the file's first n entries
             serve every board of the same seed with n posts; same art, same bytes.
 """
 
@@ -34,7 +37,10 @@ File = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Files by the index of their post, and the files that take some posts' place on day 2."""
+    """Files by the index of their post.
+
+    And the files that take some posts' place on day 2.
+    """
 
     seed: int
     originals: tuple[File, ...]

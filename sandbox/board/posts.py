@@ -1,6 +1,9 @@
-"""From an index to a post of day 1: the scene's truth, what people typed, and everything else a post says.
+"""From an index to a post of day 1: the scene's truth, what people typed.
 
-Ratings, ages and opt-outs are metadata only: no picture of the sandbox shows any of them.
+And everything else a post says.
+
+Ratings, ages and opt-outs are metadata only: no picture of the sandbox shows any of
+them.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -99,7 +102,10 @@ def make_post(
 
 
 def truth_of(seed: int, index: int, replaced: bool = False) -> tuple[str, ...]:
-    """Returns everything that is true of the post: what is seen, what the file says, and what only its tags know."""
+    """Returns everything that is true of the post: what is seen, what the file says.
+
+    And what only its tags know.
+    """
     draw = Random(f"{seed}/post/{index}").random
     scene = scene_of(seed, index, origin_of(seed, index), replaced)
     return tuple(dict.fromkeys([*truth(scene), *file_tags(scene), *_unseen_tags(draw)]))

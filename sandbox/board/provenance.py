@@ -1,6 +1,9 @@
-"""Which posts are variants of which: originals, recoloured or cropped children, re-encoded copies, animations.
+"""Which posts are variants of which.
 
-All of it is a pure function of (seed, index); the index counts posts from 0 in the order of their ids.
+Originals, recoloured or cropped children, re-encoded copies, animations.
+
+All of it is a pure function of (seed, index); the index counts posts from 0 in the
+order of their ids.
 """
 
 from dataclasses import dataclass, replace

@@ -1,7 +1,10 @@
-"""What a board is made of: the records every sandbox board offers and its server speaks.
+"""What a board is made of.
 
-A board is a plain value: posts, tags and relations of one day, plus a pure function from an md5 to the bytes of the
-original file. Field names are those of the site's exports (contract section 1.5).
+The records every sandbox board offers and its server speaks.
+
+A board is a plain value: posts, tags and relations of one day, plus a pure function
+from an md5 to the bytes of the original file. Field names are those of the site's
+exports (contract section 1.5).
 """
 
 from collections.abc import Sequence
@@ -77,7 +80,10 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One alias or implication: `antecedent_name` -> `consequent_name`, effective when `status` is active."""
+    """One alias or implication.
+
+    `antecedent_name` -> `consequent_name`, effective when `status` is active.
+    """
 
     id: int
     antecedent_name: str

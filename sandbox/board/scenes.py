@@ -1,7 +1,9 @@
-"""What a post shows: a scene drawn by lot from (seed, index), and the tags that are true of it.
+"""What a post shows: a scene drawn by lot from (seed, index).
 
-A scene says everything the art needs, in tag words. Only `Random.random` with a text seed is used: its numbers are
-promised to be the same on every Python.
+And the tags that are true of it.
+
+A scene says everything the art needs, in tag words. Only `Random.random` with a text
+seed is used: its numbers are promised to be the same on every Python.
 """
 
 from bisect import bisect
@@ -69,7 +71,10 @@ class Scene:
 
 
 def wheel(pairs: Iterable[tuple[str, float]]) -> Callable[[float], str]:
-    """Returns a weighted choice: a function from a number in [0, 1) to one of the names."""
+    """Returns a weighted choice.
+
+    A function from a number in [0, 1) to one of the names.
+    """
     names, weights = zip(*pairs, strict=True)
     sums = list(accumulate(weights))
     total = sums[-1]
@@ -132,12 +137,15 @@ _HATS = wheel(
     ]
 )
 _HELD = wheel(
-    [("flower", 50), ("book", 10), ("balloon", 9), ("ball", 7), ("umbrella", 6), ("sword", 6), ("ice_cream", 5),
+    [("flower", 50), ("book", 10), ("balloon", 9), ("ball", 7), ("umbrella", 6),
+    ("sword", 6), ("ice_cream", 5),
      ("apple", 3), ("pizza", 0.3)]
 )  # fmt: skip
 _SIMPLE = wheel(
-    [("white_background", 48), ("grey_background", 5), ("blue_background", 5), ("gradient_background", 25),
-     ("pattern_background", 4.5), ("transparent_background", 2.5), ("simple_background", 10)]
+    [("white_background", 48), ("grey_background", 5), ("blue_background", 5),
+    ("gradient_background", 25),
+     ("pattern_background", 4.5), ("transparent_background", 2.5), ("simple_background",
+     10)]
 )  # fmt: skip
 _ARTISTS = wheel((str(number), 1 / (number + 6)) for number in range(len(ARTISTS)))
 _CHARACTERS = wheel(
@@ -150,7 +158,10 @@ _NEAR_THE_HEAD = frozenset(_HEADGEAR.split())
 
 
 def compose(seed: int, index: int) -> Scene:
-    """Returns the scene of a post that is nobody's variant: a pure function of its two arguments."""
+    """Returns the scene of a post that is nobody's variant.
+
+    A pure function of its two arguments.
+    """
     draw = Random(f"{seed}/scene/{index}").random
     artist = int(_ARTISTS(draw()))
     style = STYLES[artist]
@@ -179,7 +190,8 @@ def compose(seed: int, index: int) -> Scene:
     finish = "greyscale" if u < 0.02 else "monochrome" if u < 0.03 else ""
     width, height, ext = _format(draw, framing, figures, place)
     return Scene(
-        f"{seed}/art/{index}", artist, character, framing, view, tuple(figures), place, tuple(things), finish,
+        f"{seed}/art/{index}", artist, character, framing, view, tuple(figures), place,
+        tuple(things), finish,
         width, height, ext, quality=78 + int(draw() * 17),
     )  # fmt: skip
 
@@ -376,10 +388,13 @@ def _marks(
 def _symbols(draw: Draw, place: str, figures: list[Figure]) -> list[str]:
     first = figures[0]
     odds = [
-        ("heart_symbol", 0.35 if "blush" in first.marks else 0.085), ("signature", 0.17), ("sparkles", 0.02),
+        ("heart_symbol", 0.35 if "blush" in first.marks else 0.085), ("signature",
+        0.17), ("sparkles", 0.02),
         ("text", 0.01), ("speech_bubble", 0.018),
-        ("exclamation_point", 0.007), ("?", 0.006), ("border", 0.0 if place == "transparent_background" else 0.028),
-        ("musical_note", 0.15 if "headphones" in first.worn else 0.004), ("bubbles", 0.0012),
+        ("exclamation_point", 0.007), ("?", 0.006), ("border",
+        0.0 if place == "transparent_background" else 0.028),
+        ("musical_note", 0.15 if "headphones" in first.worn else 0.004), ("bubbles",
+        0.0012),
     ]  # fmt: skip
     if first.pose == "lying" and first.lids == "eyes_closed":
         odds.append(("zzz", 0.7))

@@ -1,4 +1,7 @@
-"""The animals of the sandbox: for each species its family, coat and anatomy, so that tags and drawing agree."""
+"""The animals of the sandbox: for each species its family, coat and anatomy.
+
+So tags and drawing agree.
+"""
 
 from dataclasses import dataclass
 
@@ -426,12 +429,18 @@ SPECIES = (
 BY_NAME = {species.name: species for species in SPECIES}
 
 FAMILIES = (
-    ("fox", "canine"), ("wolf", "canis"), ("canis", "canine"), ("canine", "canid"), ("canid", "mammal"),
-    ("felis", "feline"), ("feline", "felid"), ("pantherine", "felid"), ("felid", "mammal"), ("leporid", "lagomorph"),
-    ("lagomorph", "mammal"), ("murid", "rodent"), ("sciurid", "rodent"), ("rodent", "mammal"), ("bear", "ursid"),
-    ("ursid", "mammal"), ("procyonid", "mammal"), ("ailurid", "mammal"), ("cervid", "mammal"), ("bovid", "mammal"),
-    ("equine", "equid"), ("equid", "mammal"), ("chiropteran", "mammal"), ("mephitid", "mammal"), ("mustelid", "mammal"),
-    ("marsupial", "mammal"), ("anatid", "bird"), ("bird", "avian"), ("reptile", "scalie"), ("crocodilian", "reptile"),
+    ("fox", "canine"), ("wolf", "canis"), ("canis", "canine"), ("canine", "canid"),
+    ("canid", "mammal"),
+    ("felis", "feline"), ("feline", "felid"), ("pantherine", "felid"), ("felid",
+    "mammal"), ("leporid", "lagomorph"),
+    ("lagomorph", "mammal"), ("murid", "rodent"), ("sciurid", "rodent"), ("rodent",
+    "mammal"), ("bear", "ursid"),
+    ("ursid", "mammal"), ("procyonid", "mammal"), ("ailurid", "mammal"), ("cervid",
+    "mammal"), ("bovid", "mammal"),
+    ("equine", "equid"), ("equid", "mammal"), ("chiropteran", "mammal"), ("mephitid",
+    "mammal"), ("mustelid", "mammal"),
+    ("marsupial", "mammal"), ("anatid", "bird"), ("bird", "avian"), ("reptile",
+    "scalie"), ("crocodilian", "reptile"),
     ("salamander", "amphibian"), ("fish", "marine"),
 )  # fmt: skip
 """Implications between the families above the species, antecedent first."""

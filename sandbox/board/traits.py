@@ -1,6 +1,9 @@
-"""The vocabulary of the sandbox: tags with category and miss rate, what implies what, what is an alias of what.
+"""The vocabulary of the sandbox.
 
-How often a trait occurs and with what is decided in `sandbox.scenes`; what it looks like in `sandbox.art`.
+Tags with category and miss rate, what implies what, what is an alias of what.
+
+How often a trait occurs and with what is decided in `sandbox.scenes`; what it looks
+like in `sandbox.art`.
 """
 
 from dataclasses import dataclass
@@ -58,13 +61,17 @@ YOUNG = ("young", "cub", "kit_(young)")
 OPT_OUTS = ("avoid_posting", "conditional_dnp")
 
 _UNSEEN = {
-    "general": (*YOUNG, "smiling", "holding_\"sign\"", "café", "rock'n'roll", "and/or", "ratio_16:9", "tagme"),
+    "general": (*YOUNG, "smiling", "holding_\"sign\"", "café", "rock'n'roll", "and/or",
+    "ratio_16:9", "tagme"),
     "artist": (*OPT_OUTS, "unknown_artist", "sound_warning"),
     "contributor": ("paper_crane_(colorist)", "böcklin_(editor)"),
     "invalid": ("invalid_tag", "cute", "image", "furry"),
-    "meta": ("hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail", "wide_image", "tall_image",
-             "long_image", "huge_filesize", "digital_media_(artwork)", "traditional_media_(artwork)", "comic",
-             "animated", "animated_gif", "animated_png", "animated_webp", "video", "webm", "flash", "long_playtime",
+    "meta": ("hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail",
+    "wide_image", "tall_image",
+             "long_image", "huge_filesize", "digital_media_(artwork)",
+             "traditional_media_(artwork)", "comic",
+             "animated", "animated_gif", "animated_png", "animated_webp", "video",
+             "webm", "flash", "long_playtime",
              "short_playtime",
              "alternate_version_at_source", "edit", "colored"),
     "lore": ("siblings_(lore)", "time_travel_(lore)", "disguised_(lore)"),
@@ -80,7 +87,10 @@ naïve_fox kitsune_工房 blåbär æther_hound grün_&_blau copperkite nutmegg 
 bramblebee
 """
 ARTISTS = tuple(_ARTISTS.split())
-"""Artists, most productive first; each has a style of its own in `sandbox.art.style`."""
+"""Artists, most productive first.
+
+Each has a style of its own in `sandbox.art.style`.
+"""
 
 CHARACTERS = (
     ("rusty_(foxfire)", "red_fox", "foxfire_trail"),
@@ -105,7 +115,10 @@ CHARACTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """A tag of the vocabulary: `miss` is the chance that an annotator leaves it out where it is true."""
+    """A tag of the vocabulary.
+
+    `miss` is the chance that an annotator leaves it out where it is true.
+    """
 
     name: str
     category: int
@@ -114,16 +127,22 @@ class Trait:
 
 # Easy to overlook, or thought too obvious to type: chance of being left out.
 _MISS = {
-    "portrait": 0.10, "front_view": 0.12, "looking_up": 0.20, "bell": 0.25, "claws": 0.22, "butterfly": 0.15,
-    "signature": 0.14, "mushroom": 0.15, "plant": 0.2, "hatching": 0.3, "shadow": 0.12, "solo": 0.02, "anthro": 0.02,
-    "clothing": 0.02, "fur": 0.03, "tail": 0.05, "hair": 0.04, "dialogue": 0.2, "inside": 0.08, "young": 0.02,
+    "portrait": 0.10, "front_view": 0.12, "looking_up": 0.20, "bell": 0.25,
+    "claws": 0.22, "butterfly": 0.15,
+    "signature": 0.14, "mushroom": 0.15, "plant": 0.2, "hatching": 0.3, "shadow": 0.12,
+    "solo": 0.02, "anthro": 0.02,
+    "clothing": 0.02, "fur": 0.03, "tail": 0.05, "hair": 0.04, "dialogue": 0.2,
+    "inside": 0.08, "young": 0.02,
     "cub": 0.05, "kit_(young)": 0.05, "avoid_posting": 0.0, "conditional_dnp": 0.0,
 }  # fmt: skip
 
 CONFUSIONS = {
-    "fox": "wolf", "wolf": "fox", "domestic_dog": "wolf", "domestic_cat": "fox", "mouse": "rabbit", "lizard": "dragon",
-    "blue_eyes": "green_eyes", "green_eyes": "blue_eyes", "yellow_eyes": "green_eyes", "brown_body": "tan_body",
-    "grey_body": "black_body", "white_body": "grey_body", "hat": "hoodie", "shirt": "hoodie", "smile": "open_mouth",
+    "fox": "wolf", "wolf": "fox", "domestic_dog": "wolf", "domestic_cat": "fox",
+    "mouse": "rabbit", "lizard": "dragon",
+    "blue_eyes": "green_eyes", "green_eyes": "blue_eyes", "yellow_eyes": "green_eyes",
+    "brown_body": "tan_body",
+    "grey_body": "black_body", "white_body": "grey_body", "hat": "hoodie",
+    "shirt": "hoodie", "smile": "open_mouth",
     "stripes": "markings", "cloud": "snow", "sitting": "standing", "star": "sparkles",
 }  # fmt: skip
 """What a careless annotator types instead: true tag -> wrong tag."""
@@ -159,17 +178,24 @@ TRAITS = _vocabulary()
 def _implications() -> tuple[tuple[str, str], ...]:
     kinds = {
         "portrait": "half-length_portrait headshot_portrait",
-        "clothing": "topwear pants skirt hat crown scarf bow_tie cape", "topwear": "shirt hoodie",
-        "shirt": "striped_shirt", "glasses": "sunglasses", "hat": "top_hat wizard_hat party_hat beanie",
+        "clothing": "topwear pants skirt hat crown scarf bow_tie cape",
+        "topwear": "shirt hoodie",
+        "shirt": "striped_shirt", "glasses": "sunglasses",
+        "hat": "top_hat wizard_hat party_hat beanie",
         "tongue": "tongue_out", "collar": "bell",
-        "markings": "spots stripes facial_markings socks_(marking) dipstick_tail", "tail": "fluffy_tail",
+        "markings": "spots stripes facial_markings socks_(marking) dipstick_tail",
+        "tail": "fluffy_tail",
         "simple_background": "white_background grey_background blue_background gradient_background pattern_background "
                              "transparent_background",
         "food": "ice_cream apple pizza",
-        "dialogue": "speech_bubble", "text": "dialogue", "monochrome": "greyscale", "horn": "antlers",
-        "water": "beach", "hair": " ".join(["long_hair", *(f"{colour}_hair" for colour in HAIR_COLOURS)]),
-        "young": "cub", "cub": "kit_(young)", "animated": "animated_gif animated_png animated_webp video flash",
-        "video": "webm", "absurd_res": "superabsurd_res", "hi_res": "absurd_res", "low_res": "thumbnail",
+        "dialogue": "speech_bubble", "text": "dialogue", "monochrome": "greyscale",
+        "horn": "antlers",
+        "water": "beach", "hair": " ".join(["long_hair",
+        *(f"{colour}_hair" for colour in HAIR_COLOURS)]),
+        "young": "cub", "cub": "kit_(young)",
+        "animated": "animated_gif animated_png animated_webp video flash",
+        "video": "webm", "absurd_res": "superabsurd_res", "hi_res": "absurd_res",
+        "low_res": "thumbnail",
     }  # fmt: skip
     pairs = [(name, kind) for kind, names in kinds.items() for name in names.split()]
     pairs += [
@@ -201,16 +227,26 @@ DEAD_IMPLICATIONS = (
 """Implications not in force: (antecedent, consequent, status)."""
 
 ALIASES = (
-    ("dog", "domestic_dog"), ("doggy", "dog"), ("cat", "domestic_cat"), ("kitty", "cat"), ("vulpine", "fox"),
-    ("vulpes_vulpes", "red_fox"), ("bunny", "rabbit"), ("panda", "giant_panda"), ("狐", "fox"), ("きつね", "fox"),
-    ("♥", "heart_symbol"), ("heart", "heart_symbol"), ("hearts", "heart_symbol"), ("grin", "smile"),
-    ("smiles", "smile"), ("clothes", "clothing"), ("clothed", "clothing"), ("specs", "glasses"),
-    ("spectacles", "glasses"), ("hats", "hat"), ("gray_body", "grey_body"), ("grayscale", "greyscale"),
-    ("trees", "tree"), ("clouds", "cloud"), ("nighttime", "night"), ("stars", "star"), ("single", "solo"),
-    ("two_characters", "duo"), ("trio", "group"), ("blushing", "blush"), ("closed_eyes", "eyes_closed"),
-    ("wink", "one_eye_closed"), ("tail_fluff", "fluffy_tail"), ('bubble_"speech"', "speech_bubble"),
-    ("éclair_(character)", "madame_éclair"), ("question_mark", "?"), ("child", "young"), ("dnp", "avoid_posting"),
-    ("high_res", "hi_res"), ("outdoors", "outside"), ("indoors", "inside"), ("flowers", "flower"),
+    ("dog", "domestic_dog"), ("doggy", "dog"), ("cat", "domestic_cat"), ("kitty",
+    "cat"), ("vulpine", "fox"),
+    ("vulpes_vulpes", "red_fox"), ("bunny", "rabbit"), ("panda", "giant_panda"), ("狐",
+    "fox"), ("きつね", "fox"),
+    ("♥", "heart_symbol"), ("heart", "heart_symbol"), ("hearts", "heart_symbol"),
+    ("grin", "smile"),
+    ("smiles", "smile"), ("clothes", "clothing"), ("clothed", "clothing"), ("specs",
+    "glasses"),
+    ("spectacles", "glasses"), ("hats", "hat"), ("gray_body", "grey_body"),
+    ("grayscale", "greyscale"),
+    ("trees", "tree"), ("clouds", "cloud"), ("nighttime", "night"), ("stars", "star"),
+    ("single", "solo"),
+    ("two_characters", "duo"), ("trio", "group"), ("blushing", "blush"), ("closed_eyes",
+    "eyes_closed"),
+    ("wink", "one_eye_closed"), ("tail_fluff", "fluffy_tail"), ('bubble_"speech"',
+    "speech_bubble"),
+    ("éclair_(character)", "madame_éclair"), ("question_mark", "?"), ("child", "young"),
+    ("dnp", "avoid_posting"),
+    ("high_res", "hi_res"), ("outdoors", "outside"), ("indoors", "inside"), ("flowers",
+    "flower"),
     ("t-shirt", "shirt"), ("simple_bg", "simple_background"), ("rubber_ball", "ball"),
 )  # fmt: skip
 """Aliases in force: old spelling first. `doggy` and `kitty` take two steps."""

@@ -30,7 +30,10 @@ def all_of(*faults: Fault) -> Fault:
 
 @dataclass(frozen=True, slots=True)
 class Aimed:
-    """Where a fault strikes: `where` is a regular expression that the path begins with, or a collection of md5s.
+    """Where a fault strikes.
+
+    `where` is a regular expression that the path begins with, or a collection of
+    md5s.
 
     `times` is how many requests it spoils before it turns honest, None all of them; with `per_path` it counts each
     path for itself.

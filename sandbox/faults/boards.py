@@ -1,4 +1,7 @@
-"""Boards that are odd in themselves: what they serve is honest, and bad or extreme all the same."""
+"""Boards that are odd in themselves: what they serve is honest.
+
+And bad or extreme all the same.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -26,7 +29,10 @@ class _Altered:
 
 
 class Planted(_Altered):
-    """The same board, but for the files of some posts: their md5s and sizes are those of the bytes given by post id."""
+    """The same board, but for the files of some posts.
+
+    Their md5s and sizes are those of the bytes given by post id.
+    """
 
     def __init__(self, board: Board, files: Mapping[int, bytes]) -> None:
         self._files = {hashlib.md5(data).hexdigest(): data for data in files.values()}  # noqa: S324  # as the site does

@@ -1,4 +1,7 @@
-"""Honest answers that do not arrive: cut, reset, stalled, dripping, or with a byte changed on the way."""
+"""Honest answers that do not arrive.
+
+Cut, reset, stalled, dripping, or with a byte changed on the way.
+"""
 
 import asyncio
 import socket
@@ -34,7 +37,10 @@ class Reset(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Shortened(Aimed):
-    """Half of the file under a Content-Length that says so: nothing in the answer tells that the rest is missing."""
+    """Half of the file under a Content-Length that says so.
+
+    Nothing in the answer tells that the rest is missing.
+    """
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
         answer = await honest(request)
@@ -43,7 +49,10 @@ class Shortened(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished(Aimed):
-    """Half of the file in chunks, then a closed connection: the last chunk, which ends a body, never comes."""
+    """Half of the file in chunks, then a closed connection.
+
+    The last chunk, which ends a body, never comes.
+    """
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
         answer = _like(_Half, await honest(request))
@@ -53,7 +62,10 @@ class Unfinished(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Stalled(Aimed):
-    """The head and `share` of the body, then nothing for `seconds`, then a closed connection."""
+    """The head and `share` of the body, then nothing for `seconds`.
+
+    Then a closed connection.
+    """
 
     share: float = 0.0  # of the body's bytes
     seconds: float = 3_600.0
@@ -66,7 +78,10 @@ class Stalled(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Silent(Aimed):
-    """Takes the request and says nothing at all for `seconds`, then closes the connection."""
+    """Takes the request and says nothing at all for `seconds`.
+
+    Then closes the connection.
+    """
 
     seconds: float = 3_600.0
 
@@ -78,7 +93,10 @@ class Silent(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Dripping(Aimed):
-    """The honest answer, `bytes_at_once` every `pause` seconds: never silent, and never done."""
+    """The honest answer, `bytes_at_once` every `pause` seconds: never silent.
+
+    And never done.
+    """
 
     pause: float = 0.05  # seconds
     bytes_at_once: int = 1
@@ -91,7 +109,10 @@ class Dripping(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Flipped(Aimed):
-    """The honest answer with the bits of its middle byte turned over: right length, right head, wrong bytes."""
+    """The honest answer with the bits of its middle byte turned over.
+
+    Right length, right head, wrong bytes.
+    """
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
         answer = await honest(request)
@@ -179,7 +200,10 @@ class _Dripping(_Broken):
 
 
 def _like(kind: type[_R], answer: web.Response, body: bytes | None = None) -> _R:
-    """An answer of that kind with the head of an honest one, and its body unless another is given."""
+    """An answer of that kind with the head of an honest one.
+
+    And its body unless another is given.
+    """
     headers = answer.headers.copy()
     headers.popall("Content-Length", None)
     return kind(

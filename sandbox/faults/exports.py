@@ -119,7 +119,10 @@ class DoubledRows(_Remade):
 
 @dataclass(frozen=True, slots=True)
 class ExportBomb(_Remade):
-    """An export of about a thousandth of these megabytes: its header, then one record without end."""
+    """An export of about a thousandth of these megabytes: its header.
+
+    Then one record without end.
+    """
 
     export: str = "posts"
     megabytes: int = 4_096
@@ -134,10 +137,13 @@ class ExportBomb(_Remade):
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """An export is overwritten while it is fetched: after half of the first answer the connection breaks.
+    """An export is overwritten while it is fetched.
 
-    From then on the file is `board`'s. The index and the other exports follow when the index was read `index_lag` times
-    more, for the site writes it after the file; None: they never do.
+    After half of the first answer the connection breaks.
+
+    From then on the file is `board`'s. The index and the other exports follow when the
+    index was read `index_lag` times more, for the site writes it after the file; None:
+    they never do.
     """
 
     board: Board  # the same board a day later
@@ -151,7 +157,10 @@ class Swapped:
     )
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
-        """Half of the old file once; later the new file, and the new index when its time has come."""
+        """Half of the old file once; later the new file.
+
+        And the new index when its time has come.
+        """
         if not self._seen["broken"]:
             if request.path != _path(self.export):
                 return None

@@ -1,4 +1,7 @@
-"""JSON answers that are odd: more keys than known, pages that repeat, another shape, a bomb (contract section 2)."""
+"""JSON answers that are odd.
+
+More keys than known, pages that repeat, another shape, a bomb (contract section 2).
+"""
 
 import json
 import re
@@ -43,7 +46,10 @@ class DoubledPosts(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class RepeatingCursor(Aimed):
-    """Whatever page is asked for, the first comes: following its cursor leads back to it for ever."""
+    """Whatever page is asked for, the first comes.
+
+    Following its cursor leads back to it for ever.
+    """
 
     where: str | Collection[str] = LISTING
 
@@ -76,7 +82,10 @@ class V2Anyway(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class JsonBomb(Aimed):
-    """Sound JSON, an empty list with much space in it, in gzip: about a thousandth of these megabytes on the wire."""
+    """Sound JSON, an empty list with much space in it, in gzip.
+
+    About a thousandth of these megabytes on the wire.
+    """
 
     where: str | Collection[str] = r"/.*\.json$"
     megabytes: int = 4_096

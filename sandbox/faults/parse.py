@@ -1,4 +1,7 @@
-"""Faults by name, for the command line: `down`, `throttled:retry_after=5,times=3`, `dripping:/data/,pause=0.5`."""
+"""Faults by name, for the command line.
+
+`down`, `throttled:retry_after=5,times=3`, `dripping:/data/,pause=0.5`.
+"""
 
 import dataclasses
 import inspect

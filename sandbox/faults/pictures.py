@@ -49,7 +49,10 @@ def bomb() -> bytes:
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:
-    """An 8-bit grey PNG; `rows` are the unpacked scan lines, each with its filter byte, and may fall short."""
+    """An 8-bit grey PNG; `rows` are the unpacked scan lines, each with its filter byte.
+
+    And may fall short.
+    """
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in parts)

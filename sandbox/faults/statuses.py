@@ -14,7 +14,10 @@ CHALLENGE = """<p>Checking if the site connection is secure</p>
 
 @dataclass(frozen=True, slots=True)
 class Down(Aimed):
-    """503 with a page of HTML, and Retry-After in seconds if given: maintenance, or more than 2 requests a second."""
+    """503 with a page of HTML, and Retry-After in seconds if given.
+
+    Maintenance, or more than 2 requests a second.
+    """
 
     retry_after: int | None = None
 
@@ -40,7 +43,11 @@ class Throttled(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Failing(Aimed):
-    """A status of the 5xx kind: 500 and 501 as JSON with the code of an incident, others as the edge's page of HTML."""
+    """A status of the 5xx kind.
+
+    500 and 501 as JSON with the code of an incident, others as the edge's page of
+    HTML.
+    """
 
     status: int = 500
 

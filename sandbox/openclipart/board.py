@@ -1,12 +1,18 @@
-"""A board of real pictures: the Debian packages `openclipart-png` and `openclipart-svg`, drawings in the public domain.
+"""A board of real pictures.
+
+The Debian packages `openclipart-png` and `openclipart-svg`, drawings in the public
+domain.
 
 Reads       /usr/share/openclipart/png/**/*.png and the metadata of the SVG file at the same path
-Guarantees  posts, tags, relations and ids depend on the packages' contents alone; nothing is written
+Guarantees  posts, tags, relations and ids depend on the packages' contents alone;
+nothing is written
 
-A post is one distinct file: of the 8,121 paths 1,221 are links that show a drawing in a second folder, so there are
-6,900 posts, each with the words of all its paths. Words are the SVG's keywords (`dc:subject`) and the folders; the
-artist is the `dc:creator`. Which words become tags, and which are junk, is the rule of `keywords.py`. Drawings of one
-artist that differ in a number at the end of the file name are a series: the first is the parent of the others.
+A post is one distinct file: of the 8,121 paths 1,221 are links that show a drawing in a
+second folder, so there are 6,900 posts, each with the words of all its paths. Words are
+the SVG's keywords (`dc:subject`) and the folders; the artist is the `dc:creator`. Which
+words become tags, and which are junk, is the rule of `keywords.py`. Drawings of one
+artist that differ in a number at the end of the file name are a series: the first is
+the parent of the others.
 """
 
 import hashlib

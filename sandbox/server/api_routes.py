@@ -1,4 +1,7 @@
-"""Routes of the site host: the API and the index of the exports (contract sections 1.2, 2 and 3)."""
+"""Routes of the site host.
+
+The API and the index of the exports (contract sections 1.2, 2 and 3).
+"""
 
 import html
 import re

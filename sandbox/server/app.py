@@ -1,9 +1,12 @@
-"""A board as two HTTP servers on loopback: the site (API, index of the exports) and the static host (every file).
+"""A board as two HTTP servers on loopback.
+
+The site (API, index of the exports) and the static host (every file).
 
 `serve` runs both inside the caller's event loop and gives their addresses and the log of requests. What they answer is
 in `site.py` and `static.py`; this module holds what all answers share: the check of agents, errors, faults, the log.
 
-Guarantees  an entry in the log, and in its file, for every request, written when its answer is over.
+Guarantees  an entry in the log, and in its file, for every request, written when its
+answer is over.
 """
 
 import asyncio
@@ -202,7 +205,10 @@ async def _deliver(request: web.Request, response: web.StreamResponse) -> bool:
 
 
 def is_welcome(agent: str) -> bool:
-    """Whether the edge lets this User-Agent in: one that names who asks, and a contact if it calls itself a browser."""
+    """Whether the edge lets this User-Agent in: one that names who asks.
+
+    And a contact if it calls itself a browser.
+    """
     if not agent.strip() or LIBRARY_AGENT.match(agent):
         return False
     return not agent.startswith("Mozilla/") or bool(CONTACT.search(agent))

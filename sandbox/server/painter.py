@@ -1,7 +1,9 @@
-"""Draws originals and variants in processes, so that the event loop stays free and all cores work.
+"""Draws originals and variants in processes.
 
-The processes start with the first picture asked for, each gets the board once, and they end with this process however
-it ends: a SIGKILL leaves none behind.
+So the event loop stays free and all cores work.
+
+The processes start with the first picture asked for, each gets the board once, and they
+end with this process however it ends: a SIGKILL leaves none behind.
 """
 
 import asyncio
@@ -36,7 +38,10 @@ class Painter:
     """
 
     def __init__(self, board: Board, workers: int) -> None:
-        """The board is pickled once to each of the `workers` processes: 0.7 s of CPU for 30,000 posts."""
+        """The board is pickled once to each of the `workers` processes.
+
+        0.7 s of CPU for 30,000 posts.
+        """
         self._pool: ProcessPoolExecutor | None = None
         self._start = partial(
             ProcessPoolExecutor,
@@ -66,12 +71,19 @@ class Painter:
         return painted or b""
 
     async def variant(self, post: Post, kind: Kind, encoding: Encoding) -> bytes | None:
-        """The sample or preview; None where the original is nothing that Pillow can read, such as a video."""
+        """The sample or preview.
+
+        None where the original is nothing that Pillow can read, such as a
+        video.
+        """
         task = partial(_paint_variant, post.md5, kind, encoding, post.bg_color)
         return await self._paint((post.md5, kind, encoding), task)
 
     async def _paint(self, key: Key, task: Callable[[], bytes | None]) -> bytes | None:
-        """Asks the cache, then whoever is painting the same file already, then a process."""
+        """Asks the cache, then whoever is painting the same file already.
+
+        Then a process.
+        """
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]

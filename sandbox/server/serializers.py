@@ -1,4 +1,7 @@
-"""The JSON shapes of the site (contract sections 2.4, 2.5 and 3): key order, nesting and nulls as it sends them."""
+"""The JSON shapes of the site (contract sections 2.4, 2.5 and 3).
+
+Key order, nesting and nulls as it sends them.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -22,7 +25,10 @@ class Viewer:
 
 
 def is_visible(post: Post, viewer: Viewer) -> bool:
-    """Whether the viewer is given the post's file URLs: the three rules of section 2.5."""
+    """Whether the viewer is given the post's file URLs.
+
+    The three rules of section 2.5.
+    """
     if post.is_deleted or (viewer.safe_mode and post.rating != "s"):
         return False
     return viewer.logged_in or not (

@@ -1,4 +1,7 @@
-"""What the routes of both hosts answer from: the board, all that is made of it, and who asks."""
+"""What the routes of both hosts answer from: the board, all that is made of it.
+
+And who asks.
+"""
 
 import asyncio
 import base64

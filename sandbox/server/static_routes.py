@@ -1,6 +1,9 @@
-"""Routes of the static host: originals, samples, previews and exports on the paths of the contract's section 4.
+"""Routes of the static host.
 
-Stricter than the real host in one thing: what the API would not link to for this viewer is a 404 here too.
+Originals, samples, previews and exports on the paths of the contract's section 4.
+
+Stricter than the real host in one thing: what the API would not link to for this viewer
+is a 404 here too.
 """
 
 from datetime import UTC, datetime
@@ -96,7 +99,10 @@ def _post(request: web.Request) -> Post:
 def file_response(
     request: web.Request, body: bytes, content_type: str, tag: str, modified: datetime
 ) -> web.Response:
-    """The whole file, or the part that a `Range` asks for: only of this very file if an `If-Range` says so."""
+    """The whole file, or the part that a `Range` asks for.
+
+    Only of this very file if an `If-Range` says so.
+    """
     headers = {
         "ETag": f'"{tag}"',
         "Last-Modified": format_datetime(

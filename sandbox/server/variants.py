@@ -1,7 +1,10 @@
-"""The files a site derives from an original: which exist, how large they are, and their bytes.
+"""The files a site derives from an original: which exist, how large they are.
 
-Rules and checks are those of the contract's section 4. Everything here is a pure function of a post's row and of the
-original's bytes, so a reader of the exports alone can compute the same sizes.
+And their bytes.
+
+Rules and checks are those of the contract's section 4. Everything here is a pure
+function of a post's row and of the original's bytes, so a reader of the exports alone
+can compute the same sizes.
 """
 
 import io
@@ -74,7 +77,10 @@ def preview_size(width: int, height: int) -> tuple[int, int]:
 def render(
     original: bytes, kind: Kind, encoding: Encoding, bg_color: str | None
 ) -> bytes:
-    """Returns the variant's bytes; raises NoPicture where the original cannot be decoded, such as a video."""
+    """Returns the variant's bytes.
+
+    Raises NoPicture where the original cannot be decoded, such as a video.
+    """
     try:
         with Image.open(io.BytesIO(original)) as opened:
             picture = _in_srgb(opened)

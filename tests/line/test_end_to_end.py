@@ -1,7 +1,10 @@
-"""The whole line, as a user runs it: `dvc repro` in a fresh copy, against a site in a process of its own.
+"""The whole line, as a user runs it.
 
-What the gates promise is checked here once more, independently: from the site's own request log, from the board's
-ground truth, and from the shards as TensorFlow reads them.
+`dvc repro` in a fresh copy, against a site in a process of its own.
+
+What the gates promise is checked here once more, independently: from the site's own
+request log, from the board's ground truth, and from the shards as TensorFlow reads
+them.
 """
 
 import json
@@ -254,7 +257,8 @@ def test_line_killed_while_it_downloads_and_while_it_shards_ends_with_the_same_h
 
     def run_and_kill(when: Any) -> bool:
         process = subprocess.Popen(
-            ["dvc", "repro", "shard"], cwd=folder, env=environment(), start_new_session=True,
+            ["dvc", "repro", "shard"], cwd=folder, env=environment(),
+            start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         while process.poll() is None and not when():

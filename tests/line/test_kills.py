@@ -60,7 +60,10 @@ SLOW = faults.all_of(
 
 @dataclass
 class Killer:
-    """Runs one stage of a project again and again, kills it at random moments, and counts."""
+    """Runs one stage of a project again and again, kills it at random moments.
+
+    And counts.
+    """
 
     stage: str
     random: random.Random
@@ -96,7 +99,10 @@ class Killer:
     def _wait_for_work(
         self, process: subprocess.Popen[str], project: Project, before: set[Path]
     ) -> None:
-        """Returns when Python has started and everything is imported: a request arrives, or a file appears."""
+        """Returns when Python has started and everything is imported.
+
+        A request arrives, or a file appears.
+        """
         asked = ARRIVED.total()
         while (
             process.poll() is None
@@ -112,7 +118,10 @@ class Killer:
 
 
 def files(project: Project) -> set[Path]:
-    """What a stage makes, locks aside: these are taken before it imports what it needs."""
+    """What a stage makes, locks aside.
+
+    These are taken before it imports what it needs.
+    """
     found = os.walk(project.paths.root)  # passes over what vanishes meanwhile
     return {
         Path(folder, name)
@@ -137,7 +146,10 @@ def started(project: Project, stage: str) -> subprocess.Popen[str]:
 
 @dataclass(frozen=True)
 class Ground:
-    """A slow site that shows one day, one that shows the next, and a project that was never disturbed."""
+    """A slow site that shows one day, one that shows the next.
+
+    And a project that was never disturbed.
+    """
 
     today: Site
     tomorrow: Site
@@ -223,7 +235,10 @@ def remove(folder: Path) -> None:
 
 
 def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
-    """No export is begun from zero again once a part of it is on the disk, and the snapshot is the undisturbed one."""
+    """No export is begun from zero again once a part of it is on the disk.
+
+    And the snapshot is the undisturbed one.
+    """
     killer, since = (
         Killer("harvest", random.Random(seed), span=3.0),
         len(ground.today.requests),
@@ -261,7 +276,10 @@ def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
 
 
 def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
-    """No page that is on the disk is asked for again, and the snapshot is the undisturbed one."""
+    """No page that is on the disk is asked for again.
+
+    And the snapshot is the undisturbed one.
+    """
     killer, since = (
         Killer("harvest", random.Random(seed), span=2.0),
         len(ground.today.requests),
@@ -284,7 +302,10 @@ def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
 
 
 def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
-    """Beyond one each, only pictures in flight are asked for again, and the packs are the undisturbed ones."""
+    """Beyond one each, only pictures in flight are asked for again.
+
+    And the packs are the undisturbed ones.
+    """
     killer, since = (
         Killer("download", random.Random(seed), span=1.2),
         len(ground.today.requests),

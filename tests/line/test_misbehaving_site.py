@@ -1,8 +1,11 @@
-"""The failure campaign: the sandbox misbehaves in every way it knows, and the real stages run against it.
+"""The failure campaign: the sandbox misbehaves in every way it knows.
 
-Each case is a row: what goes wrong and where, the exit status, the words of the line, what is on the disk after it.
-Then the fault is lifted and the same command must end with the bytes of an undisturbed run, without asking again for
-what it had. docs/reliability.md shows the rows; docs/resume.md what to do about them.
+And the real stages run against it.
+
+Each case is a row: what goes wrong and where, the exit status, the words of the line,
+what is on the disk after it. Then the fault is lifted and the same command must end
+with the bytes of an undisturbed run, without asking again for what it had.
+docs/reliability.md shows the rows; docs/resume.md what to do about them.
 """
 
 import hashlib
@@ -73,7 +76,10 @@ def address(path: str, query: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """Where the campaign takes place: one served board, and what undisturbed runs make of it."""
+    """Where the campaign takes place: one served board.
+
+    And what undisturbed runs make of it.
+    """
 
     site: Site
     unruly: Unruly
@@ -450,41 +456,73 @@ def three(kind: Callable[..., Any], **options: Any) -> Callable[[Ground], faults
 
 
 PICTURES = [
-    Case("429 with Retry-After", "pictures", spoils(faults.Throttled(faults.PICTURES, times=1, retry_after=1))),
-    Case("429 without", "pictures", spoils(faults.Throttled(HALF, times=2, per_path=True)), sections=PATIENT),
-    Case("503 with Retry-After", "pictures", spoils(faults.Down(faults.PICTURES, times=1, retry_after=1))),
-    Case("503 without", "pictures", spoils(faults.Down(HALF, times=2, per_path=True)), sections=PATIENT),
-    Case("503, asks for an hour", "pictures", spoils(faults.Down(HALF, retry_after=3_600)), 75, "asks to wait 3,600 s"),
-    Case("503 for ever", "pictures", spoils(faults.Down(faults.PICTURES)), 75, "in a row", sections=HASTY),
-    Case("500", "pictures", spoils(faults.Failing(HALF, times=1, per_path=True)), sections=PATIENT),
-    Case("520", "pictures", spoils(faults.Failing(HALF, times=1, per_path=True, status=520)), sections=PATIENT),
-    Case("challenge 403", "pictures", spoils(faults.Challenge(HALF)), 75, "asks for a human"),
-    Case("challenge 200", "pictures", spoils(faults.Challenge(HALF, status=200)), 75, "asks for a human"),
-    Case("challenge 200, body only", "pictures", spoils(faults.Challenge(HALF, status=200, header=False)), 75, "human"),
-    Case("403 page", "pictures", spoils(faults.Forbidden(faults.PICTURES)), 75, r"page of its own \(403\)"),
-    Case("403 page, midway", "pictures", spoils(faults.Forbidden(LATER)), 75, r"page of its own \(403\)"),
-    Case("403 page for some", "pictures", three(faults.Forbidden), kept={"not_a_picture": 3}, sections=HASTY),
-    Case("403 JSON", "pictures", three(faults.Forbidden, html=False), 0, "", {"forbidden": 3}, True, sections=HASTY),
-    Case("reset", "pictures", spoils(faults.Reset(HALF, times=1, per_path=True)), sections=PATIENT),
-    Case("truncated once", "pictures", spoils(faults.Truncated(HALF, times=1, per_path=True)), sections=PATIENT),
-    Case("truncated", "pictures", three(faults.Truncated), kept={"truncated": 3}, sections=HASTY),
-    Case("chunks without an end", "pictures", three(faults.Unfinished), kept={"truncated": 3}, sections=HASTY),
-    Case("half, and its length agrees", "pictures", three(faults.Shortened), kept={"md5_mismatch": 3}, sections=HASTY),
-    Case("stall after the head", "pictures", three(faults.Stalled), kept={"unavailable": 3}, sections=HASTY),
-    Case("stall midway", "pictures", three(faults.Stalled, share=0.5), kept={"unavailable": 3}, sections=HASTY),
-    Case("silence", "pictures", three(faults.Silent), kept={"unavailable": 3}, sections=HASTY),
-    Case("drip", "pictures", three(faults.Dripping), kept={"unavailable": 3}, sections=HASTY),
-    Case("wrong byte", "pictures", three(faults.Flipped), kept={"md5_mismatch": 3}, sections=HASTY),
-    Case("another picture", "pictures", three(faults.WrongBytes), kept={"md5_mismatch": 3}, sections=HASTY),
-    Case("decompression bomb", "pictures", three(faults.Bomb), kept={"md5_mismatch": 3}, sections=HASTY),
-    Case("HTML", "pictures", three(faults.Html), kept={"not_a_picture": 3}, sections=HASTY),
-    Case("not there", "pictures", three(faults.Missing), kept={"not_found": 3}, final=True, sections=HASTY),
+    Case("429 with Retry-After", "pictures", spoils(faults.Throttled(faults.PICTURES,
+    times=1, retry_after=1))),
+    Case("429 without", "pictures", spoils(faults.Throttled(HALF, times=2,
+    per_path=True)), sections=PATIENT),
+    Case("503 with Retry-After", "pictures", spoils(faults.Down(faults.PICTURES,
+    times=1, retry_after=1))),
+    Case("503 without", "pictures", spoils(faults.Down(HALF, times=2, per_path=True)),
+    sections=PATIENT),
+    Case("503, asks for an hour", "pictures", spoils(faults.Down(HALF,
+    retry_after=3_600)), 75, "asks to wait 3,600 s"),
+    Case("503 for ever", "pictures", spoils(faults.Down(faults.PICTURES)), 75,
+    "in a row", sections=HASTY),
+    Case("500", "pictures", spoils(faults.Failing(HALF, times=1, per_path=True)),
+    sections=PATIENT),
+    Case("520", "pictures", spoils(faults.Failing(HALF, times=1, per_path=True,
+    status=520)), sections=PATIENT),
+    Case("challenge 403", "pictures", spoils(faults.Challenge(HALF)), 75,
+    "asks for a human"),
+    Case("challenge 200", "pictures", spoils(faults.Challenge(HALF, status=200)), 75,
+    "asks for a human"),
+    Case("challenge 200, body only", "pictures", spoils(faults.Challenge(HALF,
+    status=200, header=False)), 75, "human"),
+    Case("403 page", "pictures", spoils(faults.Forbidden(faults.PICTURES)), 75,
+    r"page of its own \(403\)"),
+    Case("403 page, midway", "pictures", spoils(faults.Forbidden(LATER)), 75,
+    r"page of its own \(403\)"),
+    Case("403 page for some", "pictures", three(faults.Forbidden),
+    kept={"not_a_picture": 3}, sections=HASTY),
+    Case("403 JSON", "pictures", three(faults.Forbidden, html=False), 0, "",
+    {"forbidden": 3}, True, sections=HASTY),
+    Case("reset", "pictures", spoils(faults.Reset(HALF, times=1, per_path=True)),
+    sections=PATIENT),
+    Case("truncated once", "pictures", spoils(faults.Truncated(HALF, times=1,
+    per_path=True)), sections=PATIENT),
+    Case("truncated", "pictures", three(faults.Truncated), kept={"truncated": 3},
+    sections=HASTY),
+    Case("chunks without an end", "pictures", three(faults.Unfinished),
+    kept={"truncated": 3}, sections=HASTY),
+    Case("half, and its length agrees", "pictures", three(faults.Shortened),
+    kept={"md5_mismatch": 3}, sections=HASTY),
+    Case("stall after the head", "pictures", three(faults.Stalled),
+    kept={"unavailable": 3}, sections=HASTY),
+    Case("stall midway", "pictures", three(faults.Stalled, share=0.5),
+    kept={"unavailable": 3}, sections=HASTY),
+    Case("silence", "pictures", three(faults.Silent), kept={"unavailable": 3},
+    sections=HASTY),
+    Case("drip", "pictures", three(faults.Dripping), kept={"unavailable": 3},
+    sections=HASTY),
+    Case("wrong byte", "pictures", three(faults.Flipped), kept={"md5_mismatch": 3},
+    sections=HASTY),
+    Case("another picture", "pictures", three(faults.WrongBytes),
+    kept={"md5_mismatch": 3}, sections=HASTY),
+    Case("decompression bomb", "pictures", three(faults.Bomb), kept={"md5_mismatch": 3},
+    sections=HASTY),
+    Case("HTML", "pictures", three(faults.Html), kept={"not_a_picture": 3},
+    sections=HASTY),
+    Case("not there", "pictures", three(faults.Missing), kept={"not_found": 3},
+    final=True, sections=HASTY),
     Case(
-        "redirect", "pictures", lambda at: faults.Redirected(at.bad, to=at.elsewhere.static_url),
+        "redirect", "pictures", lambda at: faults.Redirected(at.bad,
+        to=at.elsewhere.static_url),
         kept={"redirected": 3}, sections=HASTY,
     ),
-    Case("too many bad ones", "pictures", three(faults.Html), 1, r"are not here \(limit 0.0%\), first",
-         kept={"not_a_picture": 3}, sections={"download": {"retries": 0, "max_rejected": 0.0}}),
+    Case("too many bad ones", "pictures", three(faults.Html), 1,
+    r"are not here \(limit 0.0%\), first",
+         kept={"not_a_picture": 3}, sections={"download": {"retries": 0,
+         "max_rejected": 0.0}}),
 ]  # fmt: skip
 
 

@@ -212,7 +212,10 @@ async def test_swapped_export_breaks_off_once_and_is_tomorrows_from_then_on(
     tomorrow = SandboxBoard(posts=30, day=2)
 
     async def read(fault: faults.Fault) -> list[tuple[bool, bool]]:
-        """Whether a file came whole, and whether it is as the index read just before says."""
+        """Whether a file came whole.
+
+        And whether it is as the index read just before says.
+        """
         async with spoilt(tiny, fault) as (site, session):
             seen = []
             for _ in range(4):

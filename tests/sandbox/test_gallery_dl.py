@@ -1,8 +1,10 @@
-"""A client that others wrote: gallery-dl lists and downloads from the sandbox as it does from the site.
+"""A client that others wrote.
 
-Only its configuration names the sandbox. Where a URL is null it makes one up, towards https://static1.<site>, which
-this project does not: so it is asked here for posts alone that its account may see, and every way but loopback ends
-at a proxy that is not there.
+Gallery-dl lists and downloads from the sandbox as it does from the site.
+
+Only its configuration names the sandbox. Where a URL is null it makes one up, towards
+https://static1.<site>, which this project does not: so it is asked here for posts alone
+that its account may see, and every way but loopback ends at a proxy that is not there.
 """
 
 import hashlib

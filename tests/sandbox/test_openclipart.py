@@ -1,4 +1,7 @@
-"""The board of real pictures, and the rules that turn a library's keywords into tags."""
+"""The board of real pictures.
+
+And the rules that turn a library's keywords into tags.
+"""
 
 import hashlib
 import io
@@ -135,7 +138,10 @@ def test_folder_whose_word_means_other_things_too_implies_nothing() -> None:
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
-    """Two cats of a series by Ann Lee, one of them linked into a second folder, and a dog whose SVG is broken."""
+    """Two cats of a series by Ann Lee, one of them linked into a second folder.
+
+    And a dog whose SVG is broken.
+    """
     for path, colour, keywords, creator in (
         ("animals/cat_01", "red", ("cat", "Lee"), "Ann Lee [ann@example.org]"),
         ("animals/cat_02", "blue", ("cat", "2"), "Ann Lee"),

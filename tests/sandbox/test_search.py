@@ -1,4 +1,7 @@
-"""The sandbox's search language: groups in parentheses, and what real clients ask for besides lists."""
+"""The sandbox's search language: groups in parentheses.
+
+And what real clients ask for besides lists.
+"""
 
 import json
 import urllib.error

@@ -382,7 +382,8 @@ async def test_legacy_post_has_the_keys_of_the_site_in_its_order(
     assert tuple(post["tags"]) == CATEGORIES
     assert post["sources"] == ["x", "y"]
     assert post["relationships"] == {
-        "parent_id": 1, "has_children": False, "has_active_children": False, "children": []
+        "parent_id": 1, "has_children": False, "has_active_children": False,
+        "children": []
     }  # fmt: skip
     assert post["sample"]["has"] is True
     assert (post["sample"]["width"], post["sample"]["height"]) == (850, 1138)
