@@ -1,4 +1,4 @@
-"""`python -m sandbox`: serves a board by hand, draws its contact sheet, or rebuilds the catalogue of its pictures."""
+"""`python -m sandbox`: serve a board, draw its contact sheet, rebuild its catalogue."""
 
 import asyncio
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ Faults = Annotated[
     typer.Option(
         "--fault",
         metavar="NAME[:ARG,...]",
-        help="A way to misbehave, such as down:/data/,retry_after=5,times=3; may be given more than once. "
-        "The word help lists them.",
+        help="A fault, such as down:/data/,retry_after=5,times=3; may be repeated. "
+        "The word help lists all.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures of a board on one page, each with its tags, to judge art and labels by eye."""
+"""Contact sheets: many images of a board on one page, each with its tags."""
 
 import io
 from random import Random
@@ -18,7 +18,10 @@ _SHOWN = (CATEGORIES.index("general"), CATEGORIES.index("species"))
 
 
 def contact_sheet(board: Board, n: int = 64, seed: int = 0) -> Image.Image:
-    """Returns a sheet of `n` still pictures chosen by `seed`, each above its given general and species tags."""
+    """Returns a sheet of `n` still images chosen by `seed`.
+
+    Below each are its given general and species tags.
+    """
     stills = [
         post for post in board.posts if post.ext in _STILL and not post.is_deleted
     ]

@@ -37,7 +37,7 @@ _GROUNDS: dict[str, RGB] = {
 
 
 def gradient(size: tuple[int, int], top: RGB, bottom: RGB) -> Image.Image:
-    """Returns a picture that runs from one colour at the top to another at the bottom."""
+    """Returns a vertical gradient from one colour at the top to another below."""
     strip = Image.new("RGB", (1, 64))
     strip.putdata([mix(top, bottom, step / 63) for step in range(64)])
     return strip.resize(

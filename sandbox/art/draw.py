@@ -1,4 +1,6 @@
-"""The pen: shapes in a figure's own coordinates, turned, mirrored and scaled onto the canvas with an artist's line.
+"""The pen: shapes in a figure's own coordinates.
+
+They are turned, mirrored and scaled onto the canvas, with the artist's line.
 
 A unit is the radius of a head; y grows downwards.
 """
@@ -91,7 +93,7 @@ class Pen:
         return [(a * x + c * y + e, b * x + d * y + f) for x, y in points]
 
     def shape(self, points: Points, fill: RGB, outline: bool = True) -> None:
-        """Fills a polygon and draws its outline, twice and loosely if the artist sketches."""
+        """Fills a polygon and draws its outline; sketching artists draw it twice."""
         dots = self.place(points)
         style = self.style
         self.canvas.polygon(dots, fill=lighter(fill, 0.45) if style.sketchy else fill)
@@ -145,7 +147,7 @@ class Pen:
         w1: float,
         fill: RGB,
     ) -> None:
-        """A tapering rounded bar from (x0, y0), half as wide as w0, to (x1, y1), half as wide as w1."""
+        """Draws a tapering rounded bar between two points, of half width w0 to w1."""
         length = hypot(x1 - x0, y1 - y0) or 1.0
         u, v = (x1 - x0) / length, (y1 - y0) / length
         start = [

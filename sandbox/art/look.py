@@ -1,4 +1,4 @@
-"""The colours of one figure, settled before drawing so that head, body and tail agree."""
+"""The colours of one figure, chosen once for head, body and tail."""
 
 from dataclasses import dataclass
 

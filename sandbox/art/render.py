@@ -24,7 +24,7 @@ _LARGE = 1_000
 
 
 def render(scene: Scene) -> Image.Image:
-    """Returns the picture, RGB, of the scene's full size before cropping and shrinking."""
+    """Returns the RGB image at full size, before cropping and shrinking."""
     draw = Random(scene.key).random
     style = STYLES[scene.artist]
     large = max(scene.width, scene.height) > _LARGE
@@ -80,7 +80,7 @@ def _figures(
 
 
 def _bounds(look: Look, scene: Scene) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of what must be in the picture, in the figure's units."""
+    """Returns left, top, right, bottom of the visible part, in figure units."""
     figure = look.figure
     tall = (
         look.species.ears == "long"

@@ -1,4 +1,7 @@
-"""Each artist's hand: how lines, colours, shades and surfaces look, fixed by the place in the list of artists."""
+"""Each artist's style: lines, colours, shades and surfaces.
+
+It depends on the artist's place in the list alone.
+"""
 
 from dataclasses import dataclass
 from hashlib import sha256

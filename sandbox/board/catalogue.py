@@ -130,12 +130,12 @@ def _draw_all(seed: int, wanted: list[tuple[int, bool]], quiet: bool) -> list[Fi
     if len(chunks) == 1:
         return _draw_some(seed, chunks[0])
     files: list[File] = []
-    told = time.monotonic()
+    reported = time.monotonic()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         for some in pool.map(_draw_some, [seed] * len(chunks), chunks):
             files += some
-            if not quiet and time.monotonic() - told > 10:
-                told = time.monotonic()
+            if not quiet and time.monotonic() - reported > 10:
+                reported = time.monotonic()
                 print(
                     f"sandbox: {len(files):,} of {len(wanted):,} pictures drawn",
                     file=sys.stderr,

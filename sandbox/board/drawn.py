@@ -43,7 +43,8 @@ class WrongPicture(RuntimeError):
 class SandboxBoard:
     """The default board of the sandbox: see `sandbox.board.records.Board`.
 
-    `day` is 1 or 2. With another seed or more posts than the shipped catalogue has, files are drawn when it opens.
+    `day` is 1 or 2. With another seed, or more posts than the shipped catalogue
+    has, files are drawn when the board opens.
     """
 
     name = "sandbox"
@@ -76,7 +77,7 @@ class SandboxBoard:
 
     @cached_property
     def tags(self) -> Sequence[Tag]:
-        """One row per tag that exists, also old spellings and tags without posts, ordered by id."""
+        """Returns all tags by id, old spellings and tags without posts included."""
         return _tags(self.posts, self.aliases)
 
     def original(self, md5: str) -> bytes:
@@ -93,8 +94,10 @@ class SandboxBoard:
         drawn = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if drawn != md5:
             raise WrongPicture(
-                f"sandbox: the picture {md5} was drawn as {drawn}: the catalogue was made with other art or another "
-                f"Pillow than {PIL.__version__}. Install the versions of requirements.lock, or run "
+                f"sandbox: the picture {md5} was drawn as {drawn}: the catalogue was "
+                "made with other art or another "
+                f"Pillow than {PIL.__version__}. Install the versions of "
+                "requirements.lock, or run "
                 "python -m sandbox catalogue."
             )
         return data
@@ -183,11 +186,11 @@ def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
             categories[alias.antecedent_name] = categories.get(alias.consequent_name, 0)
     rows = []
     for number, (name, category) in enumerate(categories.items()):
-        lot = hashlib.sha256(name.encode()).digest()
+        digest = hashlib.sha256(name.encode()).digest()
         drift = (
-            (lot[1] % 5) - 2 if lot[0] < 12 else 0
+            (digest[1] % 5) - 2 if digest[0] < 12 else 0
         )  # the site's own counts drift on some tags
-        made = _TAGS_BEGAN + timedelta(hours=number, seconds=lot[2])
+        made = _TAGS_BEGAN + timedelta(hours=number, seconds=digest[2])
         rows.append(
             Tag(
                 id=200 + 3 * number,
@@ -195,7 +198,8 @@ def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
                 category=category,
                 post_count=counts[name] + drift,
                 created_at=made,
-                updated_at=made + timedelta(days=lot[3], milliseconds=10 * lot[4]),
+                updated_at=made
+                + timedelta(days=digest[3], milliseconds=10 * digest[4]),
                 is_locked=category in (6, 7, 8),
             )
         )

@@ -47,7 +47,7 @@ _DESCRIPTIONS = (
 def make_post(
     seed: int, index: int, file: tuple[str, int], created: datetime | None = None
 ) -> Post:
-    """Returns the post as it stood on day 1, or on the day of its making if `created` is given."""
+    """Returns the post on day 1, or on its first day if `created` is given."""
     draw = Random(f"{seed}/post/{index}").random
     origin = origin_of(seed, index)
     scene = scene_of(seed, index, origin)
@@ -112,7 +112,7 @@ def truth_of(seed: int, index: int, replaced: bool = False) -> tuple[str, ...]:
 
 
 def file_tags(scene: Scene) -> list[str]:
-    """Returns the tags that the site sets by itself from the file's type and size (contract section 6)."""
+    """Returns the tags that the site derives from the file (contract section 6)."""
     width, height = final_size(scene)
     tags = []
     if width >= 1600 or height >= 1200:

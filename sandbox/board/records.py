@@ -67,7 +67,10 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One tag: `category` is an index into CATEGORIES, `post_count` counts posts that are not deleted."""
+    """One tag.
+
+    `category` is an index into CATEGORIES; `post_count` leaves out deleted posts.
+    """
 
     id: int
     name: str

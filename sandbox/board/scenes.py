@@ -1,4 +1,4 @@
-"""What a post shows: a scene drawn by lot from (seed, index).
+"""What a post shows: a scene drawn at random from (seed, index).
 
 And the tags that are true of it.
 
@@ -153,7 +153,10 @@ _CHARACTERS = wheel(
 )
 
 # What a portrait from the shoulders up still shows of the clothes.
-_HEADGEAR = "hat beanie wizard_hat top_hat party_hat crown glasses sunglasses scarf bow_tie collar bell headphones"
+_HEADGEAR = (
+    "hat beanie wizard_hat top_hat party_hat crown glasses sunglasses scarf bow_tie "
+    "collar bell headphones"
+)
 _NEAR_THE_HEAD = frozenset(_HEADGEAR.split())
 
 
@@ -379,7 +382,7 @@ def _marks(
         hidden |= {"wings", "claws", "socks_(marking)", "dipstick_tail"}
         hidden |= {"fin"} if species.tail == "fin" else set()
     if mouth == "teeth":
-        hidden.add("teeth")  # said by the mouth already
+        hidden.add("teeth")  # the mouth shows them
     if hair:
         hidden.add("mane")
     return tuple(name for name in marks if name not in hidden)
@@ -439,7 +442,7 @@ def _format(
 
 
 def truth(scene: Scene) -> tuple[str, ...]:
-    """Returns all tags that are true of the picture, implied ones included, in a fixed order without repeats."""
+    """Returns all true tags, implied ones included, each once, in a fixed order."""
     direct = [
         ARTISTS[scene.artist],
         ("solo", "duo", "group")[len(scene.figures) - 1],
@@ -508,7 +511,7 @@ def _figure_tags(figure: Figure, scene: Scene, coloured: bool) -> list[str]:
 
 
 def recolour(scene: Scene, u: float) -> Scene:
-    """Returns the scene with its first figure in another coat, as artists post variants of one drawing."""
+    """Returns the scene with its first figure in another coat: an artist's variant."""
     first = scene.figures[0]
     others = [
         colour

@@ -32,18 +32,26 @@ HAIR_COLOURS = ("black", "brown", "blonde", "red", "blue", "pink")
 EYE_COLOURS = ("blue", "green", "yellow", "brown", "red", "purple")
 
 _GENERAL = """
-solo duo group portrait full_body half-length_portrait headshot_portrait front_view side_view rear_view
-looking_at_viewer looking_aside looking_up anthro feral standing sitting lying jumping waving sleeping
-heterochromia eyes_closed one_eye_closed smile open_mouth tongue tongue_out frown teeth blush tears :3
-fur feathers scales markings spots stripes facial_markings socks_(marking) dipstick_tail countershading
+solo duo group portrait full_body half-length_portrait headshot_portrait front_view
+side_view rear_view
+looking_at_viewer looking_aside looking_up anthro feral standing sitting lying jumping
+waving sleeping
+heterochromia eyes_closed one_eye_closed smile open_mouth tongue tongue_out frown teeth
+blush tears :3
+fur feathers scales markings spots stripes facial_markings socks_(marking) dipstick_tail
+countershading
 tail fluffy_tail wings horn antlers beak whiskers claws fin mane hair long_hair
-clothing topwear shirt striped_shirt hoodie cape pants skirt hat top_hat wizard_hat party_hat
+clothing topwear shirt striped_shirt hoodie cape pants skirt hat top_hat wizard_hat
+party_hat
 beanie crown scarf glasses sunglasses bow_tie collar bell headphones
 holding_object flower balloon ball book umbrella sword food ice_cream apple pizza
-simple_background white_background grey_background blue_background gradient_background pattern_background
-transparent_background detailed_background outside inside cloud tree grass mountain water beach snow rain
+simple_background white_background grey_background blue_background gradient_background
+pattern_background
+transparent_background detailed_background outside inside cloud tree grass mountain
+water beach snow rain
 night moon star sun rainbow building window fence mushroom butterfly plant
-heart_symbol sparkles text speech_bubble dialogue signature border shadow exclamation_point ? musical_note zzz bubbles
+heart_symbol sparkles text speech_bubble dialogue signature border shadow
+exclamation_point ? musical_note zzz bubbles
 monochrome greyscale sketch hatching
 """
 
@@ -78,12 +86,18 @@ _UNSEEN = {
 }  # fmt: skip
 
 _ARTISTS = """
-inkpaw mossy_quill tin_lantern velvet_burrow orchid_hare dusty_marten pebblewing cinderleaf harbor_fox saltlick
-blue_acorn quietgrove rustwhisker marmalade_moth nine_buttons polar_ink threadbare_owl clover_and_co gingerroot
-wickerwolf lilac_otter paperkoi soft_anvil hollowreed north_of_noon tapir_jones mintfrost cobble_art rook'n'roll
-sunny_stoat ferret_forge o'malley_(artist) pinecone_press lazuli_lynx amberglass snailmail oatmeal_elk birchbark
-mr._pickle tofu_tiger dapplegrey jam_jar_studio tea_"leaf"_tom ravenrye kettle_corn underhill foggy_bottoms zoë_zebra
-naïve_fox kitsune_工房 blåbär æther_hound grün_&_blau copperkite nutmegg willow_wren domino_dog plumstone lake_effect
+inkpaw mossy_quill tin_lantern velvet_burrow orchid_hare dusty_marten pebblewing
+cinderleaf harbor_fox saltlick
+blue_acorn quietgrove rustwhisker marmalade_moth nine_buttons polar_ink threadbare_owl
+clover_and_co gingerroot
+wickerwolf lilac_otter paperkoi soft_anvil hollowreed north_of_noon tapir_jones
+mintfrost cobble_art rook'n'roll
+sunny_stoat ferret_forge o'malley_(artist) pinecone_press lazuli_lynx amberglass
+snailmail oatmeal_elk birchbark
+mr._pickle tofu_tiger dapplegrey jam_jar_studio tea_"leaf"_tom ravenrye kettle_corn
+underhill foggy_bottoms zoë_zebra
+naïve_fox kitsune_工房 blåbär æther_hound grün_&_blau copperkite nutmegg willow_wren
+domino_dog plumstone lake_effect
 bramblebee
 """
 ARTISTS = tuple(_ARTISTS.split())
@@ -185,7 +199,8 @@ def _implications() -> tuple[tuple[str, str], ...]:
         "tongue": "tongue_out", "collar": "bell",
         "markings": "spots stripes facial_markings socks_(marking) dipstick_tail",
         "tail": "fluffy_tail",
-        "simple_background": "white_background grey_background blue_background gradient_background pattern_background "
+        "simple_background": "white_background grey_background blue_background "
+            "gradient_background pattern_background "
                              "transparent_background",
         "food": "ice_cream apple pizza",
         "dialogue": "speech_bubble", "text": "dialogue", "monochrome": "greyscale",

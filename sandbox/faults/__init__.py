@@ -1,8 +1,10 @@
 """Ready ways for a served board to misbehave: values for the `fault` of `serve`.
 
-Each is called with every request and answers None where it has nothing to spoil; `all_of` joins several. Most take
-`where`, the requests that they spoil, and `times`, after how many of them they turn honest (`aiming.Aimed`). Planted
-and ManyTags are boards instead: what is bad there, the site itself believes. `naming` builds any of them from text.
+A fault is called with every request and answers None where it has nothing to spoil;
+`all_of` joins several. Most take `where`, the requests that they spoil, and `times`,
+after how many of them they turn honest (`base.Aimed`). Planted and ManyTags are boards
+instead: the site itself believes what is bad there. `parse` builds any of them from
+text.
 """
 
 from sandbox.faults.base import PICTURES, Aimed, all_of

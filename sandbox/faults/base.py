@@ -35,8 +35,8 @@ class Aimed:
     `where` is a regular expression that the path begins with, or a collection of
     md5s.
 
-    `times` is how many requests it spoils before it turns honest, None all of them; with `per_path` it counts each
-    path for itself.
+    `times` is how many requests it spoils before it turns honest, None for all of
+    them; with `per_path` each path has a count of its own.
     """
 
     where: str | Collection[str] = "/"
@@ -70,7 +70,8 @@ async def honest(request: web.Request) -> web.Response:
     answer = await request.match_info.handler(request)
     if not isinstance(answer, web.Response):
         raise TypeError(
-            f"{request.path} is answered by {type(answer).__name__}, which no fault can spoil"
+            f"{request.path} is answered by {type(answer).__name__}, which no fault "
+            "can spoil"
         )
     return answer
 
@@ -89,7 +90,8 @@ def page(
     status: int, title: str, text: str = "", headers: dict[str, str] | None = None
 ) -> web.Response:
     """A page of HTML as edges send it."""
-    body = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>{text}</body></html>"
+    head = f"<!DOCTYPE html><html><head><title>{title}</title></head>"
+    body = f"{head}<body><h1>{title}</h1>{text}</body></html>"
     return web.Response(
         status=status, text=body, content_type="text/html", headers=headers
     )

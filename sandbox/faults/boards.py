@@ -51,7 +51,10 @@ class Planted(_Altered):
 
 
 class ManyTags(_Altered):
-    """The same board, but one post, the first unless `post_id` says another, carries so many tags in all."""
+    """The same board, but one post carries so many tags in all.
+
+    It is the first one unless `post_id` names another.
+    """
 
     def __init__(
         self, board: Board, tags: int = MOST_TAGS, post_id: int | None = None

@@ -181,7 +181,7 @@ class _Silent(web.Response):
         """Never sends the head."""
         await _until_gone(request, self.seconds)
         _hang_up(request)
-        raise ConnectionResetError("the sandbox was told to be silent")
+        raise ConnectionResetError("the sandbox is silent on request")
 
 
 class _Dripping(_Broken):

@@ -1,4 +1,4 @@
-"""Exports that are not what the index says, or not what one expects (contract sections 1.2 to 1.5)."""
+"""Exports that differ from the index or the contract (sections 1.2 to 1.5)."""
 
 import csv
 import gzip
@@ -27,7 +27,7 @@ Rows = Iterable[list[str]]
 
 @dataclass(frozen=True, slots=True)
 class WrongChecksum:
-    """The index names a checksum for this export that its file does not have, however often one asks."""
+    """The index always names a checksum that this export's file does not have."""
 
     export: str = "posts"
 
@@ -86,7 +86,7 @@ class MissingColumn(_Remade):
 
 @dataclass(frozen=True, slots=True)
 class ExtraColumns(_Remade):
-    """An export with columns that nobody knows, before and after the known ones, their text quoted and broken."""
+    """An export with unknown columns before and after the known ones."""
 
     export: str = "posts"
 
@@ -105,7 +105,7 @@ class ExtraColumns(_Remade):
 
 @dataclass(frozen=True, slots=True)
 class DoubledRows(_Remade):
-    """An export in which every tenth record stands twice, the second time out of order, at the end."""
+    """An export in which every tenth record is repeated, out of order, at the end."""
 
     export: str = "posts"
 

@@ -98,8 +98,9 @@ def described() -> str:
 def _fault(name: str, arguments: str, tomorrow: Callable[[], Board]) -> Fault:
     kind = FAULTS.get(name)
     if kind is None:
+        known = ", ".join([*FAULTS, MANY_TAGS])
         raise ValueError(
-            f"there is no fault {name!r}; choose among {', '.join([*FAULTS, MANY_TAGS])}, or ask for help"
+            f"there is no fault {name!r}; choose among {known}, or ask for help"
         )
     values = _values(name, _fields(kind), arguments)
     if kind is faults.Swapped:
@@ -148,7 +149,8 @@ def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]
             values[key] = TypeAdapter(fields[key]).validate_python(value)
         except ValidationError as error:
             raise ValueError(
-                f"the fault {name} cannot have {key}={value}: {error.errors()[0]['msg']}"
+                f"the fault {name} cannot have {key}={value}: "
+                f"{error.errors()[0]['msg']}"
             ) from error
     return values
 

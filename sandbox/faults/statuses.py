@@ -66,7 +66,7 @@ class Failing(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Challenge(Aimed):
-    """The page that asks whether one is human, known by its header, its body or both."""
+    """The challenge page, recognised by its header, its body or both."""
 
     status: int = 403
     header: bool = True  # cf-mitigated: challenge

@@ -3,7 +3,8 @@
 The Debian packages `openclipart-png` and `openclipart-svg`, drawings in the public
 domain.
 
-Reads       /usr/share/openclipart/png/**/*.png and the metadata of the SVG file at the same path
+Reads       /usr/share/openclipart/png/**/*.png and the metadata of
+            the SVG file at the same path
 Guarantees  posts, tags, relations and ids depend on the packages' contents alone;
 nothing is written
 
@@ -92,7 +93,8 @@ class OpenclipartBoard:
         self._root = root
         if not (root / "png").is_dir() or not (root / "svg").is_dir():
             raise OpenclipartMissing(
-                f"there are no drawings in {root}: run apt-get install openclipart-png openclipart-svg (156 MB)"
+                f"there are no drawings in {root}: run apt-get install openclipart-png "
+                "openclipart-svg (156 MB)"
             )
         drawings = _read_drawings(root / "png")
         self.unreadable = _read_metadata(root / "svg", drawings)
@@ -153,7 +155,7 @@ def _metadata(file: Path) -> ET.Element | None:
 
 
 def _texts(metadata: ET.Element | None, name: str, ending: str) -> Iterable[str]:
-    """Texts of the elements with that ending of their name inside a Dublin Core element."""
+    """Returns texts of the elements with that name inside Dublin Core elements."""
     if metadata is not None:
         for outer in metadata.iter(DUBLIN_CORE + name):
             yield from (

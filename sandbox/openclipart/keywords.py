@@ -1,17 +1,20 @@
-"""Turns the keywords and folders of a picture library into tags, aliases and implications, by rule.
+"""Turns keywords and folders of an image library into tags, aliases and implications.
 
 A keyword becomes a tag unless it is junk:
 
-- a name of the picture's own artist, whole or in part;
-- a word about the collection or the file and not about the picture (`NOISE`), which also keeps folders out;
-- a number, a single letter, a web or mail address, or the `hash(0x8a3eca4)` that a script once wrote into every file;
-- a keyword that one artist alone uses, and that is no folder's name: it tells that artist from others more than one
-  picture from another.
+- a name of the image's own artist, whole or in part;
+- a word about the collection or the file and not about the image (`NOISE`), which also
+  keeps folders out;
+- a number, a single letter, a web or mail address, or the `hash(0x8a3eca4)` that a
+  script once wrote into every file;
+- a keyword that one artist alone uses and that is no folder's name: it separates that
+  artist from others more than one image from another.
 
-Folders are tags as well. A plural stands for its singular (`stars`, `star`) and a spelling for the
-most used one (`northamerica`, `north_america`), as aliases, where both occur. A folder implies the one it lies in
-(`bird`, `animal`) where it has one such place only, and where nearly all pictures that carry its word, by keyword
-too, carry the other: `africa` is a folder of flags, but a map of Africa is no flag.
+Folders are tags as well. Where both forms occur, a plural is an alias of its singular
+(`stars`, `star`) and a spelling of the most frequent one (`northamerica`,
+`north_america`). A folder implies its parent folder (`bird`, `animal`) if it has only
+one, and if nearly all images that carry its word, by keyword too, carry the parent's:
+`africa` is a folder of flags, but a map of Africa is no flag.
 """
 
 import re
@@ -74,7 +77,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """`tags` of each picture, in the order given, with aliases resolved and implications followed."""
+    """`tags`: of each image, in order, aliases resolved and implications followed."""
 
     tags: tuple[frozenset[str], ...]
     aliases: Mapping[str, str]

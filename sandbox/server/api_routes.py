@@ -56,7 +56,8 @@ async def export_page(request: web.Request) -> web.Response:
         for _, export in sorted((await service.exports()).items())
     ]
     lines = (
-        f'<li><a href="{row["url"]}">{row["file_name"]}</a> {row["file_size"]:,} bytes</li>'
+        f'<li><a href="{row["url"]}">{row["file_name"]}</a> '
+        f"{row['file_size']:,} bytes</li>"
         for row in rows
     )
     return _page("DB exports", f"<ul>{''.join(lines)}</ul>")
@@ -190,10 +191,12 @@ async def robots(_request: web.Request) -> web.Response:
 async def front_page(request: web.Request) -> web.Response:
     """Says what this is to a person who opens the address."""
     board = request.app[SERVICE].board
-    text = f"Board <b>{html.escape(board.name)}</b>, day {board.day}: {len(board.posts):,} posts."
+    name = html.escape(board.name)
+    text = f"Board <b>{name}</b>, day {board.day}: {len(board.posts):,} posts."
     return _page(
         "Sandbox",
-        f'<p>{text} <a href="/db_exports">Exports</a>, <a href="/posts.json">posts</a>.</p>',
+        f'<p>{text} <a href="/db_exports">Exports</a>, '
+        '<a href="/posts.json">posts</a>.</p>',
     )
 
 
@@ -328,5 +331,6 @@ def _matches(relation: Relation, pattern: str) -> bool:
 
 
 def _page(title: str, body: str) -> web.Response:
-    text = f"<!DOCTYPE html><html><head><title>{title}</title></head><body><h1>{title}</h1>{body}</body></html>"
+    head = f"<!DOCTYPE html><html><head><title>{title}</title></head>"
+    text = f"{head}<body><h1>{title}</h1>{body}</body></html>"
     return web.Response(text=text, content_type="text/html")

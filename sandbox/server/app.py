@@ -1,12 +1,12 @@
 """A board as two HTTP servers on loopback.
 
-The site (API, index of the exports) and the static host (every file).
+One is the site (API, index of the exports), the other the static host (every file).
+`serve` runs both inside the caller's event loop and yields their addresses and the log
+of requests. The routes are in `api_routes.py` and `static_routes.py`; this module holds
+what all responses share: the check of user agents, errors, faults, the log.
 
-`serve` runs both inside the caller's event loop and gives their addresses and the log of requests. What they answer is
-in `site.py` and `static.py`; this module holds what all answers share: the check of agents, errors, faults, the log.
-
-Guarantees  an entry in the log, and in its file, for every request, written when its
-answer is over.
+Guarantees  every request has an entry in the log, and in its file, written when its
+            response is complete.
 """
 
 import asyncio
@@ -41,8 +41,10 @@ LIBRARY_AGENT = re.compile(
 )
 CONTACT = re.compile(r"@|\bby \S|https?://", re.IGNORECASE)
 
-FORBIDDEN_PAGE = """<!DOCTYPE html><html><head><title>403 Forbidden</title></head><body><h1>403 Forbidden</h1>
-<p>Send a descriptive User-Agent that names a contact, such as <code>Project/1.0 (by user on e621)</code>.</p>
+FORBIDDEN_PAGE = """<!DOCTYPE html><html><head><title>403 Forbidden</title></head>
+<body><h1>403 Forbidden</h1>
+<p>Send a descriptive User-Agent that names a contact, such as
+<code>Project/1.0 (by user on e621)</code>.</p>
 </body></html>"""
 
 
@@ -90,8 +92,8 @@ async def serve(
 
     Port 0 takes any free one.
 
-    `log` is a file to append to, one JSON object a line. `workers` is the number of painting processes: each
-    gets the board by pickle.
+    `log` is a file to append to, one JSON object a line. `workers` is the number of
+    painting processes; each gets the board by pickle.
     """
     async with AsyncExitStack() as stack:
         site_socket = stack.enter_context(socket.create_server((host, port)))
@@ -195,7 +197,7 @@ async def _deliver(request: web.Request, response: web.StreamResponse) -> bool:
     except ConnectionError:
         return False
     # Polled, because a transport tells of an empty buffer by this number alone.
-    while (
+    while (  # noqa: ASYNC110
         (transport := request.transport)
         and transport.get_write_buffer_size()
         and not transport.is_closing()

@@ -16,26 +16,38 @@ from datetime import datetime, timedelta
 from sandbox.board.records import Board, Post, Relation, Tag
 
 COLUMNS = {
-    "artists": "id,name,other_names,group_name,linked_user_id,is_active,is_locked,creator_id,created_at,updated_at,"
+    "artists": "id,name,other_names,group_name,linked_user_id,is_active,is_locked,"
+    "creator_id,created_at,updated_at,"
     "active_urls,inactive_urls",
-    "bulk_update_requests": "id,user_id,forum_topic_id,forum_post_id,script,status,approver_id,title,created_at,"
+    "bulk_update_requests": "id,user_id,forum_topic_id,forum_post_id,script,status,"
+    "approver_id,title,created_at,"
     "updated_at,down_votes,meh_votes,up_votes",
-    "pools": "id,name,created_at,updated_at,creator_id,description,is_active,category,post_ids",
-    "post_replacements": "id,post_id,creator_id,approver_id,file_ext,file_size,image_height,image_width,md5,source,"
+    "pools": "id,name,created_at,updated_at,creator_id,description,is_active,category,"
+    "post_ids",
+    "post_replacements": "id,post_id,creator_id,approver_id,file_ext,file_size,"
+    "image_height,image_width,md5,source,"
     "file_name,status,reason,created_at,updated_at",
-    "post_versions": "id,post_id,version,tags,added_tags,removed_tags,locked_tags,added_locked_tags,"
-    "removed_locked_tags,rating,rating_changed,parent_id,parent_changed,source,source_changed,description,"
+    "post_versions": "id,post_id,version,tags,added_tags,removed_tags,locked_tags,"
+    "added_locked_tags,"
+    "removed_locked_tags,rating,rating_changed,parent_id,parent_changed,source,"
+    "source_changed,description,"
     "description_changed,updater_id,updated_at,reason",
-    "posts": "id,uploader_id,created_at,md5,source,rating,image_width,image_height,tag_string,locked_tags,fav_count,"
-    "file_ext,parent_id,change_seq,approver_id,file_size,comment_count,description,duration,updated_at,is_deleted,"
-    "is_pending,is_flagged,score,up_score,down_score,is_rating_locked,is_status_locked,is_note_locked,bg_color,"
+    "posts": "id,uploader_id,created_at,md5,source,rating,image_width,image_height,"
+    "tag_string,locked_tags,fav_count,"
+    "file_ext,parent_id,change_seq,approver_id,file_size,comment_count,description,"
+    "duration,updated_at,is_deleted,"
+    "is_pending,is_flagged,score,up_score,down_score,is_rating_locked,is_status_locked,"
+    "is_note_locked,bg_color,"
     "last_noted_at,last_commented_at",
-    "tag_aliases": "id,antecedent_name,consequent_name,created_at,status,forum_post_id,forum_topic_id,reason,"
+    "tag_aliases": "id,antecedent_name,consequent_name,created_at,status,forum_post_id,"
+    "forum_topic_id,reason,"
     "updated_at,creator_id,approver_id,post_count,down_votes,meh_votes,up_votes",
-    "tag_implications": "id,antecedent_name,consequent_name,created_at,status,forum_post_id,forum_topic_id,reason,"
+    "tag_implications": "id,antecedent_name,consequent_name,created_at,status,"
+    "forum_post_id,forum_topic_id,reason,"
     "updated_at,approver_id,creator_id,descendant_names,down_votes,meh_votes,up_votes",
     "tags": "id,name,category,post_count,created_at,updated_at,is_locked",
-    "wiki_pages": "id,created_at,updated_at,title,body,creator_id,updater_id,is_locked,parent",
+    "wiki_pages": "id,created_at,updated_at,title,body,creator_id,updater_id,"
+    "is_locked,parent",
 }
 """Header row of each export, in the order of the index.
 
@@ -45,7 +57,7 @@ No board has rows for those that are not in `ROWS`.
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One finished export: `body` is the gzip file, `checksum` its SHA-256, `updated_at` in UTC."""
+    """One finished export: gzip `body`, its SHA-256 `checksum`, `updated_at` in UTC."""
 
     name: str
     body: bytes
@@ -75,7 +87,7 @@ def build_exports(board: Board) -> dict[str, Export]:
 def post_rows(board: Board) -> Iterator[str]:
     """CSV rows of every post, deleted ones included.
 
-    Which posts are hidden from anonymous users is not told.
+    The exports do not show which posts are hidden from anonymous users.
     """
     return map(_post_row, board.posts)
 
@@ -89,7 +101,8 @@ def alias_rows(board: Board) -> Iterator[str]:
     """CSV rows of the aliases of every status."""
     counts = {tag.name: tag.post_count for tag in board.tags}
     for alias in board.aliases:
-        yield f"{_relation_start(alias)},{alias.creator_id},,{counts.get(alias.consequent_name, 0)},0,0,0"
+        posts = counts.get(alias.consequent_name, 0)
+        yield f"{_relation_start(alias)},{alias.creator_id},,{posts},0,0,0"
 
 
 def implication_rows(board: Board) -> Iterator[str]:
@@ -112,7 +125,7 @@ ROWS: dict[str, Callable[[Board], Iterable[str]]] = {
 
 
 def descendants(implications: Iterable[Relation]) -> dict[str, list[str]]:
-    """For each antecedent, all tags that it implies through active implications, to any depth, sorted."""
+    """Returns, per antecedent, all tags that it implies to any depth, sorted."""
     implications = tuple(implications)
     direct: dict[str, set[str]] = {
         relation.antecedent_name: set() for relation in implications
@@ -133,10 +146,11 @@ def descendants(implications: Iterable[Relation]) -> dict[str, list[str]]:
 
 
 def stored_gzip(data: bytes) -> bytes:
-    """Returns a gzip file of uncompressed blocks, with no name and no time in its header.
+    """Returns a gzip file of uncompressed blocks, without name and time in its header.
 
-    Written by hand, because what a deflate compressor puts out differs between zlib, zlib-ng and their versions: the
-    shipped pin holds the checksums of these files, and must hold on every machine.
+    Written by hand, because the output of a deflate compressor differs between zlib,
+    zlib-ng and their versions: the shipped pin holds the checksums of these files, and
+    must hold on every machine.
     """
     parts: list[bytes | memoryview] = [b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"]
     view = memoryview(data)
@@ -151,19 +165,26 @@ def stored_gzip(data: bytes) -> bytes:
 def _post_row(post: Post) -> str:
     score = post.up_score + post.down_score
     return (
-        f"{post.id},{post.uploader_id},{_time(post.created_at)},{post.md5},{_text(post.source)},{post.rating},"
-        f"{post.width},{post.height},{_text(' '.join(post.tags))},{_text(' '.join(post.locked_tags) or None)},"
-        f"{post.fav_count},{post.ext},{_number(post.parent_id)},{post.change_seq},{_number(post.approver_id)},"
-        f"{post.file_size},{post.comment_count},{_text(post.description)},{_number(post.duration)},"
-        f"{_time(post.updated_at)},{_flag(post.is_deleted)},{_flag(post.is_pending)},{_flag(post.is_flagged)},"
-        f"{score},{post.up_score},{post.down_score},{_flag(post.is_rating_locked)},{_flag(post.is_status_locked)},"
+        f"{post.id},{post.uploader_id},{_time(post.created_at)},{post.md5},"
+        f"{_text(post.source)},{post.rating},"
+        f"{post.width},{post.height},{_text(' '.join(post.tags))},"
+        f"{_text(' '.join(post.locked_tags) or None)},"
+        f"{post.fav_count},{post.ext},{_number(post.parent_id)},{post.change_seq},"
+        f"{_number(post.approver_id)},"
+        f"{post.file_size},{post.comment_count},{_text(post.description)},"
+        f"{_number(post.duration)},"
+        f"{_time(post.updated_at)},{_flag(post.is_deleted)},{_flag(post.is_pending)},"
+        f"{_flag(post.is_flagged)},"
+        f"{score},{post.up_score},{post.down_score},{_flag(post.is_rating_locked)},"
+        f"{_flag(post.is_status_locked)},"
         f"{_flag(post.is_note_locked)},{_text(post.bg_color)},,"
     )
 
 
 def _tag_row(tag: Tag) -> str:
     return (
-        f"{tag.id},{_text(tag.name)},{tag.category},{tag.post_count},{_time(tag.created_at)},{_time(tag.updated_at)},"
+        f"{tag.id},{_text(tag.name)},{tag.category},{tag.post_count},"
+        f"{_time(tag.created_at)},{_time(tag.updated_at)},"
         f"{_flag(tag.is_locked)}"
     )
 
@@ -171,8 +192,10 @@ def _tag_row(tag: Tag) -> str:
 def _relation_start(relation: Relation) -> str:
     """The nine columns that aliases and implications share."""
     return (
-        f"{relation.id},{_text(relation.antecedent_name)},{_text(relation.consequent_name)},"
-        f"{_time(relation.created_at)},{_text(relation.status)},,,{_text(relation.reason)},{_time(relation.updated_at)}"
+        f"{relation.id},{_text(relation.antecedent_name)},"
+        f"{_text(relation.consequent_name)},"
+        f"{_time(relation.created_at)},{_text(relation.status)},,,"
+        f"{_text(relation.reason)},{_time(relation.updated_at)}"
     )
 
 

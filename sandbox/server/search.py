@@ -1,6 +1,7 @@
 """The site's search language over a board (contract sections 2.2 and 2.3).
 
-`Index(board)` is built once per board (0.05 s for 30,000 posts); `Index.find(text)` answers the posts in order.
+`Index(board)` is built once per board (0.05 s for 30,000 posts); `Index.find(text)`
+returns the posts in order.
 """
 
 import fnmatch
@@ -78,7 +79,7 @@ class BadQuery(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One part of a query: a tag, a wildcard, a test on the post's row, or a group of such parts."""
+    """One part of a query: a tag, a wildcard, a test of the row, or a group."""
 
     sign: str  # "" must hold, "-" must not hold, "~" one of these must hold
     name: str = ""  # tag name or pattern; empty for a test and a group

@@ -106,7 +106,10 @@ def environment() -> dict[str, str]:
 
 
 def fresh_copy(folder: Path, served: Served) -> Path:
-    """Copies what git tracks (or would) into a new repository, with small parameters and a pin of the served site."""
+    """Copies what git tracks, or would, into a new repository.
+
+    It gets small parameters and a pin of the served site.
+    """
     files = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -213,13 +216,17 @@ def test_shards_hold_what_the_board_says_as_tensorflow_reads_them(line: Path) ->
     script = (
         "import os; os.environ['TF_CPP_MIN_LOG_LEVEL']='3'\n"
         "import json, sys, tensorflow as tf\n"
-        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),'md5':tf.io.FixedLenFeature([],tf.string),"
-        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],tf.string)}\n"
+        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),"
+        "'md5':tf.io.FixedLenFeature([],tf.string),"
+        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],"
+        "tf.string)}\n"
         "for path in sys.argv[1:]:\n"
         "    for record in tf.data.TFRecordDataset(path):\n"
         "        one=tf.io.parse_single_example(record,spec)\n"
-        "        print(json.dumps([path.rsplit('/',1)[1], int(one['post_id']), one['md5'].numpy().decode(),"
-        " list(tf.io.decode_jpeg(one['jpeg']).shape), tf.sparse.to_dense(one['labels']).numpy().tolist()]))\n"
+        "        print(json.dumps([path.rsplit('/',1)[1], int(one['post_id']), "
+        "one['md5'].numpy().decode(),"
+        " list(tf.io.decode_jpeg(one['jpeg']).shape), "
+        "tf.sparse.to_dense(one['labels']).numpy().tolist()]))\n"
     )
     paths = sorted((line / "data" / "shards").glob("*.tfrecord"))
     result = subprocess.run(
@@ -235,17 +242,18 @@ def test_shards_hold_what_the_board_says_as_tensorflow_reads_them(line: Path) ->
     board = SandboxBoard(posts=POSTS)
     posts = {post.id: post for post in board.posts}
     positives: Counter[str] = Counter()
-    true, said = 0, 0
+    true, total = 0, 0
     for shard, post_id, md5, shape, labels in records:
         given = {names[label] for label in labels}
         assert posts[post_id].md5 == md5
         assert shape == [64, 64, 3]
         assert given >= set(posts[post_id].tags) & set(names)
         positives.update(given if shard.startswith("train-") else ())
-        said += len(given)
+        total += len(given)
         true += len(given & board.truth(post_id))
     assert min(positives[name] for name in names) >= SMALL["sample"]["min_positives"]
-    assert true / said > 0.95  # annotators err, but seldom by saying too much
+    # Annotators err, but seldom by adding a wrong tag.
+    assert true / total > 0.95
     assert len({record[1] for record in records}) == len(records) > 150
 
 

@@ -270,7 +270,8 @@ def kill_harvest(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     needed = len(sizes) * killer.runs
     assert anew - needed <= killer.kills
     return (
-        f"{killer.kills} kills in {killer.runs} harvests, {fetching} while exports were fetched: {needed} exports, "
+        f"{killer.kills} kills in {killer.runs} harvests, {fetching} while exports "
+        f"were fetched: {needed} exports, "
         f"{rest} requests for the rest of one, {anew} for a whole one"
     )
 
@@ -298,7 +299,10 @@ def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     assert (
         again <= 4 * killer.kills
     )  # what was under way, and the empty page at the end of each of three listings
-    return f"{killer.kills} kills in {killer.runs} harvests from the API: {needed} pages, {again} asked for again"
+    return (
+        f"{killer.kills} kills in {killer.runs} harvests from the API: {needed} pages, "
+        f"{again} asked for again"
+    )
 
 
 def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
@@ -320,7 +324,10 @@ def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     asked = Counter(one.path for one in pictures_asked(ground.today, since))
     again = sum(asked.values()) - len(asked)
     assert again <= (CONCURRENCY + ASIDE) * killer.kills
-    return f"{killer.kills} kills in one download: {len(asked)} pictures, {again} asked for again"
+    return (
+        f"{killer.kills} kills in one download: {len(asked)} pictures, {again} asked "
+        "for again"
+    )
 
 
 def kill_refresh(ground: Ground, folder: Path, kills: int, seed: int) -> str:
@@ -345,7 +352,10 @@ def kill_refresh(ground: Ground, folder: Path, kills: int, seed: int) -> str:
         project.paths.pin.write_bytes(old)
     assert new != old
     assert set(seen) <= {old, new}
-    return f"{killer.kills} kills of refresh: the old pin after {seen[old]}, the new one after {seen[new]}"
+    return (
+        f"{killer.kills} kills of refresh: the old pin after {seen[old]}, the new one "
+        f"after {seen[new]}"
+    )
 
 
 FEW = [(kill_harvest, 2), (kill_search, 1), (kill_download, 2), (kill_refresh, 1)]

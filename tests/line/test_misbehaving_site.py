@@ -742,10 +742,9 @@ def test_agent_that_names_nobody_gets_the_page_of_the_edge(
     ground: Ground, agent: str
 ) -> None:
     url = f"{ground.site.base_url}/db_exports.json"
+    request = urllib.request.Request(url, headers={"User-Agent": agent})  # noqa: S310
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(
-            urllib.request.Request(url, headers={"User-Agent": agent})
-        )
+        urllib.request.urlopen(request)  # noqa: S310
     with raised.value as refusal:
         assert (refusal.code, refusal.headers.get_content_type()) == (403, "text/html")
 
@@ -784,7 +783,8 @@ def judge(case: Case, status: int, said: str, spoiled: int) -> None:
     """
     last = said.strip().splitlines()[-1]
     print(
-        f"{case.source} | {case.name} | {spoiled} | {status} | {last if status else ''} | {dict(case.kept or {})}"
+        f"{case.source} | {case.name} | {spoiled} | {status} | "
+        f"{last if status else ''} | {dict(case.kept or {})}"
     )
     assert status == case.status, said
     assert re.search(case.says, last), last

@@ -58,7 +58,7 @@ def by_id(board: SandboxBoard) -> dict[int, Post]:
     return {post.id: post for post in board.posts}
 
 
-# --- metadata -------------------------------------------------------------------------------------------------------
+# --- metadata -------------------------------------------------------------------------
 
 
 def test_metadata_of_30_000_posts_takes_seconds() -> None:
@@ -75,11 +75,14 @@ def test_a_smaller_board_is_a_prefix_of_a_larger_one(board: SandboxBoard) -> Non
 
 
 def test_the_board_is_the_same_in_another_process(board: SandboxBoard) -> None:
-    code = "from sandbox.board.drawn import SandboxBoard as B; import hashlib as h; b = B(900); "
-    code += "print(h.sha256(repr([b.posts, b.tags, b.truth(b.posts[7].id) == 0]).encode()).hexdigest())"
+    code = (
+        "from sandbox.board.drawn import SandboxBoard as B; import hashlib as h; "
+        "b = B(900); known = [b.posts, b.tags, b.truth(b.posts[7].id) == 0]; "
+        "print(h.sha256(repr(known).encode()).hexdigest())"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     root = Path(board_module.__file__).parents[2]
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         capture_output=True,
@@ -88,7 +91,7 @@ def test_the_board_is_the_same_in_another_process(board: SandboxBoard) -> None:
     )
     here = SandboxBoard(900)
     text = repr([here.posts, here.tags, False])
-    assert told.stdout.decode().strip() == hashlib.sha256(text.encode()).hexdigest()
+    assert printed.stdout.decode().strip() == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_ids_grow_and_have_gaps(board: SandboxBoard) -> None:
@@ -182,7 +185,7 @@ def test_the_awkward_rows_are_there(board: SandboxBoard) -> None:
         assert any(sign in name for name in names), sign
 
 
-# --- vocabulary -----------------------------------------------------------------------------------------------------
+# --- vocabulary -----------------------------------------------------------------------
 
 
 def test_ninety_tags_and_more_are_drawn() -> None:
@@ -287,7 +290,7 @@ def test_post_counts_leave_out_deleted_posts_and_drift_on_few_tags(
     assert 1 <= len(off) < len(board.tags) / 10
 
 
-# --- labels ---------------------------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------
 
 
 def test_annotators_overlook_some_tags_and_invent_few(board: SandboxBoard) -> None:
@@ -313,7 +316,7 @@ def test_truth_of_an_unknown_post_is_a_key_error(board: SandboxBoard) -> None:
         board.truth(board.posts[0].id - 5)
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------
 
 
 def test_pictures_have_the_bytes_of_the_catalogue(board: SandboxBoard) -> None:
@@ -398,7 +401,7 @@ def test_a_contact_sheet_shows_as_many_pictures_as_asked_for() -> None:
     assert sheet.height > 2 * 240
 
 
-# --- day 2 ----------------------------------------------------------------------------------------------------------
+# --- day 2 ----------------------------------------------------------------------------
 
 
 def test_day_2_brings_one_percent_new_posts(

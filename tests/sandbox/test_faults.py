@@ -1,4 +1,4 @@
-"""The ways in which the sandbox misbehaves on request do what they say, over real sockets."""
+"""The faults of the sandbox do what they promise, over real sockets."""
 
 import asyncio
 import csv
@@ -56,22 +56,69 @@ async def listing(
 @pytest.mark.parametrize(
     ("fault", "status", "content_type", "header"),
     [
-        pytest.param(faults.Down(retry_after=7), 503, "text/html", ("Retry-After", "7"), id="503 with Retry-After"),
-        pytest.param(faults.Down(), 503, "text/html", ("Retry-After", None), id="503 without"),
-        pytest.param(faults.Throttled(retry_after=7), 429, "text/plain", ("Retry-After", "7"), id="429"),
-        pytest.param(faults.Failing(), 500, "application/json", ("Retry-After", None), id="500"),
-        pytest.param(faults.Failing(status=520), 520, "text/html", ("Retry-After", None), id="520"),
-        pytest.param(faults.Challenge(), 403, "text/html", ("cf-mitigated", "challenge"), id="challenge 403"),
-        pytest.param(faults.Challenge(status=200, header=False), 200, "text/html", ("cf-mitigated", None), id="200"),
-        pytest.param(faults.Forbidden(), 403, "text/html", ("cf-mitigated", None), id="403"),
-        pytest.param(faults.Forbidden(html=False), 403, "application/json", ("cf-mitigated", None), id="403 JSON"),
-        pytest.param(faults.Missing("/"), 404, "application/json", ("Location", None), id="404"),
         pytest.param(
-            faults.Redirected(to="http://127.0.0.1:9"), 302, "application/octet-stream",
-            ("Location", "http://127.0.0.1:9/posts.json?limit=1"), id="redirect",
+            faults.Down(retry_after=7),
+            503,
+            "text/html",
+            ("Retry-After", "7"),
+            id="503 with Retry-After",
+        ),
+        pytest.param(
+            faults.Down(), 503, "text/html", ("Retry-After", None), id="503 without"
+        ),
+        pytest.param(
+            faults.Throttled(retry_after=7),
+            429,
+            "text/plain",
+            ("Retry-After", "7"),
+            id="429",
+        ),
+        pytest.param(
+            faults.Failing(), 500, "application/json", ("Retry-After", None), id="500"
+        ),
+        pytest.param(
+            faults.Failing(status=520),
+            520,
+            "text/html",
+            ("Retry-After", None),
+            id="520",
+        ),
+        pytest.param(
+            faults.Challenge(),
+            403,
+            "text/html",
+            ("cf-mitigated", "challenge"),
+            id="challenge 403",
+        ),
+        pytest.param(
+            faults.Challenge(status=200, header=False),
+            200,
+            "text/html",
+            ("cf-mitigated", None),
+            id="200",
+        ),
+        pytest.param(
+            faults.Forbidden(), 403, "text/html", ("cf-mitigated", None), id="403"
+        ),
+        pytest.param(
+            faults.Forbidden(html=False),
+            403,
+            "application/json",
+            ("cf-mitigated", None),
+            id="403 JSON",
+        ),
+        pytest.param(
+            faults.Missing("/"), 404, "application/json", ("Location", None), id="404"
+        ),
+        pytest.param(
+            faults.Redirected(to="http://127.0.0.1:9"),
+            302,
+            "application/octet-stream",
+            ("Location", "http://127.0.0.1:9/posts.json?limit=1"),
+            id="redirect",
         ),
     ],
-)  # fmt: skip
+)
 async def test_refusals_look_as_the_site_sends_them(
     tiny: SandboxBoard,
     fault: Any,
@@ -361,7 +408,7 @@ def test_faults_by_name_are_those_one_would_write(tiny: SandboxBoard) -> None:
         ("dwon", "there is no fault 'dwon'; choose among forbidden, throttled"),
         (
             "down:seconds=3",
-            "the fault down takes no 'seconds'; it takes where, times, per_path, retry_after",
+            "the fault down takes no 'seconds'; it takes where, times, per_path",
         ),
         (
             "down:times=few",

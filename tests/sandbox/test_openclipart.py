@@ -29,12 +29,14 @@ installed = pytest.mark.skipif(
     reason="the packages openclipart-png and openclipart-svg are not installed",
 )
 
+# The text after the metadata is never parsed, so it may be broken.
 SVG = """<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><metadata>
-<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/"
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+ xmlns:dc="http://purl.org/dc/elements/1.1/"
  xmlns:cc="http://web.resource.org/cc/"><cc:Work>
 <dc:subject><rdf:Bag>{keywords}</rdf:Bag></dc:subject>
 <dc:creator><cc:Agent><dc:title>{creator}</dc:title></cc:Agent></dc:creator>
-</cc:Work></rdf:RDF></metadata><g></svg>"""  # what comes after the metadata is never parsed, so it may be broken
+</cc:Work></rdf:RDF></metadata><g></svg>"""
 
 
 # ---- words ----

@@ -29,21 +29,40 @@ def has(post: Post, tag: str) -> bool:
 @pytest.mark.parametrize(
     ("query", "selects"),
     [
-        pytest.param("( fox ~wolf )", lambda p: has(p, "fox") and has(p, "wolf"), id="one tilde alone must hold"),
-        pytest.param("( ~fox ~wolf ) solo", lambda p: has(p, "solo") and (has(p, "fox") or has(p, "wolf")), id="or"),
-        pytest.param("-( fox solo )", lambda p: not (has(p, "fox") and has(p, "solo")), id="not both"),
         pytest.param(
-            "~( fox solo ) ~wolf", lambda p: (has(p, "fox") and has(p, "solo")) or has(p, "wolf"), id="one of two"
+            "( fox ~wolf )",
+            lambda p: has(p, "fox") and has(p, "wolf"),
+            id="one tilde alone must hold",
+        ),
+        pytest.param(
+            "( ~fox ~wolf ) solo",
+            lambda p: has(p, "solo") and (has(p, "fox") or has(p, "wolf")),
+            id="or",
+        ),
+        pytest.param(
+            "-( fox solo )",
+            lambda p: not (has(p, "fox") and has(p, "solo")),
+            id="not both",
+        ),
+        pytest.param(
+            "~( fox solo ) ~wolf",
+            lambda p: (has(p, "fox") and has(p, "solo")) or has(p, "wolf"),
+            id="one of two",
         ),
         pytest.param(
             "solo ( ~rating:s ~( score:>20 -fox ) )",
-            lambda p: has(p, "solo")
-            and (p.rating == "s" or (p.up_score + p.down_score > 20 and not has(p, "fox"))),
+            lambda p: (
+                has(p, "solo")
+                and (
+                    p.rating == "s"
+                    or (p.up_score + p.down_score > 20 and not has(p, "fox"))
+                )
+            ),
             id="metatags and a group in a group",
         ),
         pytest.param("( )", lambda _: True, id="an empty group holds always"),
     ],
-)  # fmt: skip
+)
 def test_groups_select_as_they_read(
     board: SandboxBoard, index: Index, query: str, selects: Any
 ) -> None:
@@ -84,9 +103,8 @@ def test_nine_groups_in_each_other_and_40_tags_are_accepted() -> None:
 
 def get(site: Site, path: str, **query: str) -> tuple[int, Any]:
     url = f"{site.base_url}{path}?{urllib.parse.urlencode(query)}"
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"}
-    )
+    agent = {"User-Agent": "e6tag-tests/1 (by nobody)"}
+    request = urllib.request.Request(url, headers=agent)  # noqa: S310
     try:
         with urllib.request.urlopen(request) as answer:  # noqa: S310
             return answer.status, json.load(answer)

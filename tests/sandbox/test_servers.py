@@ -1,4 +1,4 @@
-"""The sandbox's two servers over real sockets, on a board small enough to know by heart."""
+"""The sandbox's two servers over real sockets, on a board of a few posts."""
 
 import asyncio
 import csv
@@ -211,7 +211,8 @@ def ids(listing: Any) -> list[int]:
 
 
 def link(site: Site, post: Post, kind: str = "", ext: str | None = None) -> str:
-    return f"{site.static_url}/data{kind}/{post.md5[:2]}/{post.md5[2:4]}/{post.md5}.{ext or post.ext}"
+    folder = f"{site.static_url}/data{kind}/{post.md5[:2]}/{post.md5[2:4]}"
+    return f"{folder}/{post.md5}.{ext or post.ext}"
 
 
 def post_of(board: Board, number: int) -> Post:
@@ -374,8 +375,10 @@ async def test_legacy_post_has_the_keys_of_the_site_in_its_order(
 ) -> None:
     post = (await answer(client, f"{site.base_url}/posts/8.json"))["post"]
     assert " ".join(post) == (
-        "id created_at updated_at file preview sample score tags locked_tags change_seq flags rating fav_count "
-        "sources pools relationships approver_id uploader_id uploader_name description comment_count is_favorited "
+        "id created_at updated_at file preview sample score tags locked_tags "
+        "change_seq flags rating fav_count "
+        "sources pools relationships approver_id uploader_id uploader_name description "
+        "comment_count is_favorited "
         "vote has_notes duration"
     )
     assert post["tags"]["general"] == ["standing"]
@@ -619,7 +622,8 @@ def test_posts_export_holds_every_post_and_tells_null_from_empty(board: Board) -
     body = gzip.decompress(build_exports(board)["posts"].body).decode()
     first = body.split("\n")[1]
     assert first.startswith(
-        f'1,3,2020-01-16 12:00:00.12,{board.posts[0].md5},"",s,60,40,fox standing,,0,png,,999,,'
+        f'1,3,2020-01-16 12:00:00.12,{board.posts[0].md5},"",s,60,40,'
+        "fox standing,,0,png,,999,,"
     )
     assert first.endswith(',0,"",,2020-01-16 12:00:01.12,f,f,f,1,1,0,f,f,f,,,')
     rows = rows_of(build_exports(board)["posts"].body)
@@ -1019,7 +1023,8 @@ def test_killed_server_leaves_no_painter_behind(tmp_path: Path) -> None:
 
         async def main():
             board = TinyBoard()
-            async with serve(board) as site, aiohttp.ClientSession(headers={"User-Agent": AGENT}) as client:
+            client = aiohttp.ClientSession(headers={"User-Agent": AGENT})
+            async with serve(board) as site, client:
                 async with client.get(link(site, board.posts[0])) as response:
                     await response.read()
                 print("painted", flush=True)
