@@ -1,4 +1,6 @@
-"""A board as large as e621 as a snapshot: the real tags, frequencies, aliases and implications, posts made at random.
+"""A board as large as e621 as a snapshot.
+
+The real tags, frequencies, aliases and implications, posts made at random.
 
     python bench/board.py FOLDER [--posts 6000000]
 
@@ -57,7 +59,8 @@ def relations(file: str) -> pl.DataFrame:
     """Returns schemas.RELATIONS of one of the shared exports."""
     table = pl.read_csv(DATA / file, infer_schema=False)
     return table.select(
-        relation_id=pl.col("id").cast(pl.Int64), antecedent="antecedent_name", consequent="consequent_name",
+        relation_id=pl.col("id").cast(pl.Int64), antecedent="antecedent_name",
+        consequent="consequent_name",
         status="status",
     ).sort("relation_id")  # fmt: skip
 
@@ -76,7 +79,10 @@ def tags() -> pl.DataFrame:
 
 
 def frequencies() -> Frequencies:
-    """Takes the real counts apart: a tag's own share is what its antecedents do not already explain."""
+    """Takes the real counts apart.
+
+    A tag's own share is what its antecedents do not already explain.
+    """
     table = tags()
     names, counts = (
         table["name"].to_list(),

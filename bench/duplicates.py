@@ -1,9 +1,11 @@
-"""Hashing pictures and finding near-duplicates: rates, recall against brute force, planted copies.
+"""Hashing pictures and finding near-duplicates.
+
+Rates, recall against brute force, planted copies.
 
     python bench/duplicates.py            # about 5 minutes on 2 cores
 
-Prints the tables of bench/results/duplicates.md. Pictures are drawn by the sandbox; 500,000 hashes are random, half of
-them in clusters, as flat drawings are.
+Prints the tables of bench/results/duplicates.md. Pictures are drawn by the sandbox;
+500,000 hashes are random, half of them in clusters, as flat drawings are.
 """
 
 import io
@@ -84,8 +86,10 @@ def hashing(pictures: Pictures) -> None:
             list(pool.map(fingerprint.fingerprint, drawings))
             two = rate(partial(each, drawings, pool), len(drawings))
             print(
-                f"hashing: {len(drawings)} {'progressive' if progressive else 'baseline'} JPEGs of "
-                f"{statistics.mean(map(len, drawings)) / 1e3:.0f} kB on average: {one:,.0f} pictures/s in one process, "
+                f"hashing: {len(drawings)} "
+                f"{'progressive' if progressive else 'baseline'} JPEGs of "
+                f"{statistics.mean(map(len, drawings)) / 1e3:.0f} kB on average: "
+                f"{one:,.0f} pictures/s in one process, "
                 f"{two:,.0f}/s in two"
             )
 
@@ -102,7 +106,10 @@ def each(
 
 
 def as_sample(body: bytes, grain: int, *, progressive: bool = True) -> bytes:
-    """Returns the picture as the site would serve its sample; `grain` adds noise, as paint has, for big files."""
+    """Returns the picture as the site would serve its sample.
+
+    `grain` adds noise, as paint has, for big files.
+    """
     with Image.open(io.BytesIO(body)) as opened:
         picture = opened.convert("RGB")
     scale = 850 / min(picture.size)
@@ -121,7 +128,10 @@ def as_sample(body: bytes, grain: int, *, progressive: bool = True) -> bytes:
 
 
 def planted(pictures: Pictures) -> None:
-    """Share of planted copies found, by kind, and of unrelated pairs that pass for copies."""
+    """Share of planted copies found, by kind.
+
+    And of unrelated pairs that pass for copies.
+    """
     print("planted in the sandbox, distance 6:")
     for kind in ("copy", "cropped", "recoloured"):
         copies = pictures.kind(kind)[:PLANTED]
@@ -137,7 +147,8 @@ def planted(pictures: Pictures) -> None:
     found = linked(unrelated, np.full(len(unrelated), 2, dtype=np.int8))
     pairs_told = {tuple(sorted(pair)) for pair in found}
     print(
-        f"  unrelated: {len(pairs_told)} of {len(unrelated) * (len(unrelated) - 1) // 2:,} pairs"
+        f"  unrelated: {len(pairs_told)} of "
+        f"{len(unrelated) * (len(unrelated) - 1) // 2:,} pairs"
     )
 
 
@@ -210,7 +221,10 @@ CHANGES = {
 
 
 def recall() -> None:
-    """Pairs within distance 6 among 20,000 hashes: found by the search, and by comparing all with all."""
+    """Pairs within distance 6 among 20,000 hashes: found by the search.
+
+    And by comparing all with all.
+    """
     hashes = clustered(20_000)
     pairs = sorted(
         {
@@ -249,23 +263,29 @@ def searching() -> None:
         for _ in range(RUNS)
     ]
     print(
-        f"search, {RECORDS:,} pictures, {EVALUATED:,} of them evaluated, 8 views, grey and edges: ",
+        f"search, {RECORDS:,} pictures, {EVALUATED:,} of them evaluated, 8 views, "
+        "grey and edges: ",
         end="",
     )
     print(
-        f"median {statistics.median(times):.1f} s of {', '.join(f'{one:.1f}' for one in times)}"
+        f"median {statistics.median(times):.1f} s of "
+        f"{', '.join(f'{one:.1f}' for one in times)}"
     )
     pairs = 0
     started = time.perf_counter()
     for row, _ in pairs_within_distance(whole, whole, 6):
         pairs += len(row)
     print(
-        f"search, {RECORDS:,} hashes, all with all: {time.perf_counter() - started:.1f} s, {pairs:,} pairs"
+        f"search, {RECORDS:,} hashes, all with all: "
+        f"{time.perf_counter() - started:.1f} s, {pairs:,} pairs"
     )
 
 
 def clustered(count: int) -> NDArray[np.uint64]:
-    """Returns random hashes of 32 set bits; half lie within a few bits of one of 1,000 centres."""
+    """Returns random hashes of 32 set bits.
+
+    Half lie within a few bits of one of 1,000 centres.
+    """
     rng = np.random.default_rng(SEED)
     bits = rng.random((count, 64)).argsort(axis=1) < 32
     centres = rng.integers(0, 1_000, count // 2)
@@ -276,7 +296,10 @@ def clustered(count: int) -> NDArray[np.uint64]:
 
 
 def scattered(rng: np.random.Generator, views: int) -> NDArray[np.uint64]:
-    """Returns [records, 1, views] masks of up to eight changed bits; none for the first view."""
+    """Returns [records, 1, views] masks of up to eight changed bits.
+
+    None for the first view.
+    """
     masks = np.zeros((RECORDS, 1, views), dtype=np.uint64)
     for _ in range(8):
         masks[:, :, 1:] |= np.uint64(1) << rng.integers(

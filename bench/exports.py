@@ -1,15 +1,20 @@
-"""Posts per second and memory from the gzip CSV of the export to Parquet: our harvest and csv.DictReader, side by side.
+"""Posts per second and memory from the gzip CSV of the export to Parquet.
 
-    python bench/exports.py [--posts 2000000] [--rounds 5] [--folder /path/with/room] [--write]
+Our harvest and csv.DictReader, side by side.
 
-All read the same file, made by bench/posts.py: the 32 columns of the site's export, 40 tags a post with the real
-frequencies. A round runs every contender once, in turn, each in a process of its own; the figures are medians over the
-rounds. Timed is the call, imports aside.
+    python bench/exports.py [--posts 2000000] [--rounds 5] [--folder /path/with/room]
+    [--write]
+
+All read the same file, made by bench/posts.py: the 32 columns of the site's export, 40
+tags a post with the real frequencies. A round runs every contender once, in turn, each
+in a process of its own; the figures are medians over the rounds. Timed is the call,
+imports aside.
 
     ours        pipeline.harvest.tables.write_posts on a quarter, half and all of the posts
     unknown     the same, then the tags that posts carry and tags.parquet does not list, as the harvest counts them
     loop        gzip.open, csv.DictReader, values converted, tags split, pyarrow writes batches: the same Parquet table
-                (compared once); on the first 200,000 posts, since its rate does not depend on how many follow
+                (compared once); on the first 200,000 posts, since its rate does not
+                depend on how many follow
     bare        gzip.open and csv.DictReader over those, every record thrown away
 
 Memory is the peak resident set of the process, the libraries it loads among it.
@@ -227,10 +232,14 @@ def _report(
         median[every]["memory"] / median[f"ours:{sizes[0]}"]["memory"],
     )
     about = (
-        f"Posts of 40 tags with the real frequencies; {rounds} rounds, each contender once in turn, medians; "
-        f"{os.cpu_count()} shared {platform.machine()} cores, {_memory_here():,.0f} GiB, load average "
-        f"{os.getloadavg()[1]:.1f}; Python {platform.python_version()}, polars {version('polars')}, pyarrow "
-        f"{version('pyarrow')}, isal {version('isal')}. The loops read the first {min(LOOPED, sizes[0]):,} posts. "
+        f"Posts of 40 tags with the real frequencies; {rounds} rounds, each contender "
+        "once in turn, medians; "
+        f"{os.cpu_count()} shared {platform.machine()} cores, {_memory_here():,.0f} "
+        "GiB, load average "
+        f"{os.getloadavg()[1]:.1f}; Python {platform.python_version()}, polars "
+        f"{version('polars')}, pyarrow "
+        f"{version('pyarrow')}, isal {version('isal')}. The loops read the first "
+        f"{min(LOOPED, sizes[0]):,} posts. "
         "Made by `bench/exports.py --write`, which says what is timed."
     )
     lines = [
@@ -238,21 +247,29 @@ def _report(
         "",
         about,
         "",
-        "| contender | posts | posts/s | of all rounds | CPU a post | peak memory | to the loop | to the bare loop |",
+        (
+            "| contender | posts | posts/s | of all rounds | CPU a post | peak memory | "
+            "to the loop | to the bare loop |"
+        ),
         "|---|---:|---:|---|---:|---:|---:|---:|",
     ]
     for part, values in median.items():
         name, count = part.split(":")
         rates = [one["rate"] for one in measured[part]]
         lines.append(
-            f"| {name} | {int(count):,} | {values['rate']:,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
-            f"| {values['cpu']:.1f} us | {values['memory']:.2f} GB | {values['rate'] / median[loop]['rate']:.1f} "
+            f"| {name} | {int(count):,} | {values['rate']:,.0f} | {min(rates):,.0f} to "
+            f"{max(rates):,.0f} "
+            f"| {values['cpu']:.1f} us | {values['memory']:.2f} GB | "
+            f"{values['rate'] / median[loop]['rate']:.1f} "
             f"| {values['rate'] / median[bare]['rate']:.1f} |"
         )
     asked = f"- Memory for {largest}: {memory:.2f} GB (at most {MOST_MEMORY} GB is asked for); "
     lines += [
         "",
-        f"- Ratio to the loop, {largest}, median over the rounds: {ratio:.1f} (at least {TARGET:.0f} is asked for).",
+        (
+            f"- Ratio to the loop, {largest}, median over the rounds: {ratio:.1f} (at "
+            f"least {TARGET:.0f} is asked for)."
+        ),
         asked
         + f"{sizes[-1] // sizes[0]} times the posts take {grown:.2f} times the memory.",
         "",

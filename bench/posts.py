@@ -19,7 +19,9 @@ COUNTS = Path(__file__).parents[1] / "../shared/data/tag-counts-2026-04.csv.gz"
 TAGS_A_POST = 40  # in the mean; the site's own mean in 2026 is between 30 and 50
 SEED = 621
 _CHUNK = 50_000  # posts made at once; bounds memory, and is part of the seed
-_COMMON = 0.005  # tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a post twice
+# Tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a
+# post twice
+_COMMON = 0.005
 
 _WORDS = np.array(
     [
@@ -29,13 +31,19 @@ _WORDS = np.array(
         '"Oh no," she said',
         "patreon reward\r\nsecond line",
         "h2.Title\n\n* one\n* two",
-        "[quote]a long text about how this drawing came to be, which nobody reads, and that goes on[/quote]",
+        (
+            "[quote]a long text about how this drawing came to be, which nobody reads, "
+            "and that goes on[/quote]"
+        ),
     ]
 )
 
 
 def read_counts() -> pl.DataFrame:
-    """Returns the real tags ordered by name (code points): name, category, post_count."""
+    """Returns the real tags ordered by name (code points).
+
+    Name, category, post_count.
+    """
     return (
         pl.read_csv(COUNTS).drop_nulls("name").sort("name")
     )  # one name of the list is empty

@@ -1,11 +1,16 @@
-"""`sample` at the size of e621: seconds, memory and posts, each size in a process of its own.
+"""`sample` at the size of e621.
 
-    python bench/sample.py [--folder /tmp/e6tag-bench-sample] [--posts 1000000 2000000 4000000 6000000] [--runs 3]
+Seconds, memory and posts, each size in a process of its own.
+
+    python bench/sample.py [--folder /tmp/e6tag-bench-sample] [--posts 1000000 2000000
+    4000000 6000000] [--runs 3]
     python bench/sample.py --wide [--runs 3]     # 8,000 tags of general, species and character
 
-The boards are those of bench/board.py, cut from the largest. Timed is the whole stage with the imports, from files to
-files; memory: the peak of the process. Beside it the quota as a plain loop over the export, gzip CSV with the site's
-columns, timed on --loop-posts posts and scaled: the pass that picks, alone and with that which counts tags before.
+The boards are those of bench/board.py, cut from the largest. Timed is the whole stage
+with the imports, from files to files; memory: the peak of the process. Beside it the
+quota as a plain loop over the export, gzip CSV with the site's columns, timed on
+--loop-posts posts and scaled: the pass that picks, alone and with that which counts
+tags before.
 """
 
 import argparse
@@ -97,16 +102,16 @@ def everything(arguments: argparse.Namespace) -> None:
         )
         print(rows[-1][:4], flush=True)
     print(
-        "| posts | seconds | CPU seconds | peak GB | cover | quota | natural | quota / cover |\n"
-        + "|---" * 8
-        + "|"
+        "| posts | seconds | CPU seconds | peak GB | cover | quota | natural | quota / "
+        "cover |\n" + "|---" * 8 + "|"
     )
     for posts, seconds, cpu, memory, found in rows:
         cover, quota, natural = (
             found[name]["posts"] for name in ("cover", "quota", "natural")
         )
         print(
-            f"| {posts:,} | {seconds:.1f} | {cpu:.1f} | {memory:.1f} | {cover:,} | {quota:,} | {natural:,} "
+            f"| {posts:,} | {seconds:.1f} | {cpu:.1f} | {memory:.1f} | {cover:,} | "
+            f"{quota:,} | {natural:,} "
             f"| {quota / cover:.1f} |"
         )
     with pl.Config(
@@ -129,7 +134,8 @@ def everything(arguments: argparse.Namespace) -> None:
                 * largest
             )
             print(
-                f"plain loop, {words}: {took:,.0f} s for {largest:,} posts, {took / rows[-1][1]:.1f} times the stage"
+                f"plain loop, {words}: {took:,.0f} s for {largest:,} posts, "
+                f"{took / rows[-1][1]:.1f} times the stage"
             )
 
 
@@ -165,12 +171,16 @@ def stage(project: Path, sample_params: dict[str, object]) -> None:
     )
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({
-        "seconds": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime, "gb": used.ru_maxrss / 1e6,
+        "seconds": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime,
+        "gb": used.ru_maxrss / 1e6,
     }))  # fmt: skip
 
 
 def board(folder: Path, posts: int, largest: int) -> None:
-    """Writes the snapshot of so many posts, once: the largest from scratch, the others as its first row groups."""
+    """Writes the snapshot of so many posts, once.
+
+    The largest from scratch, the others as its first row groups.
+    """
     target, source = (
         folder / str(posts) / "data/snapshot",
         folder / str(largest) / "data/snapshot",
@@ -178,7 +188,8 @@ def board(folder: Path, posts: int, largest: int) -> None:
     if (target / "posts.parquet").exists():
         return
     if posts == largest:
-        subprocess.run([sys.executable, ROOT / "bench/board.py", target, "--posts", str(posts)], check=True,
+        subprocess.run([sys.executable, ROOT / "bench/board.py", target, "--posts",
+        str(posts)], check=True,
                        env={"PYTHONPATH": str(ROOT)})  # fmt: skip
         return
     target.mkdir(parents=True, exist_ok=True)
@@ -200,7 +211,10 @@ def board(folder: Path, posts: int, largest: int) -> None:
 
 
 def write_export(folder: Path, largest: int, posts: int) -> Path:
-    """Writes posts.csv.gz as the site exports it, of the newest posts, once; returns the project it lies in."""
+    """Writes posts.csv.gz as the site exports it, of the newest posts, once.
+
+    Returns the project it lies in.
+    """
     project = folder / str(largest)
     path = project / f"posts-{posts}.csv.gz"
     if path.exists():
@@ -216,11 +230,16 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
     table = rows.select(
         id="post_id", uploader_id=pl.lit(1234), created_at=stamp, md5="md5",
         source=pl.lit("https://www.example.com/view/123456789\nhttps://d.example.org/art/x"), rating="rating",
-        image_width="width", image_height="height", tag_string=pl.col("tags").list.join(" "),
-        locked_tags=pl.lit(None, pl.String), fav_count="fav_count", file_ext="ext", parent_id="parent_id",
-        change_seq="change_seq", approver_id=pl.lit(12), file_size="file_size", comment_count=pl.lit(3),
-        description=pl.lit(TEXT), duration="duration", updated_at=stamp, **flags, score="score", up_score="score",
-        down_score=pl.lit(-1), is_rating_locked=pl.lit("f"), is_status_locked=pl.lit("f"), is_note_locked=pl.lit("f"),
+        image_width="width", image_height="height",
+        tag_string=pl.col("tags").list.join(" "),
+        locked_tags=pl.lit(None, pl.String), fav_count="fav_count", file_ext="ext",
+        parent_id="parent_id",
+        change_seq="change_seq", approver_id=pl.lit(12), file_size="file_size",
+        comment_count=pl.lit(3),
+        description=pl.lit(TEXT), duration="duration", updated_at=stamp, **flags,
+        score="score", up_score="score",
+        down_score=pl.lit(-1), is_rating_locked=pl.lit("f"),
+        is_status_locked=pl.lit("f"), is_note_locked=pl.lit("f"),
     )  # fmt: skip
     with gzip.open(path, "wb", compresslevel=6) as file:
         table.write_csv(file)
@@ -290,7 +309,11 @@ def loop(export: Path) -> None:
 
 
 def count_tags(export: Path, relations: "TagGraph") -> Counter[str]:
-    """The first of two passes: how many posts have each tag, without which nobody knows what the quota can reach."""
+    """The first of two passes.
+
+    How many posts have each tag, without which nobody knows what the quota can
+    reach.
+    """
     counted: Counter[str] = Counter()
     csv.field_size_limit(1 << 30)
     with gzip.open(export, "rt", encoding="utf-8", newline="") as file:

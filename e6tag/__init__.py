@@ -1,1 +1,4 @@
-"""The tagger as people install it: images, bundles and predictions, without the pipeline."""
+"""The tagger as people install it.
+
+Images, bundles and predictions, without the pipeline.
+"""

@@ -3,9 +3,11 @@
 from PIL import Image
 
 GROUND = (255, 255, 255)
-"""What transparency is flattened on: white, for every format and every variant. Packs keep it as it was served; who
-looks at pixels flattens it, here. Samples and previews of originals that may have any are fetched as WebP, which keeps
-it: the site's JPEGs come flattened on a colour of the post's own (download.variants)."""
+"""What transparency is flattened on: white, for every format and every variant.
+
+Packs keep it as it was served; who looks at pixels flattens it, here. Samples and
+previews of originals that may have any are fetched as WebP, which keeps it: the site's
+JPEGs come flattened on a colour of the post's own (download.variants)."""
 
 BROKEN = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
 """What Pillow raises on damaged bytes."""

@@ -1,8 +1,11 @@
-"""What people read in Prefect about a run: each gate's verdict, the stages, the metrics, the report.
+"""What people read in Prefect about a run.
+
+Each gate's verdict, the stages, the metrics, the report.
 
 Reads       data/gates/<dataset>/verdict.json, data/evaluation/metrics.json, reports/index.html
 Writes      artifacts `gate-<dataset>`, `stages`, `metrics` and `report` of the run they are called in
-Guarantees  no metric without its image-blind baseline beside it; what has not been written is not published.
+Guarantees  no metric without its image-blind baseline beside it; what has not been
+written is not published.
 """
 
 import json
@@ -20,7 +23,10 @@ REPORT = Path("reports/index.html")
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """One line of the table of stages; `outcome` is the name of the task's last state."""
+    """One line of the table of stages.
+
+    `outcome` is the name of the task's last state.
+    """
 
     stage: str
     outcome: str
@@ -29,7 +35,10 @@ class StageRow:
 
 
 def verdict_path(stage: str) -> Path | None:
-    """Where the gate that is this stage leaves its verdict; None for a stage that is no gate."""
+    """Where the gate that is this stage leaves its verdict.
+
+    None for a stage that is no gate.
+    """
     return (
         Path("data/gates") / stage.removeprefix(GATE) / "verdict.json"
         if stage.startswith(GATE)
@@ -38,7 +47,10 @@ def verdict_path(stage: str) -> Path | None:
 
 
 def publish_verdict(root: Path, stage: str, *, failed: bool = False) -> None:
-    """Publishes a gate's verdict. After a failure only one that says so: else it is an older try's."""
+    """Publishes a gate's verdict.
+
+    After a failure only one that says so: else it is an older try's.
+    """
     path = verdict_path(stage)
     if path is None or not (root / path).is_file():
         return
@@ -72,7 +84,10 @@ def verdict_rows(verdict: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def verdict_summary(verdict: dict[str, Any]) -> str:
-    """The verdict in a line. A gate may pass although an expectation does not hold: one that is only a warning."""
+    """The verdict in a line.
+
+    A gate may pass although an expectation does not hold: one that is only a warning.
+    """
     expectations = verdict["expectations"]
     hold = sum(bool(expectation["success"]) for expectation in expectations)
     unexpected = sum(
@@ -81,7 +96,8 @@ def verdict_summary(verdict: dict[str, Any]) -> str:
         if not expectation["success"]
     )
     return (
-        f"{'passed' if verdict['success'] else 'FAILED'}: {hold:,} of {len(expectations):,} expectations hold, "
+        f"{'passed' if verdict['success'] else 'FAILED'}: {hold:,} of "
+        f"{len(expectations):,} expectations hold, "
         f"{unexpected:,} unexpected values where one does not"
     )
 
@@ -89,7 +105,8 @@ def verdict_summary(verdict: dict[str, Any]) -> str:
 def publish_run(root: Path, rows: Sequence[StageRow]) -> None:
     """Publishes what a run did, whether it failed or not."""
     publish_stages(rows)
-    # A file of an earlier run must not pass for this one's: only what this run brought, or found, up to date.
+    # A file of an earlier run must not pass for this one's: only what this run brought,
+    # or found, up to date.
     done = {row.stage for row in rows if row.completed}
     if "evaluate" in done:
         publish_metrics(root)

@@ -1,8 +1,11 @@
-"""The flow `e6tag`: the DVC graph, stage by stage, as Prefect tasks. Its order is DVC's and is written nowhere here.
+"""The flow `e6tag`: the DVC graph, stage by stage, as Prefect tasks.
+
+Its order is DVC's and is written nowhere here.
 
 Reads       the project in the working directory; parameters of the flow (see `pipeline`)
 Writes      what the stages write; snapshot.json when the site has news; artifacts (see flows.artifacts)
-Guarantees  a task run per stage, named as the stage, whose log holds the stage's output; the state is `UpToDate`,
+Guarantees  a task run per stage, named as the stage, whose log holds the stage's
+output; the state is `UpToDate`,
             `Restored` or `Rebuilt`; only exit status 75 is tried again; the first failure ends the run, after a
             gate's verdict has been published; a cancelled run leaves no process behind.
 
@@ -29,7 +32,9 @@ TRY_AGAIN = (
     os.EX_TEMPFAIL
 )  # 75: nothing is wrong and nothing is lost (pipeline/errors.py)
 RETRIES = 3
-RETRY_DELAY = 3_600  # seconds; what the lines of a challenge page and of the circuit breaker ask for: an hour
+# Seconds; what the lines of a challenge page and of the circuit breaker ask for: an
+# hour
+RETRY_DELAY = 3_600
 
 
 def is_retryable(_task: Any, _task_run: Any, state: Any) -> bool:
@@ -56,10 +61,10 @@ def pipeline(
     """Brings the project in the working directory up to date.
 
     Args:
-        targets: stages to bring up to date, with all they need, as `dvc repro` takes them; null: everything.
-        refresh: ask the site first whether it has newer exports than snapshot.json pins.
-        retries: how often a stage that says "try again later" is tried again.
-        retry_delay: seconds before each of these.
+        targets: stages to bring up to date, with all they need, as `dvc repro` takes
+        them; null: everything. refresh: ask the site first whether it has newer exports
+        than snapshot.json pins. retries: how often a stage that says "try again later"
+        is tried again. retry_delay: seconds before each of these.
     """
     root = Path.cwd()
     patience = {"retries": retries, "retry_delay_seconds": retry_delay}
@@ -84,7 +89,10 @@ def pipeline(
 
 @task(task_run_name=REFRESH, **TASK)
 def refresh_pin(root: Path) -> None:
-    """Rewrites snapshot.json if the site has news: a difference for people to review and commit."""
+    """Rewrites snapshot.json if the site has news.
+
+    A difference for people to review and commit.
+    """
     said: list[str] = []
     log = get_run_logger().info
 
@@ -101,7 +109,10 @@ def refresh_pin(root: Path) -> None:
 
 @task(task_run_name="{stage}", **TASK)
 def run_stage(root: Path, stage: str) -> Any:
-    """Brings one stage up to date and publishes its verdict if it is a gate. The state's name is the outcome."""
+    """Brings one stage up to date and publishes its verdict if it is a gate.
+
+    The state's name is the outcome.
+    """
     log = get_run_logger().info
     outcome = Outcome.UP_TO_DATE
     if dvc.changed(root, stage):

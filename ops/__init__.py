@@ -1,1 +1,4 @@
-"""What operates the pipeline through DVC: run a stage, purge the cache. Knows nothing of Prefect."""
+"""What operates the pipeline through DVC: run a stage, purge the cache.
+
+Knows nothing of Prefect.
+"""

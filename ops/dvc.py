@@ -1,12 +1,16 @@
-"""The adapter to DVC: which stages, in which order, what is stale, and running one. Knows nothing of Prefect.
+"""The adapter to DVC: which stages, in which order, what is stale, and running one.
+
+Knows nothing of Prefect.
 
 Reads       dvc.yaml, dvc.lock and what they name, through `dvc.repo`
 Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes what the stage does, and dvc.lock;
             `record` writes dvc.lock and the cache
-Guarantees  the order is DVC's own, with the names of a foreach expanded (`validate@snapshot`); a stage that fails
+Guarantees  the order is DVC's own, with the names of a foreach expanded
+(`validate@snapshot`); a stage that fails
             keeps its own exit status; nothing of a stage outlives `run`.
 
-DVC has no public interface for the plan. What is used of its inside is imported here and nowhere else.
+DVC has no public interface for the plan. What is used of its inside is imported here
+and nowhere else.
 """
 
 import contextlib
@@ -22,7 +26,8 @@ from typing import Any
 from ops import processes
 
 TAIL = 20  # lines of output that a failure carries with it
-BUSY = "is busy, it is being blocked by"  # another DVC, a person's perhaps, works on the same files
+# Another DVC, a person's perhaps, works on the same files
+BUSY = "is busy, it is being blocked by"
 EXITED = re.compile(
     r"failed to run: .*, exited with (-?\d+)$"
 )  # DVC's own exit status is 255 whatever the stage's was
@@ -59,7 +64,10 @@ class StageFailed(Exception):
 
 
 def plan(root: Path, targets: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The stages that `dvc repro TARGETS` would look at, in its order; all of dvc.yaml without targets."""
+    """The stages that `dvc repro TARGETS` would look at, in its order.
+
+    All of dvc.yaml without targets.
+    """
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     with _repository(root) as repo, repo.lock:
@@ -71,7 +79,10 @@ def plan(root: Path, targets: Sequence[str] | None = None) -> tuple[str, ...]:
 
 
 def changed(root: Path, stage: str) -> bool:
-    """Whether `dvc repro --single-item STAGE` would do anything. In process: a tenth of a second against DVC's one."""
+    """Whether `dvc repro --single-item STAGE` would do anything.
+
+    In process: a tenth of a second against DVC's one.
+    """
     from dvc.lock import LockError
 
     try:
@@ -82,9 +93,12 @@ def changed(root: Path, stage: str) -> bool:
 
 
 def record(root: Path, stage: str) -> None:
-    """Makes dvc.lock name the outputs of a stage as they lie here, and puts them into the cache.
+    """Makes dvc.lock name the outputs of a stage as they lie here.
 
-    Its inputs stay as recorded, so that the stage is as stale as before. Raises StageFailed where DVC is at work.
+    And puts them into the cache.
+
+    Its inputs stay as recorded, so that the stage is as stale as before. Raises
+    StageFailed where DVC is at work.
     """
     from dvc.lock import LockError
 
@@ -99,7 +113,10 @@ def record(root: Path, stage: str) -> None:
 
 
 def run(root: Path, stage: str, on_line: Callable[[str], None]) -> Outcome:
-    """Brings one stage up to date, not those before it; gives each line of output to `on_line`; raises StageFailed."""
+    """Brings one stage up to date, not those before it.
+
+    Gives each line of output to `on_line`; raises StageFailed.
+    """
     outcome = Outcome.REBUILT
     tail: deque[str] = deque(maxlen=TAIL)
 
@@ -112,8 +129,9 @@ def run(root: Path, stage: str, on_line: Callable[[str], None]) -> Outcome:
             outcome = Outcome.RESTORED
         on_line(line)
 
-    # A subprocess and not Repo.reproduce(): that one cannot be listened to, handles signals itself and dies with a
-    # crashing stage. --wait-for-lock, since the lock is otherwise given up after 3 seconds.
+    # A subprocess and not Repo.reproduce(): that one cannot be listened to, handles
+    # signals itself and dies with a crashing stage. --wait-for-lock, since the lock is
+    # otherwise given up after 3 seconds.
     dvc_status = processes.stream(
         [
             sys.executable,
@@ -142,7 +160,10 @@ def _exit_status(tail: Sequence[str], dvc_status: int) -> int:
 
 @contextlib.contextmanager
 def _repository(root: Path) -> Iterator[Any]:
-    """The DVC repository in `root`. DVC resolves targets against the working directory, so that is changed too."""
+    """The DVC repository in `root`.
+
+    DVC resolves targets against the working directory, so that is changed too.
+    """
     from dvc.repo import Repo
 
     with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:

@@ -1,8 +1,12 @@
-"""Commands in sessions of their own: output line by line while they run, and nothing left of them afterwards.
+"""Commands in sessions of their own: output line by line while they run.
 
-Guarantees  however `stream` ends (exit, exception, Ctrl-C, SIGTERM turned into an exception), no process of the
-            command's session is alive when it returns, pools of grandchildren included; the command's `python` is
-            this one; a grandchild that keeps the output open cannot make it wait for ever.
+And nothing left of them afterwards.
+
+Guarantees  however `stream` ends (exit, exception, Ctrl-C, SIGTERM turned into an
+exception), no process of the
+            command's session is alive when it returns, pools of grandchildren included;
+            the command's `python` is this one; a grandchild that keeps the output open
+            cannot make it wait for ever.
 """
 
 import contextlib
@@ -18,7 +22,9 @@ from pathlib import Path
 
 import psutil
 
-GRACE = 15.0  # seconds between SIGINT and SIGKILL; a Prefect worker allows 30 before it kills the flow itself
+# Seconds between SIGINT and SIGKILL; a Prefect worker allows 30 before it kills the
+# flow itself
+GRACE = 15.0
 POLL = 0.2  # seconds between two looks at a silent command
 
 
@@ -28,7 +34,10 @@ def stream(
     on_line: Callable[[str], None],
     grace: float = GRACE,
 ) -> int:
-    """Runs `command` in `root`, gives each line of its output to `on_line`, and returns its exit status."""
+    """Runs `command` in `root`, gives each line of its output to `on_line`.
+
+    And returns its exit status.
+    """
     process = subprocess.Popen(
         command,
         cwd=root,
@@ -50,7 +59,8 @@ def stream(
 
 def environment() -> dict[str, str]:
     """This process's environment, with this Python first on PATH (dvc.yaml says `python`) and its output unbuffered."""
-    # Not resolved: the python of a virtual environment is a link, and only its own folder knows the packages.
+    # Not resolved: the python of a virtual environment is a link, and only its own
+    # folder knows the packages.
     folder = str(Path(sys.executable).parent)
     return {
         **os.environ,
@@ -69,7 +79,8 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
         try:
             line = lines.get(timeout=POLL)
         except queue.Empty:
-            # The orphans of a process pool whose parent was killed sleep for ever and hold the output open.
+            # The orphans of a process pool whose parent was killed sleep for ever and
+            # hold the output open.
             if process.poll() is None:
                 continue
             return
@@ -82,7 +93,10 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 def _pump(
     process: subprocess.Popen[str], lines: "queue.SimpleQueue[str | None]"
 ) -> None:
-    """Moves the output into the queue; None marks its end. Reading in a thread lets signals in between two lines."""
+    """Moves the output into the queue; None marks its end.
+
+    Reading in a thread lets signals in between two lines.
+    """
     if process.stdout:
         with process.stdout as output:
             for line in output:
@@ -91,7 +105,10 @@ def _pump(
 
 
 def _stop(process: subprocess.Popen[str], grace: float) -> None:
-    """SIGINT to the group, on which DVC and Python clean up; after `grace` seconds SIGKILL to whoever is left."""
+    """SIGINT to the group, on which DVC and Python clean up.
+
+    After `grace` seconds SIGKILL to whoever is left.
+    """
     try:
         if _alive(process.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -109,7 +126,10 @@ def _stop(process: subprocess.Popen[str], grace: float) -> None:
 
 
 def _alive(session: int) -> list[psutil.Process]:
-    """Processes of the session, zombies aside. The session and not the group: shells and pools may open new groups."""
+    """Processes of the session, zombies aside.
+
+    The session and not the group: shells and pools may open new groups.
+    """
     found = []
     for process in psutil.process_iter():
         try:

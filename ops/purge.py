@@ -25,10 +25,17 @@ from ops import dvc, processes, stale_packs
 from ops.stale_packs import PurgeError
 
 LINE = ("download", "manifest", "shard")
-"""Stages that write pictures or say which there are. They are up to date only if all before them are."""
+"""Stages that write pictures or say which there are.
+
+They are up to date only if all before them are.
+"""
 
 PAGE = "report"
-"""Shows test pictures. Whether those are of today's packs, its own inputs tell: it need not wait for a new model."""
+"""Shows test pictures.
+
+Whether those are of today's packs, its own inputs tell: it need not wait for a new
+model.
+"""
 
 COLLECT = (
     "gc",
@@ -40,7 +47,10 @@ REMOVED = re.compile(r"Removed (\d+) objects from remote")
 
 
 def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
-    """Collects the cache, then the remotes named, and says what is left to do for the others."""
+    """Collects the cache, then the remotes named.
+
+    And says what is left to do for the others.
+    """
     known = configured_remotes(root)
     if unknown := [name for name in remotes if name not in known]:
         raise PurgeError(
@@ -68,18 +78,24 @@ def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
         else:
             clean = f"dvc {' '.join(of_remote(name))}"
             print(
-                f"purge: remote {name} ({address}) may hold the same. To clean it: {clean}"
+                f"purge: remote {name} ({address}) may hold the same. To clean it: "
+                f"{clean}"
             )
     if behind:
         raise PurgeError(
-            f"{', '.join(behind)}: not up to date, so this was about packs alone: data/manifest, data/shards and "
-            "reports, here and as dvc.lock refers to them, may hold the same pictures. Mend what dvc repro stops at, "
+            f"{', '.join(behind)}: not up to date, so this was about packs alone: "
+            "data/manifest, data/shards and "
+            "reports, here and as dvc.lock refers to them, may hold the same pictures. "
+            "Mend what dvc repro stops at, "
             f"run dvc repro{repro_target(recorded)}, then e6tag purge again."
         )
 
 
 def read_lock(root: Path) -> dict[str, Any]:
-    """Returns what dvc.lock records, by stage; raises Refused where that cannot be told."""
+    """Returns what dvc.lock records, by stage.
+
+    Raises Refused where that cannot be told.
+    """
     lock = root / "dvc.lock"
     if not lock.is_file():
         raise PurgeError(
@@ -91,12 +107,16 @@ def read_lock(root: Path) -> dict[str, Any]:
         ) or {}
     except (yaml.YAMLError, AttributeError) as error:
         raise PurgeError(
-            "dvc.lock cannot be read. Nothing was removed. Restore it with git checkout dvc.lock."
+            "dvc.lock cannot be read. Nothing was removed. Restore it with git "
+            "checkout dvc.lock."
         ) from error
 
 
 def stale(root: Path, recorded: dict[str, Any]) -> list[str]:
-    """Returns the stages that are behind: of what they wrote, dvc.lock may refer to pictures that have to go."""
+    """Returns the stages that are behind.
+
+    Of what they wrote, dvc.lock may refer to pictures that have to go.
+    """
     held = [name for name in LINE if name in recorded]
     stages = [
         *(dvc.plan(root, held) if held else ()),
@@ -114,12 +134,15 @@ def repro_target(recorded: dict[str, Any]) -> str:
 def refusal_message(recorded: dict[str, Any], behind: list[str]) -> str:
     """Returns why nothing is removed, and what to do."""
     alone = (
-        " Where that stops before download, run python -m pipeline download: it takes the pictures out of the packs "
+        " Where that stops before download, run python -m pipeline download: it takes "
+        "the pictures out of the packs "
         "whether there is a sample or not. Then run e6tag purge again."
     )
     return (
-        f"{', '.join(behind)}: not up to date, so dvc.lock still refers to older pictures, which would be kept. "
-        f"Nothing was removed. Run dvc repro{repro_target(recorded)} first.{alone if 'download' in behind else ''}"
+        f"{', '.join(behind)}: not up to date, so dvc.lock still refers to older "
+        "pictures, which would be kept. "
+        f"Nothing was removed. Run dvc repro{repro_target(recorded)} "
+        f"first.{alone if 'download' in behind else ''}"
     )
 
 
@@ -128,8 +151,10 @@ def record_clean_packs(
 ) -> None:
     """Makes dvc.lock name the packs that are here, instead of those that hold pictures which were taken down."""
     print(
-        f"purge: dvc.lock names {len(older.packs):,} packs with {older.pictures:,} pictures that were taken down; it "
-        f"{'would name' if dry_run else 'now names'} those in data/images, which are rid of them"
+        f"purge: dvc.lock names {len(older.packs):,} packs with {older.pictures:,} "
+        "pictures that were taken down; it "
+        f"{'would name' if dry_run else 'now names'} those in data/images, which are "
+        "rid of them"
     )
     if not dry_run:
         with stale_packs.undisturbed(root):
@@ -137,13 +162,17 @@ def record_clean_packs(
 
 
 def own_cache(root: Path) -> Path:
-    """Returns the folder of the cache; raises Refused where it is not this project's alone."""
+    """Returns the folder of the cache.
+
+    Raises Refused where it is not this project's alone.
+    """
     cache = (
         root / run_dvc(root, "cache", "dir")[-1]
     ).resolve()  # a link inside may lead outside
     if not cache.is_relative_to(root.resolve()):
         raise PurgeError(
-            f"DVC's cache {cache} lies outside this project, and others may share it. Nothing was removed. Run dvc gc "
+            f"DVC's cache {cache} lies outside this project, and others may share it. "
+            "Nothing was removed. Run dvc gc "
             "--workspace --projects OTHER ... --force yourself, naming all that do."
         )
     return cache
@@ -164,7 +193,10 @@ def configured_remotes(root: Path) -> dict[str, str]:
 
 
 def list_unused(root: Path, older: tuple[Path, ...]) -> None:
-    """Prints what would be removed from the cache. older: packs that dvc.lock refers to until then."""
+    """Prints what would be removed from the cache.
+
+    older: packs that dvc.lock refers to until then.
+    """
     lines = run_dvc(root, *COLLECT, "--dry")
     paths = [
         *older,
@@ -178,21 +210,24 @@ def list_unused(root: Path, older: tuple[Path, ...]) -> None:
     for path, size in found.items():
         print(f"{size:>13,} {os.path.relpath(path, root)}")
     print(
-        f"purge: {len(found):,} files, {sum(found.values()) / 1e6:,.1f} MB would leave DVC's cache; nothing was removed"
+        f"purge: {len(found):,} files, {sum(found.values()) / 1e6:,.1f} MB would leave "
+        "DVC's cache; nothing was removed"
     )
 
 
 def collect(root: Path, cache: Path) -> None:
     """Removes from the cache what nothing refers to, and prints how much it was."""
     print(
-        "purge: removing from DVC's cache all but what dvc.lock refers to now; outputs of older commits go too"
+        "purge: removing from DVC's cache all but what dvc.lock refers to now; outputs "
+        "of older commits go too"
     )
     before = sizes(cache)
     run_dvc(root, *COLLECT)
     after = sizes(cache)
     gone = [size for path, size in before.items() if path not in after]
     print(
-        f"purge: {len(gone):,} files, {sum(gone) / 1e6:,.1f} MB left DVC's cache; {len(after):,} are kept"
+        f"purge: {len(gone):,} files, {sum(gone) / 1e6:,.1f} MB left DVC's cache; "
+        f"{len(after):,} are kept"
     )
 
 
@@ -206,12 +241,16 @@ def collect_remote(root: Path, name: str, address: str, *, dry_run: bool) -> Non
     lines = run_dvc(root, *of_remote(name), *(["--dry"] if dry_run else []))
     counts = [int(found[1]) for line in lines if (found := REMOVED.match(line))]
     print(
-        f"purge: remote {name} ({address}): {sum(counts):,} files {'would go' if dry_run else 'are gone'}"
+        f"purge: remote {name} ({address}): {sum(counts):,} files "
+        f"{'would go' if dry_run else 'are gone'}"
     )
 
 
 def sizes(cache: Path) -> dict[Path, int]:
-    """Returns the size of every object of the cache. Its run cache, which holds checksums only, is not counted."""
+    """Returns the size of every object of the cache.
+
+    Its run cache, which holds checksums only, is not counted.
+    """
     return {
         path: path.stat().st_size
         for path in (cache / "files").rglob("*")
@@ -220,7 +259,10 @@ def sizes(cache: Path) -> dict[Path, int]:
 
 
 def run_dvc(root: Path, *arguments: str) -> list[str]:
-    """Runs DVC and returns the lines of its output; raises Refused with its own last words where it fails."""
+    """Runs DVC and returns the lines of its output.
+
+    Raises Refused with its own last words where it fails.
+    """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(
         command,

@@ -31,7 +31,10 @@ class PurgeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StalePacks:
-    """Files of the cache that are packs with pictures which were taken down, and how many of those they hold."""
+    """Files of the cache that are packs with pictures which were taken down.
+
+    And how many of those they hold.
+    """
 
     packs: tuple[Path, ...] = ()
     pictures: int = 0
@@ -40,8 +43,8 @@ class StalePacks:
 def find_stale_packs(root: Path, cache: Path, recorded: dict[str, Any]) -> StalePacks:
     """Returns the packs that dvc.lock names and that should go.
 
-    None where that is not all: where a pack here holds a picture that was taken down, or one that dvc.lock names and
-    that may stay is not here.
+    None where that is not all: where a pack here holds a picture that was taken down,
+    or one that dvc.lock names and that may stay is not here.
     """
     taken = {md5 for (md5,) in _rows(root / IMAGES / "takedowns.parquet", "md5")}
     here = {
@@ -61,7 +64,10 @@ def find_stale_packs(root: Path, cache: Path, recorded: dict[str, Any]) -> Stale
 
 @contextmanager
 def undisturbed(root: Path) -> Iterator[None]:
-    """Keeps `download` from changing the packs meanwhile; raises Refused where it is running."""
+    """Keeps `download` from changing the packs meanwhile.
+
+    Raises Refused where it is running.
+    """
     with ExitStack() as stack:
         with suppress(FileNotFoundError):
             file = stack.enter_context((root / ".work" / "download" / "lock").open())
@@ -91,7 +97,10 @@ def _named(cache: Path, recorded: dict[str, Any]) -> list[Path]:
 
 
 def _rows(path: Path, *columns: str) -> set[tuple[str, ...]]:
-    """Returns these columns of a table as a set of rows; empty where it cannot be read."""
+    """Returns these columns of a table as a set of rows.
+
+    Empty where it cannot be read.
+    """
     try:
         with pq.ParquetFile(path, pre_buffer=True) as file:
             table = file.read(columns=list(columns))

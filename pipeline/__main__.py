@@ -1,4 +1,6 @@
-"""The command line: `e6tag` and `python -m pipeline`. One command per stage, the gates, the care of pin and profile.
+"""The command line: `e6tag` and `python -m pipeline`.
+
+One command per stage, the gates, the care of pin and profile.
 
 Imports nothing heavy before it knows which stage runs.
 """
@@ -189,7 +191,8 @@ def purge(
     ] = False,
 ) -> None:
     """Remove from DVC's cache what dvc.lock no longer refers to, pictures that were taken down among it."""
-    # In a process of its own: the stages know nothing of DVC, and nothing here imports it.
+    # In a process of its own: the stages know nothing of DVC, and nothing here imports
+    # it.
     command = [sys.executable, "-m", "ops.purge", *(["--dry-run"] if dry_run else [])]
     command += [f"--remote={name}" for name in remote or []]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
@@ -197,7 +200,10 @@ def purge(
 
 @packs.command("verify")
 def verify_packs(context: typer.Context) -> None:
-    """Read every pack in full and compare them with outcomes.parquet; exit status 1 where something is wrong."""
+    """Read every pack in full and compare them with outcomes.parquet.
+
+    Exit status 1 where something is wrong.
+    """
     with _failures(debug=context.obj):
         from pipeline import progress
         from pipeline.packs import audit
@@ -208,10 +214,12 @@ def verify_packs(context: typer.Context) -> None:
             print(problem)
         if found.problems:
             progress.log(
-                "Run dvc repro: download removes damaged packs and fetches what is missing."
+                "Run dvc repro: download removes damaged packs and fetches what is "
+                "missing."
             )
         print(
-            f"{found.packs:,} packs, {found.pictures:,} sound pictures, {found.unlisted:,} of them not in the present "
+            f"{found.packs:,} packs, {found.pictures:,} sound pictures, "
+            f"{found.unlisted:,} of them not in the present "
             f"sample, {len(found.problems):,} problems"
         )
         raise typer.Exit(1 if found.problems else 0)
@@ -260,7 +268,10 @@ def explain(
 
 @app.command()
 def use(context: typer.Context, profile: str) -> None:
-    """Make a profile (profiles/NAME.yaml) the parameters of this project: copies it to params.yaml, pins its site."""
+    """Make a profile (profiles/NAME.yaml) the parameters of this project.
+
+    Copies it to params.yaml, pins its site.
+    """
     with _failures(debug=context.obj):
         from pipeline import files, progress
         from pipeline.errors import BadParameter
@@ -273,7 +284,8 @@ def use(context: typer.Context, profile: str) -> None:
                 sorted(path.stem for path in Path("profiles").glob("*.yaml"))
             )
             raise BadParameter(
-                f"there is no profile {profile}. Known: {known or 'none, run from the project folder'}."
+                f"there is no profile {profile}. Known: "
+                f"{known or 'none, run from the project folder'}."
             )
         load(source)
         params = Paths().params
@@ -294,9 +306,12 @@ def _run(
     *,
     writes: bool = True,
 ) -> None:
-    """Runs one stage under its lock; an expected failure becomes one line and its exit status.
+    """Runs one stage under its lock.
 
-    writes: whether the stage works, or only looks; then nothing at all is written or said beside what it says.
+    An expected failure becomes one line and its exit status.
+
+    writes: whether the stage works, or only looks; then nothing at all is written or
+    said beside what it says.
     """
     with _failures(debug=context.obj):
         from pipeline import locks, progress
@@ -318,7 +333,8 @@ def _run(
             1e9 if sys.platform == "darwin" else 1e6
         )
         progress.log(
-            f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of memory, workers aside"
+            f"{stage}: took {time.monotonic() - started:,.1f} s and {peak:,.1f} GB of "
+            "memory, workers aside"
         )
 
 
@@ -334,14 +350,16 @@ def _failures(*, debug: bool) -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(error.exit_status) from error
     except OSError as error:
-        # What no room of the house explained better, such as a disk that fills up; --debug shows the traceback.
+        # What no room of the house explained better, such as a disk that fills up;
+        # --debug shows the traceback.
         if debug or error.strerror is None:
             raise
         what = (
             f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         )
         print(
-            f"error: {what}. What is finished is kept: mend it, then run the same command again.",
+            f"error: {what}. What is finished is kept: mend it, then run the same "
+            "command again.",
             file=sys.stderr,
         )
         raise typer.Exit(1) from error
@@ -349,7 +367,8 @@ def _failures(*, debug: bool) -> Iterator[None]:
         if debug:
             raise
         print(
-            f"error: data/ledger.sqlite: {error}. What is finished is kept: run the same command again.",
+            f"error: data/ledger.sqlite: {error}. What is finished is kept: run the "
+            "same command again.",
             file=sys.stderr,
         )
         raise typer.Exit(1) from error
@@ -357,7 +376,8 @@ def _failures(*, debug: bool) -> Iterator[None]:
 
 def main() -> None:
     """Entry point of the console script."""
-    # Nothing this project runs may phone home; what a library reads from the environment is said here, once.
+    # Nothing this project runs may phone home; what a library reads from the
+    # environment is said here, once.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DVC_NO_ANALYTICS", "1")

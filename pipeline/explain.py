@@ -1,8 +1,11 @@
-"""Explain: why a tag is learnt or not, why a post was chosen or dropped. From the tables, in a second at any size.
+"""Explain: why a tag is learnt or not, why a post was chosen or dropped.
+
+From the tables, in a second at any size.
 
 Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row groups that may hold the answer
 Writes      nothing
-Guarantees  every line is what the tables say, or follows from the parameters that they were made with; nothing is
+Guarantees  every line is what the tables say, or follows from the parameters that they
+were made with; nothing is
             computed over all posts.
 """
 
@@ -42,11 +45,15 @@ TAG_REASONS = {
     "sample.min_eval_positives {params.min_eval_positives:,}",
     TagExclusion.BEYOND_VOCABULARY_SIZE: "sample.vocabulary_size {params.vocabulary_size:,} tags are commoner",
 }
-"""Why a tag is left out, in words; filled with its row of left_out.parquet and the parameters."""
+"""Why a tag is left out, in words.
+
+Filled with its row of left_out.parquet and the parameters.
+"""
 
 NOT_CHOSEN = {
     "cover": "all its tags have their positives without it",
-    "quota": "it has too few labels, is of the newest that sample.quota_offset passes over, or all its labels were "
+    "quota": "it has too few labels, is of the newest that sample.quota_offset passes "
+    "over, or all its labels were "
     "charged their positives by newer posts",
     "natural": "chance took others",
 }
@@ -58,7 +65,8 @@ def run(params: Params, paths: Paths, subject: str) -> None:
     decided = _as_decided(params, paths)
     if decided != params:
         print(
-            "params.yaml says otherwise by now: what follows is what data/sample was made with. Run dvc repro."
+            "params.yaml says otherwise by now: what follows is what data/sample was "
+            "made with. Run dvc repro."
         )
         params = decided
     post = (
@@ -75,7 +83,10 @@ def run(params: Params, paths: Paths, subject: str) -> None:
 
 
 def explain_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
-    """Yields lines on a tag; raises BadParameter where the snapshot does not know the name."""
+    """Yields lines on a tag.
+
+    Raises BadParameter where the snapshot does not know the name.
+    """
     aliases, implications = (
         _in_force(paths, table) for table in ("aliases", "implications")
     )
@@ -90,7 +101,8 @@ def explain_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
     if tag is None:
         kind = "post or tag" if name.isdecimal() else "tag"
         raise BadParameter(
-            f"the snapshot has no {kind} {name}. Write it as the site does, such as white_background."
+            f"the snapshot has no {kind} {name}. Write it as the site does, such as "
+            "white_background."
         )
     category = (
         CATEGORIES[tag["category"]]
@@ -170,10 +182,13 @@ def _as_decided(params: Params, paths: Paths) -> Params:
 def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
     if row := _row(paths.sample / "vocabulary.parquet", "name", name):
         yield (
-            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} posts of the snapshot have it, "
+            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} "
+            "posts of the snapshot have it, "
             f"{row['candidate_posts']:,} of them candidates; "
-            f"sampled were {row['train_positives']:,} for training, {row['validation_positives']:,} for validation, "
-            f"{row['test_positives']:,} for test (wanted: {params.min_positives:,}, {params.min_eval_positives:,}, "
+            f"sampled were {row['train_positives']:,} for training, "
+            f"{row['validation_positives']:,} for validation, "
+            f"{row['test_positives']:,} for test (wanted: {params.min_positives:,}, "
+            f"{params.min_eval_positives:,}, "
             f"{params.min_eval_positives:,}, and {params.reserve:.0%} of reserve)"
         )
     elif left_out := _row(paths.sample / "left_out.parquet", "name", name):
@@ -185,7 +200,8 @@ def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
             params=params, **left_out
         )
         yield (
-            f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} posts of the snapshot have it, "
+            f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} "
+            "posts of the snapshot have it, "
             f"{left_out['candidate_posts']:,} of them candidates ({counts})"
         )
     else:
@@ -214,7 +230,10 @@ def _why_dropped(
         PostExclusion.OPTED_OUT,
         PostExclusion.EXCLUDED_TAG,
     ):
-        return f"It has {_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
+        return (
+            "It has "
+            f"{_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
+        )
     told = {
         PostExclusion.DELETED: "The site deleted it",
         PostExclusion.WITHHELD: "The site gives no address for its file",
@@ -248,7 +267,10 @@ def _home(params: Manifest, post: dict[str, Any]) -> str:
         params.fresh_after, datetime.min.time(), UTC
     )
     if start and post["created_at"] >= start:
-        return f"uploaded from manifest.fresh_after {params.fresh_after} on, it belongs to fresh"
+        return (
+            f"uploaded from manifest.fresh_after {params.fresh_after} on, it belongs "
+            "to fresh"
+        )
     if params.group_by_artist:
         return (
             "it belongs to the split of its artists, or by its id where none is named"
@@ -257,7 +279,10 @@ def _home(params: Manifest, post: dict[str, Any]) -> str:
 
     number = np.array([post["post_id"]])
     split = ("train", "validation", "test")[int(splits.split_of_id(number, params)[0])]
-    return f"its id falls on {splits.unit_hash(number)[0]:.4f} of 0 to 1, and so belongs to {split}"
+    return (
+        f"its id falls on {splits.unit_hash(number)[0]:.4f} of 0 to 1, and so belongs "
+        f"to {split}"
+    )
 
 
 def _in_force(paths: Paths, name: str) -> pl.DataFrame:
@@ -270,7 +295,10 @@ def _in_force(paths: Paths, name: str) -> pl.DataFrame:
 
 
 def _end(step: dict[str, str], name: str) -> str:
-    """Returns what a name finally stands for, as sample.labels has it: a circle ends where it closes."""
+    """Returns what a name finally stands for, as sample.labels has it.
+
+    A circle ends where it closes.
+    """
     seen, reached = {name}, step.get(name, name)
     while reached in step and reached not in seen:
         seen.add(reached)
@@ -287,7 +315,10 @@ def _row(path: Path, key: str, value: int | str) -> dict[str, Any] | None:
 def _read(
     path: Path, condition: pl.Expr, columns: list[str] | None = None
 ) -> pl.DataFrame:
-    """Returns the rows that fulfil the condition. By Polars alone: PyArrow's filters import pandas, half a second."""
+    """Returns the rows that fulfil the condition.
+
+    By Polars alone: PyArrow's filters import pandas, half a second.
+    """
     try:
         rows = pl.scan_parquet(path).filter(condition)
         return (rows.select(columns) if columns else rows).collect()

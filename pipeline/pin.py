@@ -1,4 +1,7 @@
-"""The pin: which exports of which site this project is built from. `snapshot.json`, in git, reviewed as a diff."""
+"""The pin: which exports of which site this project is built from.
+
+`snapshot.json`, in git, reviewed as a diff.
+"""
 
 import json
 import re
@@ -31,7 +34,10 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What changed on the site since the pinned export of posts: fetched by `e6tag refresh --delta`, kept on disk."""
+    """What changed on the site since the pinned export of posts.
+
+    Fetched by `e6tag refresh --delta`, kept on disk.
+    """
 
     base_change: int  # the largest change_seq of the pinned export of posts
     change: int  # the largest change_seq the changes hold
@@ -42,7 +48,10 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What harvest.source api takes: the posts that a query finds, up to the newest at the time of the refresh."""
+    """What harvest.source api takes.
+
+    The posts that a query finds, up to the newest at the time of the refresh.
+    """
 
     query: str
     newest_id: int
@@ -51,10 +60,12 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """The content of snapshot.json. `site` is site.name, or the base_url of a custom site.
+    """The content of snapshot.json.
 
-    exports: by name; empty where a search is pinned. With a delta, the export of posts is its base and all others are
-    as new as the delta.
+    `site` is site.name, or the base_url of a custom site.
+
+    exports: by name; empty where a search is pinned. With a delta, the export of posts
+    is its base and all others are as new as the delta.
     """
 
     site: str
@@ -96,7 +107,8 @@ def load(path: Path) -> Pin:
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"{path} is not a pin ({error!r}). Restore it with git checkout, or run e6tag refresh."
+            f"{path} is not a pin ({error!r}). Restore it with git checkout, or run "
+            "e6tag refresh."
         ) from error
 
 
@@ -111,7 +123,10 @@ def to_dict(pin: Pin) -> dict[str, Any]:
 
 
 def read_index(index: Any) -> dict[str, ExportFile]:
-    """Returns the exports of a parsed /db_exports.json; raises BadInput naming what is missing."""
+    """Returns the exports of a parsed /db_exports.json.
+
+    Raises BadInput naming what is missing.
+    """
     try:
         listed = {row["name"]: row for row in index}
         exports = {
@@ -127,11 +142,13 @@ def read_index(index: Any) -> dict[str, ExportFile]:
         nowhere = [name for name in EXPORTS if not listed[name]["url"]]
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"/db_exports.json does not list what the contract says: {error!r}. Is this the right site?"
+            f"/db_exports.json does not list what the contract says: {error!r}. Is "
+            "this the right site?"
         ) from error
     if nowhere:
         raise BadInput(
-            f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag refresh later."
+            f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag "
+            "refresh later."
         )
     unverifiable = [
         name
@@ -140,7 +157,8 @@ def read_index(index: Any) -> dict[str, ExportFile]:
     ]
     if unverifiable:
         raise BadInput(
-            f"/db_exports.json gives no SHA-256 for {', '.join(unverifiable)}: what cannot be verified is not pinned. "
+            f"/db_exports.json gives no SHA-256 for {', '.join(unverifiable)}: what "
+            "cannot be verified is not pinned. "
             "Run e6tag refresh later."
         )
     return exports

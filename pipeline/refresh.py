@@ -19,7 +19,10 @@ from pipeline.site.session import open_site
 
 
 def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
-    """Returns whether there was news. The pin's bytes do not change when there was none."""
+    """Returns whether there was news.
+
+    The pin's bytes do not change when there was none.
+    """
     pinned = _pinned(paths, delta=delta)
     if delta:
         newest = asyncio.run(_newest_delta(params, paths, pinned))
@@ -44,13 +47,17 @@ def run(params: Params, paths: Paths, *, delta: bool = False) -> bool:
     for line in _news(pinned, newest):
         progress.log(line)
     progress.log(
-        f"{paths.pin.name} now pins {newest.site}. Review git diff {paths.pin.name}, then run dvc repro."
+        f"{paths.pin.name} now pins {newest.site}. Review git diff {paths.pin.name}, "
+        "then run dvc repro."
     )
     return True
 
 
 def _pinned(paths: Paths, *, delta: bool) -> Pin | None:
-    """Returns the pin as it is; a damaged one is what a full refresh is the remedy for."""
+    """Returns the pin as it is.
+
+    A damaged one is what a full refresh is the remedy for.
+    """
     if not paths.pin.exists():
         return None
     try:
@@ -101,15 +108,20 @@ async def _newest_delta(params: Params, paths: Paths, pinned: Pin | None) -> Pin
 
 
 def _base(params: Params, paths: Paths, pinned: Pin | None) -> Pin:
-    """Returns the pin that a delta can build on; raises BadInput before anything is asked."""
+    """Returns the pin that a delta can build on.
+
+    Raises BadInput before anything is asked.
+    """
     if params.harvest.source == "api" or pinned is None or pinned.search is not None:
         raise BadInput(
-            f"--delta builds on a pinned export of posts, and {paths.pin.name} or harvest.source names none. "
+            f"--delta builds on a pinned export of posts, and {paths.pin.name} or "
+            "harvest.source names none. "
             "Run e6tag refresh without --delta."
         )
     if pinned.site != pin.site_key(params.site):
         raise BadInput(
-            f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(params.site)}: there is nothing to "
+            f"{paths.pin.name} pins {pinned.site} but site.name is "
+            f"{pin.site_key(params.site)}: there is nothing to "
             "build a delta on. Run e6tag refresh without --delta."
         )
     deltas.base_export(pinned, paths)
@@ -120,7 +132,8 @@ def _news(pinned: Pin | None, newest: Pin) -> list[str]:
     """What changed in the pin, a line each."""
     before = pinned.exports if pinned is not None and pinned.site == newest.site else {}
     lines = [
-        f"{name}: {before[name].updated_at if name in before else 'not pinned'} -> {export.updated_at}, "
+        f"{name}: {before[name].updated_at if name in before else 'not pinned'} -> "
+        f"{export.updated_at}, "
         f"{export.file_size:,} bytes"
         for name, export in newest.exports.items()
         if before.get(name) != export
@@ -128,12 +141,14 @@ def _news(pinned: Pin | None, newest: Pin) -> list[str]:
     if newest.search is not None:
         found = newest.search
         lines.append(
-            f"search {found.query}: posts up to {found.newest_id}, at change {found.change}"
+            f"search {found.query}: posts up to {found.newest_id}, at change "
+            f"{found.change}"
         )
     if newest.delta is not None:
         delta = newest.delta
         lines.append(
-            f"posts: {delta.changed:,} changed or new and {delta.gone:,} gone since the export, "
+            f"posts: {delta.changed:,} changed or new and {delta.gone:,} gone since "
+            "the export, "
             f"to change {delta.change}"
         )
     return lines

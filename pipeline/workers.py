@@ -23,7 +23,9 @@ from pipeline.params import Cluster
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
-AHEAD = 3  # jobs submitted per worker, so that none waits for the driver and few are lost with a pool
+# Jobs submitted per worker, so that none waits for the driver and few are lost with a
+# pool
+AHEAD = 3
 DASK_TIMEOUT = 30  # seconds a scheduler has to answer
 TRIES = 3  # pools that may break before the job at hand is blamed
 
@@ -31,10 +33,12 @@ TRIES = 3  # pools that may break before the job at hand is blamed
 def map_unordered(
     cluster: Cluster, function: Callable[[_Job], _Result], jobs: Iterable[_Job]
 ) -> Iterator[_Result]:
-    """Yields `function(job)` for all jobs, in the order they finish. `function` must be importable by the workers.
+    """Yields `function(job)` for all jobs, in the order they finish.
 
-    A pool that breaks (a worker killed, out of memory) is replaced and its unfinished jobs are done again; when it
-    keeps breaking, TryAgainLater names the job.
+    `function` must be importable by the workers.
+
+    A pool that breaks (a worker killed, out of memory) is replaced and its unfinished
+    jobs are done again; when it keeps breaking, TryAgainLater names the job.
     """
     todo = list(jobs)
     for attempt in range(1, TRIES + 1):
@@ -46,8 +50,10 @@ def map_unordered(
         except _broken(cluster) as error:
             if attempt == TRIES:
                 raise TryAgainLater(
-                    f"worker processes were killed {TRIES} times, the last time with {len(todo):,} jobs left, first "
-                    f"{str(todo[0])[:100]}. Perhaps memory is short: lower cluster.workers, then run the same command "
+                    f"worker processes were killed {TRIES} times, the last time with "
+                    f"{len(todo):,} jobs left, first "
+                    f"{str(todo[0])[:100]}. Perhaps memory is short: lower "
+                    "cluster.workers, then run the same command "
                     "again."
                 ) from error
         else:
@@ -60,7 +66,10 @@ def _drive(
     function: Callable[[_Job], _Result],
     jobs: list[_Job],
 ) -> Iterator[tuple[_Job, _Result]]:
-    """Keeps a bounded number of jobs submitted; finished futures are dropped, so that their results are freed."""
+    """Keeps a bounded number of jobs submitted.
+
+    Finished futures are dropped, so that their results are freed.
+    """
     queue = iter(list(jobs))
     pending: dict[Future[_Result], _Job] = {}
     while True:
@@ -88,7 +97,8 @@ def _broken(cluster: Cluster) -> tuple[type[Exception], ...]:
 def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
     if cluster.scheduler is None:
         workers = max(1, min(cluster.workers or os.cpu_count() or 1, jobs))
-        # Spawned, not forked: Polars and TensorFlow hold threads and locks that a fork would copy.
+        # Spawned, not forked: Polars and TensorFlow hold threads and locks that a fork
+        # would copy.
         local: AbstractContextManager[Executor] = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),
@@ -104,7 +114,8 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
         client = Client(cluster.scheduler, timeout=DASK_TIMEOUT)
     except OSError as error:
         raise SiteUnreachable(
-            f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one (dask scheduler, dask worker), "
+            f"no Dask scheduler answers at {cluster.scheduler}: {error}. Start one "
+            "(dask scheduler, dask worker), "
             "or set cluster.scheduler to null to work on this machine."
         ) from error
     with client, client.get_executor(pure=False) as executor:
@@ -112,7 +123,10 @@ def _executor(cluster: Cluster, jobs: int) -> Iterator[tuple[Executor, int]]:
 
 
 def _exit_with_parent(parent: int) -> None:
-    """Makes a worker end when its parent is gone: a killed stage must not leave workers that write beside the next."""
+    """Makes a worker end when its parent is gone.
+
+    A killed stage must not leave workers that write beside the next.
+    """
     import threading
     import time
 

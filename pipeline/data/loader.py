@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from pipeline.params import Train
 from pipeline.data.shards import Split
+from pipeline.params import Train
 
-SHUFFLED_RECORDS = 4_096  # records; encoded ones, about 60 MB at 15 kB; only where the split does not fit in memory
-OPEN_SHARDS = 16  # shards read at once while streaming, so that neighbours in a batch come from many
+# Records; encoded ones, about 60 MB at 15 kB; only where the split does not fit in
+# memory
+SHUFFLED_RECORDS = 4_096
+# Shards read at once while streaming, so that neighbours in a batch come from many
+OPEN_SHARDS = 16
 _READ_BYTES = 1 << 20  # bytes per read of a shard
 
 Epochs = Callable[["tf.Tensor"], "tf.data.Dataset"]
@@ -29,7 +32,10 @@ _FEATURES = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records in the order of the shards. pictures: uint8 [n, size, size, 3]; labels: uint8 [n, tags], 0 or 1."""
+    """Records in the order of the shards.
+
+    pictures: uint8 [n, size, size, 3]; labels: uint8 [n, tags], 0 or 1.
+    """
 
     post_ids: np.ndarray  # int64 [n]
     md5s: list[str]
@@ -77,7 +83,10 @@ def training(
 
 
 def _from_memory(split: Split, params: Train) -> Epochs:
-    """Decodes the split once. At 96 pixels 4,500 pictures take 124 MB, and an epoch no longer waits for a decoder."""
+    """Decodes the split once.
+
+    At 96 pixels 4,500 pictures take 124 MB, and an epoch no longer waits for a decoder.
+    """
     pictures = np.empty((split.records, params.size, params.size, 3), np.uint8)
     labels = np.empty((split.records, split.tags), np.uint8)
     filled = 0
@@ -99,7 +108,10 @@ def _from_memory(split: Split, params: Train) -> Epochs:
 
 
 def _from_disk(split: Split, params: Train) -> Epochs:
-    """Streams the split, decoding every picture in every epoch: shards in a new order, then a shuffle buffer."""
+    """Streams the split, decoding every picture in every epoch: shards in a new order.
+
+    Then a shuffle buffer.
+    """
     files = tf.constant([str(file) for file in split.files])
 
     def epoch(number: "tf.Tensor") -> "tf.data.Dataset":
@@ -126,7 +138,8 @@ def _parse(record: "tf.Tensor", size: int, tags: int) -> tuple["tf.Tensor", ...]
     """Returns post id, md5, picture (uint8 [size, size, 3]) and labels (uint8 [tags]) of a serialized Example."""
     example = tf.io.parse_single_example(record, _FEATURES)
     picture = tf.io.decode_jpeg(example["jpeg"], channels=3)
-    # Antialiased bilinear is what Pillow's BILINEAR does, so users of the bundle can prepare pictures with it.
+    # Antialiased bilinear is what Pillow's BILINEAR does, so users of the bundle can
+    # prepare pictures with it.
     picture = tf.image.resize(picture, (size, size), method="bilinear", antialias=True)
     picture = tf.cast(tf.round(tf.clip_by_value(picture, 0, 255)), tf.uint8)
     labels = tf.reduce_sum(tf.one_hot(example["labels"], tags, dtype=tf.uint8), axis=0)
@@ -139,10 +152,13 @@ def _parse(record: "tf.Tensor", size: int, tags: int) -> tuple["tf.Tensor", ...]
 
 
 def _augment(pictures: "tf.Tensor", seed: "tf.Tensor", params: Train) -> "tf.Tensor":
-    """Mirrors and shifts each picture of a batch by its own chance; what a shift uncovers is the mirrored edge.
+    """Mirrors and shifts each picture of a batch by its own chance.
 
-    pictures: uint8 [n, size, size, 3]. Both are a choice of rows and columns, so two gathers do them for a whole batch,
-    at a third of the time of cropping picture by picture.
+    What a shift uncovers is the mirrored edge.
+
+    pictures: uint8 [n, size, size, 3]. Both are a choice of rows and columns, so two
+    gathers do them for a whole batch, at a third of the time of cropping picture by
+    picture.
     """
     size, reach = params.size, round(params.shift * params.size)
     random = tf.random.stateless_uniform([3, tf.shape(pictures)[0], 1], seed)

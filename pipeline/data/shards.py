@@ -1,4 +1,7 @@
-"""The shards as later stages find them: which files a split has, and whether they are still what was written."""
+"""The shards as later stages find them: which files a split has.
+
+And whether they are still what was written.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,7 +17,10 @@ from pipeline.paths import Paths
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The shards of one split, ordered by name. `sums` holds the sha256 that each file must have."""
+    """The shards of one split, ordered by name.
+
+    `sums` holds the sha256 that each file must have.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -29,14 +35,18 @@ class Split:
 
 
 def read_splits(paths: Paths) -> dict[str, Split]:
-    """Returns the splits that hold a record, by name; raises BadInput where index and vocabulary disagree."""
+    """Returns the splits that hold a record, by name.
+
+    Raises BadInput where index and vocabulary disagree.
+    """
     index = parquet.read(paths.shards / "index.parquet").sort("shard")
     tags = parquet.read(
         paths.sample / "vocabulary.parquet", columns=["label_id"]
     ).height
     if any(length != tags for length in index["label_counts"].list.len()):
         raise BadInput(
-            f"{paths.shards}/index.parquet counts other tags than the {tags:,} of {paths.sample}/vocabulary.parquet. "
+            f"{paths.shards}/index.parquet counts other tags than the {tags:,} of "
+            f"{paths.sample}/vocabulary.parquet. "
             "Run dvc repro, which makes them anew together."
         )
     filled = index.filter(pl.col("records") > 0)
@@ -61,13 +71,17 @@ def require(splits: dict[str, Split], *names: str) -> list[Split]:
     for name in names:
         if name not in splits:
             raise BadInput(
-                f"the {name} split has no record in data/shards. Give it a share in manifest.split, or sample more."
+                f"the {name} split has no record in data/shards. Give it a share in "
+                "manifest.split, or sample more."
             )
     return [splits[name] for name in names]
 
 
 def verify(*splits: Split) -> None:
-    """Compares every file with its sha256 in the index; raises CorruptFile naming the first that differs."""
+    """Compares every file with its sha256 in the index.
+
+    Raises CorruptFile naming the first that differs.
+    """
     for split in splits:
         for path, expected in zip(split.files, split.sums, strict=True):
             if (found := _sha256(path)) != expected:
@@ -77,7 +91,8 @@ def verify(*splits: Split) -> None:
                     else "is not what index.parquet says: its sha256 differs"
                 )
                 raise CorruptFile(
-                    f"shard {path} {what}. Delete it and run dvc repro again: the shard stage makes it anew."
+                    f"shard {path} {what}. Delete it and run dvc repro again: the "
+                    "shard stage makes it anew."
                 )
 
 

@@ -9,11 +9,13 @@ Writes      data/images/pack-*.parquet      schemas.PACK
             data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to go
             data/ledger.sqlite              every attempt; not an output
             nothing in a dry run, which prints the plan that a run would follow
-Guarantees  every picture wanted has exactly one outcome; a picture that is here is never asked for again, and a kill
-            loses only those in flight; pictures that the policy no longer permits leave the packs, also where there is
-            no sample; damaged packs are found, named and fetched anew; what failed for a passing reason is asked for
-            again by every run, or after the unfinished one where its pack is sealed; from empty, same sample and same
-            answers, same bytes.
+Guarantees  every picture wanted has exactly one outcome; a picture that is here is
+never asked for again, and a kill
+            loses only those in flight; pictures that the policy no longer permits leave
+            the packs, also where there is no sample; damaged packs are found, named and
+            fetched anew; what failed for a passing reason is asked for again by every
+            run, or after the unfinished one where its pack is sealed; from empty, same
+            sample and same answers, same bytes.
 """
 
 import asyncio
@@ -43,7 +45,9 @@ from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
 
 def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
-    """Fetches what is missing, pack by pack, then writes the outcomes and judges the share of refusals.
+    """Fetches what is missing, pack by pack.
+
+    Then writes the outcomes and judges the share of refusals.
 
     dry_run: prints the plan of just this run, and writes nothing.
     """
@@ -55,7 +59,8 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         inventory.check_same_site(paths, found, stands)
     else:
         inventory.remove_disallowed(params, paths, found, stands)
-    # Only now: where sample cannot succeed, pictures that have to go are gone all the same.
+    # Only now: where sample cannot succeed, pictures that have to go are gone all the
+    # same.
     if isinstance(posts, CorruptFile):
         raise posts
     _refuse_forbidden(posts, stands.permitted)
@@ -79,7 +84,8 @@ def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) ->
         if not dry_run and len(arrived) < len(waits):
             cut = len(waits) - len(arrived)
             progress.log(
-                f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: fetched again"
+                f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: "
+                "fetched again"
             )
         _print_plan(
             planned,
@@ -112,7 +118,10 @@ def _sampled(paths: Paths) -> pl.DataFrame | CorruptFile:
 
 
 def _place(site: Site) -> str:
-    """Returns what a refusal holds for: another site, or another place for its files, may answer otherwise."""
+    """Returns what a refusal holds for.
+
+    Another site, or another place for its files, may answer otherwise.
+    """
     return f"{pin.site_key(site)} {site.static_url or ''}".strip()
 
 
@@ -120,8 +129,10 @@ def _refuse_forbidden(posts: pl.DataFrame, permitted: frozenset[str]) -> None:
     forbidden = posts.filter(~pl.col("md5").is_in(permitted))
     if forbidden.height:
         raise PolicyViolation(
-            f"{forbidden.height:,} sampled posts may not be fetched under the snapshot's present state, first "
-            f"{forbidden['post_id'][0]}. Nothing was requested. Run dvc repro, which samples anew."
+            f"{forbidden.height:,} sampled posts may not be fetched under the "
+            "snapshot's present state, first "
+            f"{forbidden['post_id'][0]}. Nothing was requested. Run dvc repro, which "
+            "samples anew."
         )
 
 
@@ -146,7 +157,10 @@ def _worth_asking(wishes: list[ImageRequest], params: Download) -> list[ImageReq
 
 
 def _listed_too_large(one: ImageRequest, params: Download) -> bool:
-    """Returns whether the answer is known beforehand. Other variants are smaller than the listed size."""
+    """Returns whether the answer is known beforehand.
+
+    Other variants are smaller than the listed size.
+    """
     return one.variant == "original" and one.file_size > params.max_bytes
 
 
@@ -159,10 +173,12 @@ def _plan(
     *,
     keep: bool,
 ) -> list[plan.PlannedPack]:
-    """Returns the packs still to be made: those of the unfinished run, and those of what it did not plan for.
+    """Returns the packs still to be made: those of the unfinished run.
 
-    Reopens in the ledger what failed for a passing reason, unless its pack is sealed: that stays as it is until the
-    plan is finished.
+    And those of what it did not plan for.
+
+    Reopens in the ledger what failed for a passing reason, unless its pack is sealed:
+    that stays as it is until the plan is finished.
     """
     have = {one.key for one in here if one.pack}
     sealed = {one.pack.name for one in here if one.pack}
@@ -200,7 +216,10 @@ def _print_plan(
     total: int,
     site: Site,
 ) -> None:
-    """Says what will be asked for. pictures: those of the planned packs that are neither here nor refused."""
+    """Says what will be asked for.
+
+    pictures: those of the planned packs that are neither here nor refused.
+    """
     bound = sum(one.file_size for one in pictures)
     rate = policy.requests_per_second(site)
     duration = (
@@ -209,7 +228,8 @@ def _print_plan(
         else "no limit on this machine"
     )
     progress.log(
-        f"download: {len(pictures):,} of {total:,} pictures to fetch in {len(planned):,} packs, one request each, "
+        f"download: {len(pictures):,} of {total:,} pictures to fetch in "
+        f"{len(planned):,} packs, one request each, "
         f"{bound / 1e6:,.0f} MB as originals, {duration}"
     )
 
@@ -250,7 +270,8 @@ def _judge(params: Download, outcomes: list[dict[str, str | None]], site: Site) 
     refused = [row for row in outcomes if row["outcome"] != "kept"]
     limit = params.max_rejected * len(outcomes)
     progress.log(
-        f"download: {len(outcomes) - len(refused):,} of {len(outcomes):,} pictures are here, {len(refused):,} refused"
+        f"download: {len(outcomes) - len(refused):,} of {len(outcomes):,} pictures are "
+        f"here, {len(refused):,} refused"
     )
     if len(refused) <= limit:
         return
@@ -262,9 +283,10 @@ def _judge(params: Download, outcomes: list[dict[str, str | None]], site: Site) 
     if len(refused) - temporary <= limit:
         pause = (Timeouts() if policy.is_remote(site) else LOCAL_TIMEOUTS).pause
         raise SiteUnreachable(
-            f"{share}, {temporary:,} of them after temporary errors only, {first}. What is here is kept. "
-            + retry_hint(pause)
+            f"{share}, {temporary:,} of them after temporary errors only, {first}. "
+            "What is here is kept. " + retry_hint(pause)
         )
     raise TooManyRejects(
-        f"{share}, {first}. See data/images/outcomes.parquet, or raise download.max_rejected."
+        f"{share}, {first}. See data/images/outcomes.parquet, or raise "
+        "download.max_rejected."
     )

@@ -1,4 +1,7 @@
-"""Fetches the pictures of planned packs: many requests under way, each picture on disk as soon as it is whole."""
+"""Fetches the pictures of planned packs.
+
+Many requests under way, each picture on disk as soon as it is whole.
+"""
 
 import asyncio
 import time
@@ -31,20 +34,28 @@ from pipeline.site.client import (
 )
 from pipeline.site.session import open_site
 
-GIVE_UP = 25  # pictures in a row that the site gave none of: it is the site that fails, not the pictures
+# Pictures in a row that the site gave none of: it is the site that fails, not the
+# pictures
+GIVE_UP = 25
 
 SITE_WIDE = frozenset(DownloadFailure) - {
     DownloadFailure.NOT_FOUND,
     DownloadFailure.TOO_LARGE,
     DownloadFailure.DECOMPRESSION_BOMB,
 }
-"""Refusals that tell of the site where picture after picture meets them: it is down, has shut this client out, or gives
-every picture the same wrong bytes. So does NOT_FOUND, where files are looked for in the wrong place, but only as long
-as not one was ever found there; the others left out are judged by limits of ours."""
+"""Refusals that tell of the site where picture after picture meets them.
 
-INSPECTORS = 2  # threads that look at pictures and put them away; hashing, decoding and writing release the GIL
+It is down, has shut this client out, or gives every picture the same wrong bytes. So
+does NOT_FOUND, where files are looked for in the wrong place, but only as long as not
+one was ever found there; the others left out are judged by limits of ours."""
 
-ASIDE = 4  # pictures that came and are looked at while as many requests as the client allows are under way
+# Threads that look at pictures and put them away; hashing, decoding and writing release
+# the GIL
+INSPECTORS = 2
+
+# Pictures that came and are looked at while as many requests as the client allows are
+# under way
+ASIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +88,13 @@ def recover_spooled(
 
 
 class Fetcher:
-    """One run of the stage. Pictures wait below .work until their pack is complete; `arrived` are there already.
+    """One run of the stage.
 
-    The event loop only talks to the site. Threads of their own look at what came and put it away, and one more writes
-    the packs, in order, each picture as soon as it and all before it are settled: no request waits for a pack.
+    Pictures wait below .work until their pack is complete; `arrived` are there already.
+
+    The event loop only talks to the site. Threads of their own look at what came and
+    put it away, and one more writes the packs, in order, each picture as soon as it and
+    all before it are settled: no request waits for a pack.
     """
 
     def __init__(
@@ -99,8 +113,9 @@ class Fetcher:
         self._waiting = Spool(paths)
         self._refused, self._arrived = set(ledger.refusals()), arrived
         self._retries = 0
-        # md5 and variant of the pictures that failed since one came. No pack is sealed without them while it may be the
-        # site that fails: it would have to do without them for good.
+        # md5 and variant of the pictures that failed since one came. No pack is sealed
+        # without them while it may be the site that fails: it would have to do without
+        # them for good.
         self._failing: list[tuple[str, str]] = []
         self._any_found = bool(packs.pack_files(paths.images))
         self._settled: SimpleQueue[
@@ -108,7 +123,10 @@ class Fetcher:
         ] = SimpleQueue()
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
-        """Fetches and seals all packs; raises what ends the run, with everything that arrived kept."""
+        """Fetches and seals all packs.
+
+        Raises what ends the run, with everything that arrived kept.
+        """
         loop = asyncio.get_running_loop()
         threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
         with (
@@ -138,10 +156,14 @@ class Fetcher:
                 finally:
                     self._settled.put(
                         None
-                    )  # whatever ended the run: the sealing thread must not wait for more
+                        # Whatever ended the run: the sealing thread must not wait for more
+                    )
 
     def _missing(self, planned: list[PlannedPack]) -> list[tuple[str, ImageRequest]]:
-        """Returns what must be asked for, with its pack; the rest is settled: refused, or waiting."""
+        """Returns what must be asked for, with its pack.
+
+        The rest is settled: refused, or waiting.
+        """
         settled: dict[tuple[str, str], FetchedImage | None] = {
             **dict.fromkeys(self._refused),
             **self._arrived,
@@ -184,7 +206,10 @@ class Fetcher:
         one: ImageRequest,
         inspectors: ThreadPoolExecutor,
     ) -> int:
-        """Leaves the picture waiting for its pack, or a refusal in the ledger. Returns the bytes that are kept."""
+        """Leaves the picture waiting for its pack, or a refusal in the ledger.
+
+        Returns the bytes that are kept.
+        """
         loop = asyncio.get_running_loop()
 
         async def ask() -> FetchedImage:
@@ -200,7 +225,9 @@ class Fetcher:
                     asyncio.CancelledError
                 ):  # the run ends: what came is put away all the same
                     await asyncio.wait([putting])
-                    putting.exception()  # one like it ended the run; who does not look is told again by asyncio
+                    # One like it ended the run; who does not look is told again by
+                    # asyncio
+                    putting.exception()
                     raise
             except (PermanentFailure, TransientFailure) as error:
                 wait = error.wait if isinstance(error, TransientFailure) else None
@@ -231,7 +258,10 @@ class Fetcher:
         return arrived.record.size
 
     def _believe_failures(self) -> None:
-        """Lets packs be sealed without the pictures that failed: the site gives others, or there are no more to ask."""
+        """Lets packs be sealed without the pictures that failed.
+
+        The site gives others, or there are no more to ask.
+        """
         for key in self._failing:
             self._settled.put((key, None))
         self._failing = []
@@ -240,7 +270,10 @@ class Fetcher:
         self._retries += 1
 
     def _failures(self) -> str:
-        """Returns how many failed for good so far, and how often one that failed was asked again."""
+        """Returns how many failed for good so far.
+
+        And how often one that failed was asked again.
+        """
         again = f", {self._retries:,} tried again" if self._retries else ""
         return f"{len(self._refused):,} refused{again}"
 
@@ -267,8 +300,10 @@ class Fetcher:
         self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:
             raise SiteUnreachable(
-                f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
-                f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
+                f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row,"
+                f" the last: {answer.reason}, "
+                f"{answer.detail}. Every picture that arrived is kept and these will "
+                "be asked for again. Check "
                 "site.static_url and site.contact. " + retry_hint(client.pause)
             )
 
@@ -282,12 +317,17 @@ class Fetcher:
                     packs.write(self._images / pack.name, chain([first], arriving))
                 self._waiting.remove(pack.name)  # only now: never the other way round
         except _RunEndedError:
-            return  # of what is settled nothing is lost: the half pack is gone, its pictures wait
+            # Of what is settled nothing is lost: the half pack is gone, its pictures
+            # wait
+            return
 
     def _arriving(
         self, pack: PlannedPack, known: dict[tuple[str, str], FetchedImage | None]
     ) -> Iterator[PackedImage]:
-        """Yields the pictures of a pack in order, waiting until each is settled. known: settled, not yet yielded."""
+        """Yields the pictures of a pack in order, waiting until each is settled.
+
+        known: settled, not yet yielded.
+        """
         for one in pack.pictures:
             while one.key not in known:
                 if (news := self._settled.get()) is None:

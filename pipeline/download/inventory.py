@@ -1,4 +1,7 @@
-"""What earlier runs left: pictures that may stay stay, and nothing else does; what had to go is listed."""
+"""What earlier runs left: pictures that may stay stay, and nothing else does.
+
+What had to go is listed.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -33,7 +36,10 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """All that earlier runs left. Damaged packs: name and problem; of their pictures those that can still be named."""
+    """All that earlier runs left.
+
+    Damaged packs: name and problem; of their pictures those that can still be named.
+    """
 
     pictures: tuple[StoredImage, ...]
     damaged: dict[Path, str]
@@ -87,7 +93,10 @@ def retained(
 
 
 def check_same_site(paths: Paths, found: Inventory, standing: Permissions) -> None:
-    """Raises BadInput where pictures of another site, a real one, would be removed: they cost requests."""
+    """Raises BadInput where pictures of another site, a real one, would be removed.
+
+    They cost requests.
+    """
     count = _forbidden(found, standing)
     if not count or not _is_moved(found, _site(paths)):
         return
@@ -96,8 +105,10 @@ def check_same_site(paths: Paths, found: Inventory, standing: Permissions) -> No
         or urlsplit(found.site or "").hostname is not None
     ):
         raise BadInput(
-            f"{paths.images} holds {count:,} pictures of {found.site} that {pin.load(paths.pin).site} does not have: "
-            f"they would be removed. Move or delete {paths.images} and {spool.folder(paths)}, or work in another "
+            f"{paths.images} holds {count:,} pictures of {found.site} that "
+            f"{pin.load(paths.pin).site} does not have: "
+            f"they would be removed. Move or delete {paths.images} and "
+            f"{spool.folder(paths)}, or work in another "
             "folder, then run the same command again."
         )
 
@@ -105,12 +116,16 @@ def check_same_site(paths: Paths, found: Inventory, standing: Permissions) -> No
 def remove_disallowed(
     params: Download, paths: Paths, found: Inventory, standing: Permissions
 ) -> None:
-    """Removes damaged packs, halves of files, and every picture that is not permitted or beyond the present limits.
+    """Removes damaged packs, halves of files.
 
-    Only packs that hold such a picture are rewritten. What is not permitted is listed in takedowns.parquet before
-    anything is removed, so that a kill in between leaves no picture that went unsaid. The stage's lock must be held.
+    And every picture that is not permitted or beyond the present limits.
 
-    Pictures of another site are not taken down: they leave unlisted, or `refuse_to_move` says what to do with them.
+    Only packs that hold such a picture are rewritten. What is not permitted is listed
+    in takedowns.parquet before anything is removed, so that a kill in between leaves no
+    picture that went unsaid. The stage's lock must be held.
+
+    Pictures of another site are not taken down: they leave unlisted, or
+    `refuse_to_move` says what to do with them.
     """
     check_same_site(paths, found, standing)
     site = _site(paths)
@@ -118,7 +133,8 @@ def remove_disallowed(
     if is_moved:
         if count := _forbidden(found, standing):
             progress.log(
-                f"download: {count:,} pictures are of {found.site}, another site, and leave"
+                f"download: {count:,} pictures are of {found.site}, another site, and "
+                "leave"
             )
     else:
         _list_takedowns(paths, found, standing, site)
@@ -126,7 +142,8 @@ def remove_disallowed(
         files.remove_stale_temps(folder)
     for path, problem in found.damaged.items():
         progress.log(
-            f"download: {path.name} is damaged ({problem}): removed, its pictures are fetched again"
+            f"download: {path.name} is damaged ({problem}): removed, its pictures are "
+            "fetched again"
         )
         path.unlink()
     sound = [one for one in found.pictures if one.pack not in found.damaged]
@@ -135,7 +152,8 @@ def remove_disallowed(
     ):
         progress.log(
             f"download: {beyond:,} pictures are beyond the present limits and leave "
-            f"(download.max_bytes {params.max_bytes:,}, download.max_pixels {params.max_pixels:,})"
+            f"(download.max_bytes {params.max_bytes:,}, download.max_pixels "
+            f"{params.max_pixels:,})"
         )
     leaving: dict[Path, set[str]] = {}
     for one in sound:
@@ -147,7 +165,9 @@ def remove_disallowed(
         paths,
         lambda one: one.md5 in standing.permitted and one.size <= params.max_bytes,
     )
-    if is_moved:  # only now: a kill before leaves pictures that are still known to be of the other site
+    # Only now: a kill before leaves pictures that are still known to be of the other
+    # site
+    if is_moved:
         _list_takedowns(paths, Inventory((), {}, (), site), standing, site)
 
 
@@ -162,7 +182,10 @@ def _within(one: StoredImage, params: Download) -> bool:
 
 
 def _site(paths: Paths) -> str | None:
-    """Returns what takedowns.parquet calls the site; null for a server of this machine, whose address says nothing."""
+    """Returns what takedowns.parquet calls the site.
+
+    Null for a server of this machine, whose address says nothing.
+    """
     site = pin.load(paths.pin).site
     return None if urlsplit(site).hostname in policy.LOOPBACK else site
 
@@ -178,7 +201,10 @@ def _forbidden(found: Inventory, standing: Permissions) -> int:
 def _list_takedowns(
     paths: Paths, found: Inventory, standing: Permissions, site: str | None
 ) -> None:
-    """Writes the table: earlier rows that still hold, and those pictures that must go now."""
+    """Writes the table: earlier rows that still hold.
+
+    And those pictures that must go now.
+    """
     rows = {
         str(row["md5"]): row
         for row in found.takedowns
@@ -211,7 +237,8 @@ def _list_takedowns(
             for reason, count in sorted(Counter(reasons.values()).items())
         )
         progress.log(
-            f"download: {len(leaving):,} pictures may no longer be kept and leave: {by_reason}"
+            f"download: {len(leaving):,} pictures may no longer be kept and leave: "
+            f"{by_reason}"
         )
 
 

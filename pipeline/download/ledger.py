@@ -18,9 +18,14 @@ FINAL = frozenset({DownloadFailure.NOT_FOUND, DownloadFailure.FORBIDDEN})
 """What the site said no to. All other refusals may turn out better in a later run."""
 
 VERSION = 2
-"""Version of the tables below; raise it when they change. A ledger of another version is set aside."""
+"""Version of the tables below; raise it when they change.
 
-BATCH = 256  # attempts that are written at once: one by one, they cost more than the pictures' own files
+A ledger of another version is set aside.
+"""
+
+# Attempts that are written at once: one by one, they cost more than the pictures' own
+# files
+BATCH = 256
 
 _TABLES = """
 create table if not exists attempts (
@@ -35,8 +40,8 @@ create table if not exists settled (
 class Ledger:
     """The ledger of one project, about one site. Used from one thread.
 
-    What is settled is on disk when the call returns, unless the machine fails; of the attempts, which only tell the
-    tale, a kill may lose the last BATCH.
+    What is settled is on disk when the call returns, unless the machine fails; of the
+    attempts, which only tell the tale, a kill may lose the last BATCH.
     """
 
     def __init__(self, connection: sqlite3.Connection, site: str) -> None:
@@ -46,7 +51,10 @@ class Ledger:
     @classmethod
     @contextmanager
     def open(cls, path: Path, site: str) -> Iterator["Ledger"]:
-        """Yields the ledger at `path`, made where it is not there; one that cannot be used is set aside and named."""
+        """Yields the ledger at `path`, made where it is not there.
+
+        One that cannot be used is set aside and named.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             connection = _connected(path)
@@ -54,7 +62,8 @@ class Ledger:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
             progress.log(
-                f"download: {path} cannot be used ({error}): kept as {aside.name}; some questions are asked again"
+                f"download: {path} cannot be used ({error}): kept as {aside.name}; "
+                "some questions are asked again"
             )
             connection = _connected(path)
         ledger = cls(connection, site)
@@ -74,7 +83,8 @@ class Ledger:
         Empty where that one is not there or cannot be used.
         """
         with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
-            # Not opened where it lies: after a kill, reading alone makes SQLite write beside it.
+            # Not opened where it lies: after a kill, reading alone makes SQLite write
+            # beside it.
             with TemporaryDirectory() as folder, suppress(_Unusable):
                 copy = Path(folder, path.name)
                 for suffix in ("", "-wal"):
@@ -99,8 +109,9 @@ class Ledger:
     ) -> None:
         """Records one attempt at a picture, by md5 and variant.
 
-        outcome: kept, or a value of Refusal; detail: the status and what else was seen; seconds: how long it took, its
-        turn in line included; wait: the seconds that the site then asked for.
+        outcome: kept, or a value of Refusal; detail: the status and what else was seen;
+        seconds: how long it took, its turn in line included; wait: the seconds that the
+        site then asked for.
         """
         self._noted.append(
             (time.time(), self._site, *key, outcome, detail, seconds, wait)
@@ -129,7 +140,10 @@ class Ledger:
         )
 
     def forget(self, keys: list[tuple[str, str]]) -> None:
-        """Takes refusals back, by md5 and variant: it was the site that failed, not these pictures."""
+        """Takes refusals back, by md5 and variant.
+
+        It was the site that failed, not these pictures.
+        """
         rows = [(self._site, md5, variant) for md5, variant in keys]
         self._connection.executemany(
             "delete from settled where site = ? and md5 = ? and variant = ?", rows
@@ -138,7 +152,8 @@ class Ledger:
     def refusals(self) -> dict[tuple[str, str], tuple[DownloadFailure, str]]:
         """Returns refusal and detail by md5 and variant."""
         rows = self._connection.execute(
-            "select md5, variant, outcome, detail from settled where site = ? order by md5, variant",
+            "select md5, variant, outcome, detail from settled where site = ? order "
+            "by md5, variant",
             (self._site,),
         )
         return {
@@ -147,7 +162,10 @@ class Ledger:
         }
 
     def retry_transient(self, *, but: Collection[tuple[str, str]] = ()) -> None:
-        """Forgets the refusals that may turn out better, so that they are asked again. but: md5 and variant of some."""
+        """Forgets the refusals that may turn out better, so that they are asked again.
+
+        but: md5 and variant of some.
+        """
         self.forget(
             [
                 key

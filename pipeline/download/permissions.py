@@ -1,4 +1,7 @@
-"""What the present snapshot says of certain pictures: permitted, forbidden by a rule, or no longer there."""
+"""What the present snapshot says of certain pictures.
+
+Permitted, forbidden by a rule, or no longer there.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,10 @@ from pipeline.schemas.reasons import Takedown
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """The snapshot's word on the pictures and posts that were asked about, and on no others."""
+    """The snapshot's word on the pictures and posts that were asked about.
+
+    And on no others.
+    """
 
     permitted: frozenset[
         str
@@ -20,7 +26,9 @@ class Permissions:
         str, str
     ]  # of the other md5s that a post holds: the rule that forbids it (schemas.Dropped)
     posts: frozenset[int]  # ids of the posts that are still there
-    is_searched: bool  # the snapshot holds what a query finds: a post that it lacks may still be on the site
+    # The snapshot holds what a query finds: a post that it lacks may still be on the
+    # site
+    is_searched: bool
 
     def reason(self, md5: str, post_id: int) -> str:
         """Returns why a picture that was fetched for a post may not stay."""
@@ -34,7 +42,8 @@ class Permissions:
 def check_permissions(paths: Paths, md5s: set[str], post_ids: set[int]) -> Permissions:
     """Applies the policy anew to the posts of the snapshot that hold one of these md5s.
 
-    The snapshot has millions of posts and is only streamed through: memory grows with what is asked about.
+    The snapshot has millions of posts and is only streamed through: memory grows with
+    what is asked about.
     """
     relations = {
         name: parquet.read(paths.snapshot / f"{name}.parquet")

@@ -1,7 +1,8 @@
 """The plan: which pictures go into which pack, settled before the first request.
 
-Pack boundaries depend on the md5s that are missing and on nothing else, so kills, retries and the order of arrival
-leave no trace in the bytes. The plan of an unfinished run is kept and followed to its end.
+Pack boundaries depend on the md5s that are missing and on nothing else, so kills,
+retries and the order of arrival leave no trace in the bytes. The plan of an unfinished
+run is kept and followed to its end.
 """
 
 import hashlib
@@ -48,7 +49,8 @@ def load_plan(
             for name, md5s in tree["packs"]
         ]
     except (ValueError, KeyError, TypeError):
-        return None  # a damaged plan is no plan: what arrived is found again by what is missing
+        # A damaged plan is no plan: what arrived is found again by what is missing
+        return None
 
 
 def save_plan(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
@@ -61,7 +63,10 @@ def save_plan(path: Path, fingerprint: str, packs: list[PlannedPack]) -> None:
 
 
 def fingerprint(wanted: list[ImageRequest], params: Download) -> str:
-    """Returns what makes two wishes the same: pictures, variants, limits and the size of packs."""
+    """Returns what makes two wishes the same.
+
+    Pictures, variants, limits and the size of packs.
+    """
     limits = [params.pack_pictures, params.max_bytes, params.max_pixels]
     wish = [limits, sorted((one.md5, one.variant) for one in wanted)]
     return hashlib.sha256(json.dumps(wish).encode()).hexdigest()

@@ -1,8 +1,11 @@
-"""Pictures that arrived and wait until their pack is complete: one growing file per pack, beside its plan.
+"""Pictures that arrived and wait until their pack is complete.
 
-A record is a line, `<md5> <variant> <post id> <bytes>`, and the bytes. Appending to one file costs a tenth of what
-making and removing a file per picture does. Nothing is flushed to disk: a killed process loses nothing by that, and
-after a failure of the machine whoever reads the records must look whether they are whole.
+One growing file per pack, beside its plan.
+
+A record is a line, `<md5> <variant> <post id> <bytes>`, and the bytes. Appending to one
+file costs a tenth of what making and removing a file per picture does. Nothing is
+flushed to disk: a killed process loses nothing by that, and after a failure of the
+machine whoever reads the records must look whether they are whole.
 """
 
 import os
@@ -46,7 +49,10 @@ class Spool:
         self._lock = threading.Lock()
 
     def append(self, pack: str, one: ImageRequest, body: bytes) -> SpooledImage:
-        """Appends a picture to those of its pack: all of it or, raising NoSpace, nothing."""
+        """Appends a picture to those of its pack.
+
+        All of it or, raising NoSpace, nothing.
+        """
         path = self.folder / pack
         line = f"{one.md5} {one.variant} {one.post_id} {len(body)}\n".encode()
         with self._lock:
@@ -61,7 +67,8 @@ class Spool:
             except OSError as error:
                 os.ftruncate(file, end)
                 raise NoSpace(
-                    f"{path} cannot be written: {error.strerror}. Every picture that arrived before is kept. "
+                    f"{path} cannot be written: {error.strerror}. Every picture that "
+                    "arrived before is kept. "
                     "Make room, then run the same command again."
                 ) from error
         return SpooledImage(
@@ -97,7 +104,8 @@ class Spool:
                 )
             except OSError as error:
                 raise NoSpace(
-                    f"{path} cannot be written: {error.strerror}. Every picture that arrived before is kept. "
+                    f"{path} cannot be written: {error.strerror}. Every picture that "
+                    "arrived before is kept. "
                     "Make it writable, then run the same command again."
                 ) from error
         return self._files[path]
@@ -115,7 +123,10 @@ def folder(paths: Paths) -> Path:
 
 
 def records(paths: Paths) -> list[SpooledImage]:
-    """Returns what waits, by file, then in order of arrival. A kill leaves at most the last record of a file cut."""
+    """Returns what waits, by file, then in order of arrival.
+
+    A kill leaves at most the last record of a file cut.
+    """
     return [
         record for path in sorted(folder(paths).glob("*")) for record in _records(path)
     ]

@@ -18,13 +18,19 @@ OLD_PREVIEW_LONGER = (
 )
 
 MAY_BE_TRANSPARENT = frozenset({"png", "webp"})
-"""Originals whose variants are asked for as WebP, which keeps alpha: in the JPEG twin the site has flattened it on a
+"""Originals whose variants are asked for as WebP, which keeps alpha.
+
+In the JPEG twin the site has flattened it on a
 colour of the post's own, and every picture here lies on pictures.GROUND."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One picture to fetch. Sizes are pixels of the variant as the rules have them; `file_size` is the original's."""
+    """One picture to fetch.
+
+    Sizes are pixels of the variant as the rules have them; `file_size` is the
+    original's.
+    """
 
     md5: str
     post_id: int
@@ -52,7 +58,10 @@ def image_request(
     file_size: int,
     variant: str,
 ) -> ImageRequest:
-    """Returns the file that serves `variant`: the original where the site makes none of such a picture."""
+    """Returns the file that serves `variant`.
+
+    The original where the site makes none of such a picture.
+    """
     folder = f"{md5[:2]}/{md5[2:4]}/{md5}"
     twin = "webp" if ext in MAY_BE_TRANSPARENT else "jpg"
     if variant == "preview" and has_preview(width, height):
@@ -80,12 +89,17 @@ def has_sample(width: int, height: int) -> bool:
 
 
 def has_preview(width: int, height: int) -> bool:
-    """Returns whether the site makes a preview: not of the 1 x 1 entries of its early days."""
+    """Returns whether the site makes a preview.
+
+    Not of the 1 x 1 entries of its early days.
+    """
     return max(width, height) > 1
 
 
 def sample_size(width: int, height: int) -> tuple[int, int]:
-    """Returns width and height of the sample: shorter side 850, or longer side 1700 where that is smaller.
+    """Returns width and height of the sample.
+
+    Shorter side 850, or longer side 1700 where that is smaller.
 
     >>> sample_size(1792, 2400)
     (850, 1138)
@@ -95,7 +109,9 @@ def sample_size(width: int, height: int) -> tuple[int, int]:
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
-    """Returns width and height of the preview: shorter side 256, the longer cropped to at most 512.
+    """Returns width and height of the preview.
+
+    Shorter side 256, the longer cropped to at most 512.
 
     >>> preview_size(2500, 1700)
     (376, 256)
@@ -107,7 +123,9 @@ def preview_size(width: int, height: int) -> tuple[int, int]:
 
 
 def old_preview_size(width: int, height: int) -> tuple[int, int]:
-    """Returns width and height of a preview made by the rule before 2025-06-26: longer side 150.
+    """Returns width and height of a preview made by the rule before 2025-06-26.
+
+    Longer side 150.
 
     >>> old_preview_size(2500, 1700)
     (150, 102)

@@ -38,7 +38,10 @@ _DECIMALS = 6  # of metrics.json
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """A split as the network sees it. labels: uint8 [records, tags]; scores: float32 of the same shape, 0 to 1."""
+    """A split as the network sees it.
+
+    labels: uint8 [records, tags]; scores: float32 of the same shape, 0 to 1.
+    """
 
     post_ids: np.ndarray  # int64 [records]
     md5s: list[str]
@@ -188,7 +191,8 @@ def _table(predictions: dict[str, Predictions]) -> pa.Table:
             "split": [name] * len(order),
             "label_ids": pa.array(labels, PREDICTIONS.field("label_ids").type),
             "scores": pa.ListArray.from_arrays(
-                np.arange(len(scores) + 1, dtype=np.int32) * scores.shape[1], scores.ravel(),
+                np.arange(len(scores) + 1, dtype=np.int32) * scores.shape[1],
+                scores.ravel(),
                 type=PREDICTIONS.field("scores").type,
             ),
         }))  # fmt: skip
@@ -204,5 +208,6 @@ def _say(figures: "dict[str, Metric]") -> None:
         figure = figures[name]
         if figure.value is not None:
             progress.log(
-                f"evaluate: test {name} {figure.value:.4f}, image-blind {figure.baseline:.4f}"
+                f"evaluate: test {name} {figure.value:.4f}, image-blind "
+                f"{figure.baseline:.4f}"
             )

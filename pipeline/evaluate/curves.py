@@ -13,7 +13,10 @@ BINS = 15  # of the calibration curve, equally wide in score; empty ones are lef
 def rows(
     labels: np.ndarray, scores: np.ndarray, shares: np.ndarray
 ) -> Iterator[dict[str, object]]:
-    """Yields rows of schemas.CURVES, curve by curve, along x. shares: of each tag in training."""
+    """Yields rows of schemas.CURVES, curve by curve, along x.
+
+    shares: of each tag in training.
+    """
     truth = labels.ravel()
     if truth.min() == truth.max():
         return

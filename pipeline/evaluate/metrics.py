@@ -1,8 +1,11 @@
-"""What the stage says of one split: pure functions of labels and scores, each number with its image-blind baseline.
+"""What the stage says of one split.
 
-labels: 0 or 1, uint8 [pictures, tags]; scores: probabilities, float32 of the same shape; thresholds: float64 [tags].
-The image-blind model scores every picture with the share that each tag has in training. Where a baseline needs a choice
-(which tags to say always), it is made on the judged split itself, so no image-blind answer does better.
+Pure functions of labels and scores, each number with its image-blind baseline.
+
+labels: 0 or 1, uint8 [pictures, tags]; scores: probabilities, float32 of the same
+shape; thresholds: float64 [tags]. The image-blind model scores every picture with the
+share that each tag has in training. Where a baseline needs a choice (which tags to say
+always), it is made on the judged split itself, so no image-blind answer does better.
 """
 
 from dataclasses import dataclass
@@ -20,7 +23,9 @@ from pipeline.metrics import ranking
 FALLBACK_THRESHOLD = (
     0.5  # of tags without positives in validation: nothing there to choose by
 )
-_DECIMALS = 6  # of thresholds, rounded down, so that the picture that gave the threshold still reaches it
+# Of thresholds, rounded down, so that the picture that gave the threshold still reaches
+# it
+_DECIMALS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,10 @@ class Metric:
 
 
 def thresholds(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Score from which each tag is said: best F1, the highest of equals, float64 [tags]."""
+    """Score from which each tag is said.
+
+    Best F1, the highest of equals, float64 [tags].
+    """
     return np.array(
         [_threshold(labels[:, tag], scores[:, tag]) for tag in range(labels.shape[1])]
     )
@@ -55,29 +63,40 @@ def _threshold(labels: np.ndarray, scores: np.ndarray) -> float:
 def compute_metrics(
     labels: np.ndarray, scores: np.ndarray, said: np.ndarray, shares: np.ndarray
 ) -> dict[str, Metric]:
-    """Returns the metrics of a split by name. said: bool [pictures, tags]; shares: of each tag in training, [tags].
+    """Returns the metrics of a split by name.
 
-    Macro means leave out tags without positives, and rankings also tags without negatives.
+    said: bool [pictures, tags]; shares: of each tag in training, [tags].
+
+    Macro means leave out tags without positives, and rankings also tags without
+    negatives.
     """
     present = labels.any(axis=0)
     return {
         "macro_auc": Metric(ranking.mean(ranking.roc_auc_per_tag(labels, scores)), 0.5),
         "macro_map": Metric(
-            ranking.mean(ranking.average_precision_per_tag(labels, scores)), ranking.mean(ranking.prevalence_per_tag(labels))
+            ranking.mean(ranking.average_precision_per_tag(labels, scores)),
+            ranking.mean(ranking.prevalence_per_tag(labels))
         ),
-        "micro_auc": Metric(micro_auc(labels, scores), micro_auc(labels, np.broadcast_to(shares, labels.shape))),
-        "macro_f1": Metric(_macro_f1(labels[:, present], said[:, present]), ranking.mean(constant_f1(labels)[present])),
+        "micro_auc": Metric(micro_auc(labels, scores), micro_auc(labels,
+        np.broadcast_to(shares, labels.shape))),
+        "macro_f1": Metric(_macro_f1(labels[:, present], said[:, present]),
+        ranking.mean(constant_f1(labels)[present])),
         "micro_f1": Metric(
-            float(f1_score(labels.ravel(), said.ravel(), zero_division=0)), constant_micro_f1(labels, shares)
+            float(f1_score(labels.ravel(), said.ravel(), zero_division=0)),
+            constant_micro_f1(labels, shares)
         ),
         "accuracy": Metric(
-            float(accuracy_score(labels.ravel(), said.ravel())), float(constant_accuracy(labels).mean())
+            float(accuracy_score(labels.ravel(), said.ravel())),
+            float(constant_accuracy(labels).mean())
         ),
     }  # fmt: skip
 
 
 def micro_auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Area under the ROC curve of all (picture, tag) pairs ranked together; None where all pairs are alike."""
+    """Area under the ROC curve of all (picture, tag) pairs ranked together.
+
+    None where all pairs are alike.
+    """
     if labels.min() == labels.max():
         return None
     return float(roc_auc_score(labels.ravel(), scores.ravel()))
@@ -90,7 +109,10 @@ def constant_f1(labels: np.ndarray) -> np.ndarray:
 
 
 def constant_micro_f1(labels: np.ndarray, shares: np.ndarray) -> float:
-    """Best micro F1 of giving every picture the same answer: the k tags commonest in training, for the best k."""
+    """Best micro F1 of giving every picture the same answer.
+
+    The k tags commonest in training, for the best k.
+    """
     positives = labels.sum(axis=0, dtype=np.int64)[np.argsort(-shares, kind="stable")]
     hits = np.cumsum(positives)
     said = len(labels) * np.arange(1, len(positives) + 1)
@@ -107,5 +129,6 @@ def _macro_f1(labels: np.ndarray, said: np.ndarray) -> float | None:
     if not labels.shape[1]:
         return None
     return ranking.mean(np.array([
-        f1_score(labels[:, tag], said[:, tag], zero_division=0) for tag in range(labels.shape[1])
+        f1_score(labels[:, tag], said[:, tag],
+        zero_division=0) for tag in range(labels.shape[1])
     ]))  # fmt: skip

@@ -9,8 +9,10 @@ Writes      data/bundle/model.onnx              `input` float32 [N, size, size, 
             data/bundle/selected_tags.csv       tag_id, name, category, count: the form of the WD taggers
             data/bundle/thresholds.csv          name, threshold
             data/bundle/preprocessing.json, model_card.md, lineage.json
-Guarantees  ONNX and Keras agree within export.tolerance, or nothing is published. No picture and no address is in it
-            (policy rule 8). Same inputs, same bytes. The folder appears whole, by a rename.
+Guarantees  ONNX and Keras agree within export.tolerance, or nothing is published. No
+picture and no address is in it
+            (policy rule 8). Same inputs, same bytes. The folder appears whole, by a
+            rename.
 """
 
 import csv
@@ -38,7 +40,10 @@ if TYPE_CHECKING:
 
 
 def run(params: Export, paths: Paths, *, shard: Shard) -> None:
-    """Converts, compares on test pictures, describes, publishes. `shard` says how pictures were fitted."""
+    """Converts, compares on test pictures, describes, publishes.
+
+    `shard` says how pictures were fitted.
+    """
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     train, test = shards.require(shards.read_splits(paths), "train", "test")
     shards.verify(test)
@@ -87,11 +92,14 @@ def _compare(
     )
     if not difference <= params.tolerance:
         raise BadInput(
-            f"model.onnx differs from model.keras by {difference:.2g} on {len(logits):,} test pictures, and "
-            f"export.tolerance is {params.tolerance:g}. Nothing is published. Train again, or raise export.tolerance."
+            f"model.onnx differs from model.keras by {difference:.2g} on "
+            f"{len(logits):,} test pictures, and "
+            f"export.tolerance is {params.tolerance:g}. Nothing is published. Train "
+            "again, or raise export.tolerance."
         )
     progress.log(
-        f"export: ONNX and Keras differ by at most {difference:.1e} on {len(logits):,} test pictures"
+        f"export: ONNX and Keras differ by at most {difference:.1e} on {len(logits):,} "
+        "test pictures"
     )
 
 
@@ -158,7 +166,8 @@ def _thresholds(vocabulary: pl.DataFrame, thresholds: dict[str, float]) -> str:
     names = vocabulary["name"].to_list()
     if set(names) != set(thresholds):
         raise BadInput(
-            "data/evaluation/thresholds.json has other tags than the vocabulary. Run dvc repro again."
+            "data/evaluation/thresholds.json has other tags than the vocabulary. Run "
+            "dvc repro again."
         )
     return _csv(["name", "threshold"], ([name, thresholds[name]] for name in names))
 
@@ -176,7 +185,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CorruptFile(
-            f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it anew."
+            f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it "
+            "anew."
         ) from error
 
 

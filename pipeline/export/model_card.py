@@ -1,4 +1,7 @@
-"""The model card: what a person reads before using the model. Numbers never stand without their baseline."""
+"""The model card: what a person reads before using the model.
+
+Numbers never stand without their baseline.
+"""
 
 import json
 from typing import Any
@@ -83,13 +86,17 @@ def render_model_card(
     fitting = f"{_FITTING[preprocessing['fit']]} and resize it to {size} pixels (antialiased bilinear, as Pillow's)."
     return _TEXT.format(
         name=name, tags=facts["tags"], size=size, fitting=fitting,
-        train=facts["records"]["train"], validation=metrics["records"]["validation"], test=metrics["records"]["test"],
-        numbers="\n".join(_row(label, metrics["test"][key]) for key, label in METRICS.items()),
+        train=facts["records"]["train"], validation=metrics["records"]["validation"],
+        test=metrics["records"]["test"],
+        numbers="\n".join(_row(label, metrics["test"][key]) for key,
+        label in METRICS.items()),
         left_out=_left_out(metrics["tags"]["without_positives_in_test"]),
         site=site if isinstance(site, str) else json.dumps(site, sort_keys=True),
         moment=_moment(lineage["pin"]), policy=lineage["policy_version"],
-        parameters=facts["parameters"], epochs=facts["epochs"], best_epoch=facts["best_epoch"],
-        fingerprint=facts["fingerprint"], lineage=json.dumps(pinned, indent=2, sort_keys=True),
+        parameters=facts["parameters"], epochs=facts["epochs"],
+        best_epoch=facts["best_epoch"],
+        fingerprint=facts["fingerprint"], lineage=json.dumps(pinned, indent=2,
+        sort_keys=True),
     )  # fmt: skip
 
 
@@ -101,7 +108,10 @@ def _moment(pin: dict[str, Any]) -> str:
             if search["query"]
             else "all posts"
         )
-        return f"{found}, up to number {search['newest_id']:,}, as of change {search['change']:,}"
+        return (
+            f"{found}, up to number {search['newest_id']:,}, as of change "
+            f"{search['change']:,}"
+        )
     posts = (pin.get("exports") or {}).get("posts") or {}
     exported = f"all posts as exported at {posts.get('updated_at', 'a time not given')}"
     delta = pin.get("delta")

@@ -13,12 +13,16 @@ import onnx
 import onnxruntime
 import tensorflow as tf
 
-OPSET = 17  # of 2022: read by onnxruntime 1.12 and later, and by what browsers and other tools ship
+# Of 2022: read by onnxruntime 1.12 and later, and by what browsers and other tools ship
+OPSET = 17
 INPUT, OUTPUT, BATCH = "input", "output", "N"
 
 
 def to_onnx(network: "keras.Model", size: int) -> bytes:
-    """Returns the ONNX file: `input` float32 [N, size, size, 3], RGB 0 to 255; `output` float32 [N, tags]."""
+    """Returns the ONNX file: `input` float32 [N, size, size, 3], RGB 0 to 255.
+
+    `output` float32 [N, tags].
+    """
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", DeprecationWarning
@@ -40,7 +44,10 @@ def to_onnx(network: "keras.Model", size: int) -> bytes:
 
 
 def run_onnx(file: bytes, pictures: np.ndarray) -> np.ndarray:
-    """Runs an ONNX file on the CPU, as its users do. pictures: uint8 [n, size, size, 3]; returns float32 [n, tags]."""
+    """Runs an ONNX file on the CPU, as its users do.
+
+    pictures: uint8 [n, size, size, 3]; returns float32 [n, tags].
+    """
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     return np.asarray(session.run([OUTPUT], {INPUT: pictures.astype(np.float32)})[0])
 

@@ -8,9 +8,10 @@ Writes      data/snapshot/posts.parquet                    schemas.POSTS
             data/snapshot/{aliases,implications}.parquet   schemas.RELATIONS
             data/snapshot/rejected.parquet                 schemas.SNAPSHOT_REJECTED
             data/snapshot/unknown_tags.parquet             schemas.UNKNOWN_TAGS
-Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same bytes out. A run killed while fetching goes
-            on where it was; an export that was fetched is not asked for again while the pin stands, unless it cannot be
-            read and turns out to be damaged.
+Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same bytes out.
+A run killed while fetching goes
+            on where it was; an export that was fetched is not asked for again while the
+            pin stands, unless it cannot be read and turns out to be damaged.
 """
 
 import asyncio
@@ -50,7 +51,10 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
 def _write(
     pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths
 ) -> None:
-    """Writes the snapshot of the exports, and of the pinned changes where there are any."""
+    """Writes the snapshot of the exports.
+
+    And of the pinned changes where there are any.
+    """
     with files.atomic_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
         delta.save_base_ids(
@@ -65,14 +69,17 @@ def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
     """Raises ExportChanged where the pin is of another site or source than the parameters name."""
     if pinned.site != pin.site_key(site):
         raise ExportChanged(
-            f"{paths.pin.name} pins {pinned.site} but site.name is {pin.site_key(site)}. "
+            f"{paths.pin.name} pins {pinned.site} but site.name is "
+            f"{pin.site_key(site)}. "
             "Run e6tag refresh to pin this site, or correct site.name in params.yaml."
         )
     searched = pinned.search.query if pinned.search is not None else None
     if searched != params.query:
         raise ExportChanged(
-            f"{paths.pin.name} pins {_source(searched)} but params.yaml asks for {_source(params.query)}. "
-            "Run e6tag refresh to pin that, or correct harvest.source and harvest.query."
+            f"{paths.pin.name} pins {_source(searched)} but params.yaml asks for "
+            f"{_source(params.query)}. "
+            "Run e6tag refresh to pin that, or correct harvest.source and "
+            "harvest.query."
         )
 
 

@@ -1,15 +1,20 @@
-"""The search API as the source of a snapshot (contract sections 2 and 3): the posts that harvest.query finds.
+"""The search API as the source of a snapshot (contract sections 2 and 3).
+
+The posts that harvest.query finds.
 
 Reads       /posts.json by id, from the pinned newest post down; /tag_aliases.json and /tag_implications.json, those in
             force; /tags.json for the names that these posts carry or lead to
 Writes      .work/harvest/pages                  every answer, kept until another pin is harvested
             the tables of data/snapshot          the same schemas as from the exports
-Guarantees  killed at any moment, it goes on at the last cursor; the same pages give the same bytes.
+Guarantees  killed at any moment, it goes on at the last cursor; the same pages give the
+same bytes.
 
-Unlike an export, a search is of no single moment: a post that changes between the refresh and its page is taken as it
-is then. What differs from a harvest of the exports: posts that the query does not find are not there (deleted ones
-without status:any); a tag that the tags table does not know is in no answer, so it is not on the post; is_withheld says
-which files the site refused; tags and relations that no post leads to, or that are not in force, are left out.
+Unlike an export, a search is of no single moment: a post that changes between the
+refresh and its page is taken as it is then. What differs from a harvest of the exports:
+posts that the query does not find are not there (deleted ones without status:any); a
+tag that the tags table does not know is in no answer, so it is not on the post;
+is_withheld says which files the site refused; tags and relations that no post leads to,
+or that are not in force, are left out.
 """
 
 from collections.abc import Iterator
@@ -40,8 +45,12 @@ from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 from pipeline.site.client import Client
 from pipeline.site.session import open_site
 
-FEW = "10"  # posts asked for where one is wanted: the index may list posts that the database no longer has (2.2)
-NAMES_LENGTH = 4_000  # characters of names in one address, commas and escapes included; proxies refuse from 8,000 on
+# Posts asked for where one is wanted: the index may list posts that the database no
+# longer has (2.2)
+FEW = "10"
+# Characters of names in one address, commas and escapes included; proxies refuse from
+# 8,000 on
+NAMES_LENGTH = 4_000
 
 _IN_FORCE = {"search[status]": "approved"}  # active, processing and queued
 RELATIONS = (
@@ -67,13 +76,16 @@ async def newest(client: Client, query: str) -> Search:
     if found.unread and not found.rows:
         first = found.unread[0].rejected
         raise BadAnswer(
-            f"the site finds posts for {query!r}, but no record of its answer can be read, first {first['value']} "
-            f"({first['reason']}). Check site.base_url; if it is right, the site changed and this version of e6tag "
+            f"the site finds posts for {query!r}, but no record of its answer can be "
+            f"read, first {first['value']} "
+            f"({first['reason']}). Check site.base_url; if it is right, the site "
+            "changed and this version of e6tag "
             "cannot read it."
         )
     if not found.rows:
         raise BadAnswer(
-            f"the site finds no post for {query!r}. Correct harvest.query in params.yaml."
+            f"the site finds no post for {query!r}. Correct harvest.query in "
+            "params.yaml."
         )
     latest = await _few(client, {"tags": "order:change status:any"})
     change = max(row["change_seq"] for row in [*latest.rows, *found.rows])
@@ -138,7 +150,10 @@ def _reachable(
 async def _fetch_tags(
     client: Client, kept: PageCache, names: list[str]
 ) -> list[CachedPage]:
-    """Asks for tags by name, many at once; a name with a comma in it must be asked for alone."""
+    """Asks for tags by name, many at once.
+
+    A name with a comma in it must be asked for alone.
+    """
     found = []
     with progress.meter("tags", unit="tags", total=len(names)) as meter:
         for number, batch in enumerate(

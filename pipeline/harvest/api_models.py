@@ -36,7 +36,10 @@ _Id = Annotated[int, Field(gt=0, lt=2**63)]
 
 
 def _flat(names: Any) -> Any:
-    """Returns a list of names, given as such, by category, or as one text; anything else as it is, to be refused."""
+    """Returns a list of names, given as such, by category, or as one text.
+
+    Anything else as it is, to be refused.
+    """
     if names is None:
         return []
     if isinstance(names, str):
@@ -94,7 +97,10 @@ class _Post(_Record):
     locked_tags: _Names = []
 
     def row(self) -> Row:
-        """Returns the row of the table: UTC, tags in the order of the exports, a null address as a refusal."""
+        """Returns the row of the table.
+
+        UTC, tags in the order of the exports, a null address as a refusal.
+        """
         return {
             **self.model_dump(exclude={"url"}),
             "created_at": self.created_at.astimezone(UTC),
@@ -135,7 +141,10 @@ class _Relation(_Record):
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """What an endpoint lists: its name among the exports, the key it may be wrapped in, the table it becomes."""
+    """What an endpoint lists.
+
+    Its name among the exports, the key it may be wrapped in, the table it becomes.
+    """
 
     export: str
     wrapper: str
@@ -170,7 +179,10 @@ class ParsedPage:
 
 
 def parse_page(answer: Any, kind: RecordType, where: str) -> ParsedPage:
-    """Reads a list of records; raises BadAnswer naming `where` if it is none, or one of thumbnails."""
+    """Reads a list of records.
+
+    Raises BadAnswer naming `where` if it is none, or one of thumbnails.
+    """
     records = _unwrapped(answer, kind, where)
     rows, unread = [], []
     for number, record in enumerate(records, start=1):
@@ -203,19 +215,26 @@ def parse_one(answer: Any, kind: RecordType, where: str) -> ParsedPage:
 
 
 def _unwrapped(answer: Any, kind: RecordType, where: str) -> list[Any]:
-    """`{"posts": [...]}` and `[...]` are the same list, and an empty one may come wrapped where others do not."""
+    """`{"posts": [...]}` and `[...]` are the same list.
+
+    And an empty one may come wrapped where others do not.
+    """
     records = answer.get(kind.wrapper) if isinstance(answer, dict) else answer
     if not isinstance(records, list):
         raise BadAnswer(
-            f"{where} answered {str(answer)[:80]!r} where a list of {kind.wrapper} was expected. What is fetched is "
-            "kept. Check site.base_url; if it is right, the site changed and this version of e6tag cannot read it."
+            f"{where} answered {str(answer)[:80]!r} where a list of {kind.wrapper} was "
+            "expected. What is fetched is "
+            "kept. Check site.base_url; if it is right, the site changed and this "
+            "version of e6tag cannot read it."
         )
     if kind is POSTS and any(
         isinstance(record, dict) and "preview_url" in record for record in records
     ):
         raise BadAnswer(
-            f"{where} answered in the thumbnails shape, which has neither change_seq nor locked tags and cannot be "
-            "harvested. Remove mode=thumbnails from what stands between e6tag and the site."
+            f"{where} answered in the thumbnails shape, which has neither change_seq "
+            "nor locked tags and cannot be "
+            "harvested. Remove mode=thumbnails from what stands between e6tag and the "
+            "site."
         )
     return records
 

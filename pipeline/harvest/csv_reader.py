@@ -33,18 +33,26 @@ from pipeline.schemas.snapshot import RELATIONS as RELATIONS_SCHEMA
 from pipeline.schemas.snapshot import TAGS as TAGS_SCHEMA
 from pipeline.schemas.snapshot import UNKNOWN_TAGS
 
-# Bytes of CSV parsed at once; no record may be longer. The contract's limits lead to some 400 kB, and an export that
-# holds a longer one, as old rows may be, is read again in blocks of LONGEST. pyarrow inflates up to 32 blocks ahead and
-# cannot be told otherwise: small ones stay in the processor's caches, with 16 MiB they alone are half a gigabyte.
+# Bytes of CSV parsed at once; no record may be longer. The contract's limits lead to
+# some 400 kB, and an export that holds a longer one, as old rows may be, is read again
+# in blocks of LONGEST. pyarrow inflates up to 32 blocks ahead and cannot be told
+# otherwise: small ones stay in the processor's caches, with 16 MiB they alone are half
+# a gigabyte.
 BLOCK, LONGEST = 1 << 20, 4 << 20
-CHUNK = 12_500  # records converted and written at once, a row group; memory grows with it, and the file shrinks
-MOST_REJECTED = 100_000  # records; an export with more is not what this version reads, and they would fill the memory
+# Records converted and written at once, a row group; memory grows with it, and the file
+# shrinks
+CHUNK = 12_500
+# Records; an export with more is not what this version reads, and they would fill the
+# memory
+MOST_REJECTED = 100_000
 
-# Text inflates 3 to 5 times, the most that deflate can do is 1,032 times. Small exports may repeat themselves.
+# Text inflates 3 to 5 times, the most that deflate can do is 1,032 times. Small exports
+# may repeat themselves.
 MOST_INFLATED = 100  # times the compressed size
 ALWAYS_INFLATED = 256 << 20  # bytes
 
-# The dictionary of a row group's tags; with pyarrow's 1 MiB it falls back to plain text, a third larger and slower.
+# The dictionary of a row group's tags; with pyarrow's 1 MiB it falls back to plain
+# text, a third larger and slower.
 _DICTIONARY = 32 << 20  # bytes
 _LONGEST_HEADER = 1 << 20  # bytes
 _AHEAD = 2  # chunks; with one, who is fastest at the moment waits for the slowest of it
@@ -72,13 +80,17 @@ class Column:
 
     name: str
     source: str
-    # How the parser reads the column; as texts, where one value of the export does not fit its kind. It takes blanks
-    # around a number and hexadecimal ones, which PostgreSQL never prints. Columns of one source have one kind.
+    # How the parser reads the column; as texts, where one value of the export does not
+    # fit its kind. It takes blanks around a number and hexadecimal ones, which
+    # PostgreSQL never prints. Columns of one source have one kind.
     kind: pa.DataType = pa.string()  # noqa: RUF009
     value: pl.Expr | None = (
-        None  # over `source` of that kind, null where it is not what it must be; None: as it is
+        # Over `source` of that kind, null where it is not what it must be; None: as it
+        # is
+        None
     )
-    # The same of values that are all as they should be, else None; no expression, for which Polars wakes its threads.
+    # The same of values that are all as they should be, else None; no expression, for
+    # which Polars wakes its threads.
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
     required: bool = True  # a null is a reason to reject the record
 
@@ -118,7 +130,8 @@ def _names(name: str, source: str) -> Column:
 
 
 def _time(name: str, source: str) -> Column:
-    # Trailing zeros of the fraction are trimmed, all of them in some rows; without a zone they are UTC.
+    # Trailing zeros of the fraction are trimmed, all of them in some rows; without a
+    # zone they are UTC.
     time = pl.col(source).str.to_datetime(
         "%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC", strict=False
     )
@@ -164,10 +177,13 @@ def _quick_names(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _names_of(texts: pa.StringArray) -> pa.ListArray:
-    """Returns the names in each text: what lies between spaces, none where a text is null.
+    """Returns the names in each text.
 
-    Where most of the time went: on a processor with AVX-512, with which Polars picks by a mask, this takes a third of
-    that of pyarrow.compute.split_pattern, which compares byte by byte.
+    What lies between spaces, none where a text is null.
+
+    Where most of the time went: on a processor with AVX-512, with which Polars picks by
+    a mask, this takes a third of that of pyarrow.compute.split_pattern, which compares
+    byte by byte.
     """
     characters = pl.Series(_characters(texts))
     spaces = (
@@ -177,7 +193,8 @@ def _names_of(texts: pa.StringArray) -> pa.ListArray:
     )
     starts = _ends(texts).view(np.uint32) - _ends(texts)[0].view(np.uint32)
     before = np.searchsorted(spaces, starts)  # spaces before each text, and in all
-    # The spaces are taken out: each name ends where its space was, or its text, less by the spaces before.
+    # The spaces are taken out: each name ends where its space was, or its text, less by
+    # the spaces before.
     ends = np.insert(
         spaces - np.arange(len(spaces), dtype=np.uint32),
         before[1:],
@@ -192,7 +209,10 @@ def _names_of(texts: pa.StringArray) -> pa.ListArray:
 
 
 def _without_nothing(ends: np.ndarray, names: pa.StringArray) -> pa.ListArray:
-    """Returns lists of names, less the empty ones that a space too many leaves, and so does a post without tags."""
+    """Returns lists of names, less the empty ones that a space too many leaves.
+
+    And so does a post without tags.
+    """
     is_name = np.diff(_ends(names)) > 0
     if not is_name.all():
         ends = _from_zero(np.cumsum(is_name))[ends]
@@ -204,7 +224,10 @@ def _without_nothing(ends: np.ndarray, names: pa.StringArray) -> pa.ListArray:
 
 @cache
 def _numbers(bits: int) -> pl.Series:
-    """Returns all numbers of so many bits, in order. Not made for each text: that takes as long as the rest."""
+    """Returns all numbers of so many bits, in order.
+
+    Not made for each text: that takes as long as the rest.
+    """
     return pl.int_range(1 << bits, dtype=pl.UInt32, eager=True)
 
 
@@ -224,7 +247,10 @@ def _array(
 
 
 def _ends(array: pa.Array) -> np.ndarray:
-    """Returns where each text or list of an array ends, and before them all where the first one starts."""
+    """Returns where each text or list of an array ends.
+
+    And before them all where the first one starts.
+    """
     if len(array) == 0:
         return np.zeros(1, np.int32)
     return np.frombuffer(array.buffers()[1], np.int32)[
@@ -286,10 +312,14 @@ class _ParseMode:
     """How an export is read: as most can be, until it is seen that this one cannot."""
 
     block: int = BLOCK
-    is_by_text: bool = False  # all columns are parsed as texts, since a value does not fit its column's kind
+    # All columns are parsed as texts, since a value does not fit its column's kind
+    is_by_text: bool = False
 
     def other(self, error: Exception) -> "_RetryWithMode | None":
-        """Returns the way to take after an error of the parser; None where there is no better one."""
+        """Returns the way to take after an error of the parser.
+
+        None where there is no better one.
+        """
         if _TOO_LONG in str(error) and self.block < LONGEST:
             return _RetryWithMode(
                 replace(self, block=LONGEST),
@@ -322,12 +352,18 @@ def write_tags(source: Path, target: Path) -> Rejected:
 
 
 def write_relations(export: str, source: Path, target: Path) -> Rejected:
-    """Writes aliases.parquet or implications.parquet; returns the records that could not be read."""
+    """Writes aliases.parquet or implications.parquet.
+
+    Returns the records that could not be read.
+    """
     return _write(export, source, target, RELATIONS, RELATIONS_SCHEMA)
 
 
 def write_unknown_tags(folder: Path) -> None:
-    """Writes unknown_tags.parquet from the posts and tags that lie in the folder, and says it where there are any."""
+    """Writes unknown_tags.parquet from the posts and tags that lie in the folder.
+
+    And says it where there are any.
+    """
     unknown = unknown_tags(folder / "posts.parquet", folder / "tags.parquet")
     parquet.write(folder / "unknown_tags.parquet", unknown, UNKNOWN_TAGS)
     if unknown.height:
@@ -335,14 +371,20 @@ def write_unknown_tags(folder: Path) -> None:
             0, named=True
         )
         progress.log(
-            f"{unknown.height:,} tag names of posts are not in the table of tags, which is of another moment, first "
-            f"{first['name']!r} on {first['posts']:,} posts. They are kept, and listed in unknown_tags.parquet."
+            f"{unknown.height:,} tag names of posts are not in the table of tags, "
+            "which is of another moment, first "
+            f"{first['name']!r} on {first['posts']:,} posts. They are kept, and listed "
+            "in unknown_tags.parquet."
         )
 
 
 def unknown_tags(posts: Path, tags: Path) -> pl.DataFrame:
-    """Returns schemas.UNKNOWN_TAGS: the names that posts.parquet carries and tags.parquet does not list."""
-    # Counted first and looked up after: the 240 million names of six million posts are hashed once and never held.
+    """Returns schemas.UNKNOWN_TAGS.
+
+    The names that posts.parquet carries and tags.parquet does not list.
+    """
+    # Counted first and looked up after: the 240 million names of six million posts are
+    # hashed once and never held.
     names = pl.scan_parquet(posts).select(
         name=pl.col("tags").explode(empty_as_null=False)
     )
@@ -368,7 +410,9 @@ def _write(
             return _write_so(way, export, source, target, columns, schema)
         except _RetryWithMode as other:
             progress.log(f"the export {export} is read once more: {other}.")
-            way = other.way  # by the next turn of the loop: in here the error holds what this one had in memory
+            # By the next turn of the loop: in here the error holds what this one had in
+            # memory
+            way = other.way
 
 
 def _write_so(
@@ -379,9 +423,12 @@ def _write_so(
     columns: tuple[Column, ...],
     schema: pa.Schema,
 ) -> Rejected:
-    """Three things go on at once: inflating, parsing and converting, writing; each some chunks ahead of the next.
+    """Three things go on at once: inflating, parsing and converting, writing.
 
-    Two cores are busy with that. With a thread more, for parsing alone, they wait for each other and are slower.
+    Each some chunks ahead of the next.
+
+    Two cores are busy with that. With a thread more, for parsing alone, they wait for
+    each other and are slower.
     """
     key = columns[0].name
     found = _Rejections(export)
@@ -413,7 +460,10 @@ def _write_so(
 
 
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Returns a writer of a table of the snapshot: small, and quick where names repeat."""
+    """Returns a writer of a table of the snapshot: small.
+
+    And quick where names repeat.
+    """
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
     texts = [
         field.name
@@ -450,16 +500,24 @@ def _ahead(things: Generator[_T, None, None]) -> Generator[_T, None, None]:
 
 
 class _Rejections:
-    """The records of one export that could not be read. The parser adds to it, and who converts what it parsed."""
+    """The records of one export that could not be read.
+
+    The parser adds to it, and who converts what it parsed.
+    """
 
     def __init__(self, export: str) -> None:
         self.export = export
-        self._skipped: Rejected = []  # by the parser: their row is their place in the export
-        self._wrong: Rejected = []  # by the converter: their row is their place among those that were parsed
+        # By the parser: their row is their place in the export
+        self._skipped: Rejected = []
+        # By the converter: their row is their place among those that were parsed
+        self._wrong: Rejected = []
         self._doubled: Rejected = []
 
     def skip(self, bad: pa_csv.InvalidRow) -> str:
-        """Notes a record with too few or too many columns; tells pyarrow to go on, or to stop after too many."""
+        """Notes a record with too few or too many columns.
+
+        Tells pyarrow to go on, or to stop after too many.
+        """
         reason = f"{bad.actual_columns} columns instead of {bad.expected_columns}"
         self._skipped.append(self._row(bad.number or 0, reason, bad.text or ""))
         return (
@@ -481,9 +539,12 @@ class _Rejections:
         for rows in (self._skipped, self._wrong, self._doubled):
             if len(rows) > MOST_REJECTED:
                 raise BadExport(
-                    f"more than {MOST_REJECTED:,} records of the export {self.export} cannot be read, first row "
-                    f"{rows[0]['row']}: {rows[0]['reason']} ({rows[0]['value'][:60]!r}). Nothing was written. "
-                    "The site changed its exports: this version of e6tag cannot read them."
+                    f"more than {MOST_REJECTED:,} records of the export {self.export} "
+                    "cannot be read, first row "
+                    f"{rows[0]['row']}: {rows[0]['reason']} "
+                    f"({rows[0]['value'][:60]!r}). Nothing was written. "
+                    "The site changed its exports: this version of e6tag cannot read "
+                    "them."
                 )
 
     def _row(self, row: int, reason: str, value: str) -> dict[str, Any]:
@@ -510,10 +571,13 @@ class _Rejections:
 
 
 def _put_in_order(path: Path, key: str, schema: pa.Schema, found: _Rejections) -> None:
-    """Sorts a table whose export was not ordered by id; of records with one id the last is kept, as on the site.
+    """Sorts a table whose export was not ordered by id.
 
-    Holds the ids and one row group of output. Reads a row group once for each part of the output that takes rows from
-    it: twice or so where few records are misplaced, but all of them each time where six million are shuffled.
+    Of records with one id the last is kept, as on the site.
+
+    Holds the ids and one row group of output. Reads a row group once for each part of
+    the output that takes rows from it: twice or so where few records are misplaced, but
+    all of them each time where six million are shuffled.
     """
     ids = parquet.read(path, [key]).with_row_index("at")
     for value in ids.filter(pl.col(key).is_duplicated())[key].unique().sort():
@@ -581,7 +645,10 @@ def _judged(
     found: _Rejections,
     before: int,
 ) -> pl.DataFrame:
-    """Returns the good records with their values, noting the others. before: records that were parsed before these."""
+    """Returns the good records with their values, noting the others.
+
+    before: records that were parsed before these.
+    """
     texts = {
         one.source: one.kind
         for one in columns
@@ -637,7 +704,10 @@ def _parsed(
     columns: tuple[Column, ...],
     found: _Rejections,
 ) -> Generator[pa.Table, None, None]:
-    """Yields the wanted columns, of the kind that the way has them: NULL is null, "" of a text is empty."""
+    """Yields the wanted columns, of the kind that the way has them.
+
+    NULL is null, "" of a text is empty.
+    """
     kinds = {one.source: pa.string() if way.is_by_text else one.kind for one in columns}
     row = 0
     try:
@@ -646,8 +716,10 @@ def _parsed(
             names = next(csv.reader([header.decode("utf-8-sig")]), [])
             if missing := [name for name in kinds if name not in names]:
                 raise BadExport(
-                    f"the export {export} has no column {', '.join(missing)} (it has {', '.join(names)[:500]}). "
-                    "Nothing was written. The site changed its exports: this version of e6tag cannot read them."
+                    f"the export {export} has no column {', '.join(missing)} (it has "
+                    f"{', '.join(names)[:500]}). "
+                    "Nothing was written. The site changed its exports: this version "
+                    "of e6tag cannot read them."
                 )
             for table in _tables(way.block, file, names, kinds, found):
                 row += len(table)
@@ -669,13 +741,17 @@ def _parsed(
             raise other from error
         found.judge()
         raise BadExport(
-            f"the export {export} cannot be read after record {row:,}: {_explained(error)}. Nothing was written. "
+            f"the export {export} cannot be read after record {row:,}: "
+            f"{_explained(error)}. Nothing was written. "
             "Run e6tag refresh when the site has made a new one."
         ) from error
 
 
 class _Inflating(igzip.IGzipFile):
-    """A gzip export of one or more members, as it inflates. With zlib, 4 times slower, all else would wait for it."""
+    """A gzip export of one or more members, as it inflates.
+
+    With zlib, 4 times slower, all else would wait for it.
+    """
 
     def __init__(self, export: str, source: Path) -> None:
         super().__init__(source, "rb")  # type: ignore[no-untyped-call]
@@ -686,7 +762,9 @@ class _Inflating(igzip.IGzipFile):
             threading.Event(),
             threading.Event(),
         )
-        self.quotes = 0  # PostgreSQL writes them in pairs: an odd number is a field that does not end where it should
+        # PostgreSQL writes them in pairs: an odd number is a field that does not end
+        # where it should
+        self.quotes = 0
         self._most = max(ALWAYS_INFLATED, MOST_INFLATED * source.stat().st_size)
 
     def read(self, size: int | None = -1) -> bytes:
@@ -707,14 +785,19 @@ class _Inflating(igzip.IGzipFile):
         self.quotes += int((pl.Series(np.frombuffer(piece, np.uint8)) == _QUOTE).sum())
         if self._inflated > self._most:
             raise BadExport(
-                f"the export {self._export} inflates to more than {MOST_INFLATED} times its size (stopped at "
-                f"{self._inflated / 1e6:,.0f} MB): no table of the site does. Nothing was written. Run e6tag refresh "
+                f"the export {self._export} inflates to more than {MOST_INFLATED} "
+                "times its size (stopped at "
+                f"{self._inflated / 1e6:,.0f} MB): no table of the site does. Nothing "
+                "was written. Run e6tag refresh "
                 "when the site has made a new one."
             )
         return piece
 
     def close(self) -> None:
-        """Tells a reader that is ahead the end and waits until it heard: one that reads on while Python ends aborts."""
+        """Tells a reader that is ahead the end and waits until it heard.
+
+        One that reads on while Python ends aborts.
+        """
         is_cut_short = self.is_read_ahead and not self._told_end.is_set()
         self._is_over = True
         if is_cut_short:
@@ -733,13 +816,17 @@ def _tables(
     kinds: dict[str, pa.DataType],
     found: _Rejections,
 ) -> Iterator[pa.Table]:
-    """Yields CHUNK or a few more parsed records at a time; of each the wanted columns, in that order."""
+    """Yields CHUNK or a few more parsed records at a time.
+
+    Of each the wanted columns, in that order.
+    """
     if not file.peek(1):
         return
     file.is_read_ahead = True
     batches = pa_csv.open_csv(
         file,
-        # Records are numbered only where one thread parses; the blocks are inflated in another.
+        # Records are numbered only where one thread parses; the blocks are inflated in
+        # another.
         read_options=pa_csv.ReadOptions(
             block_size=block, use_threads=False, column_names=names
         ),

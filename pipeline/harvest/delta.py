@@ -41,8 +41,9 @@ from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
 from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 from pipeline.site.client import Client
 
-# Change numbers that are asked for again: the search index is filled by background jobs and lags behind the counter by
-# seconds to minutes. At some 50,000 changes a day 1,000 are half an hour, for three or four requests.
+# Change numbers that are asked for again: the search index is filled by background jobs
+# and lags behind the counter by seconds to minutes. At some 50,000 changes a day 1,000
+# are half an hour, for three or four requests.
 OVERLAP = 1_000
 
 _VERSIONS = pa.schema([POSTS_SCHEMA.field("post_id"), POSTS_SCHEMA.field("change_seq")])
@@ -61,7 +62,8 @@ class Changes:
     @property
     def change(self) -> int:
         """Returns the largest change_seq that a next delta can go on from, 0 where there is none."""
-        # Not of what cannot be read: where a record is spoilt its number may be, and no later change would be heard of.
+        # Not of what cannot be read: where a record is spoilt its number may be, and no
+        # later change would be heard of.
         return int(self.posts["change_seq"].max() or 0)  # type: ignore[arg-type]
 
 
@@ -71,7 +73,10 @@ class Changes:
 async def fetch(
     client: Client, pinned: Pin, paths: Paths, *, login: str | None
 ) -> Delta | None:
-    """Asks what changed since the pin and writes it down; None where nothing did since the export."""
+    """Asks what changed since the pin and writes it down.
+
+    None where nothing did since the export.
+    """
     base = await _base_versions(client, pinned, paths)
     before = _earlier(pinned, paths)
     base_change = int(base["change_seq"].max() or 0)  # type: ignore[arg-type]
@@ -91,13 +96,17 @@ async def fetch(
 
 
 def base_export(pinned: Pin, paths: Paths) -> Path:
-    """Returns the export of posts that a delta builds on; raises BadInput where it is not here."""
+    """Returns the export of posts that a delta builds on.
+
+    Raises BadInput where it is not here.
+    """
     export = (
         paths.work("harvest") / "exports" / f"{pinned.exports['posts'].checksum}.csv.gz"
     )
     if not export.exists():
         raise BadInput(
-            f"{export} is not here: a delta builds on the export of posts that {paths.pin.name} pins. "
+            f"{export} is not here: a delta builds on the export of posts that "
+            f"{paths.pin.name} pins. "
             "Run e6tag refresh for a full one, then dvc repro."
         )
     return export
@@ -127,13 +136,17 @@ async def _base_versions(client: Client, pinned: Pin, paths: Paths) -> pl.DataFr
 
 
 def _earlier(pinned: Pin, paths: Paths) -> Changes:
-    """Returns what the pinned delta holds; nothing where there is none, so that everything is asked for again."""
+    """Returns what the pinned delta holds.
+
+    Nothing where there is none, so that everything is asked for again.
+    """
     if pinned.delta is not None:
         try:
             return _read(pinned_file(pinned, paths))
         except BadInput:
             progress.log(
-                "the changes of the pinned delta are not here as they were: all since the export are asked for"
+                "the changes of the pinned delta are not here as they were: all since "
+                "the export are asked for"
             )
     return Changes(parquet.frame([], POSTS_SCHEMA), [], {})
 
@@ -161,8 +174,10 @@ async def _follow(
                 return found
             if not answer.changes or max(answer.changes) <= change:
                 raise BadAnswer(
-                    f"/posts.json with change:>{change} gave no later change: it would repeat for ever. "
-                    "Nothing was pinned. Run e6tag refresh --delta again, or e6tag refresh for a full one."
+                    f"/posts.json with change:>{change} gave no later change: it would "
+                    "repeat for ever. "
+                    "Nothing was pinned. Run e6tag refresh --delta again, or e6tag "
+                    "refresh for a full one."
                 )
             _refuse_nameless(
                 answer.unread, f"change:>{change}"
@@ -174,23 +189,32 @@ async def _follow(
 
 
 def _refuse_nameless(unread: Iterable[UnreadableRecord], asked: str) -> None:
-    """Raises BadAnswer for a record that does not even tell which post it is of: any of those here may be outdated."""
+    """Raises BadAnswer for a record that does not even tell which post it is of.
+
+    Any of those here may be outdated.
+    """
     for one in unread:
         if one.key is None:
             raise BadAnswer(
-                f"/posts.json with {asked} gave a record without an id that can be read (number "
-                f"{one.rejected['row']:,}: {one.rejected['reason']}): nobody can know which post changed. Nothing was "
+                f"/posts.json with {asked} gave a record without an id that can be "
+                "read (number "
+                f"{one.rejected['row']:,}: {one.rejected['reason']}): nobody can know "
+                "which post changed. Nothing was "
                 f"pinned. {FULL_REFRESH}"
             )
 
 
 def _joined(before: Changes, feed: list[CachedPage], base: pl.DataFrame) -> Changes:
-    """Joins the earlier changes with the feed: the highest change_seq wins, what is as in the export is left out."""
+    """Joins the earlier changes with the feed.
+
+    The highest change_seq wins, what is as in the export is left out.
+    """
     told = page_cache.read_all(
         feed, POSTS
     )  # a feed gives a post twice that changed meanwhile
     unread = _unread(before, page_cache.unread_of(feed), told, base)
-    # Of one version the row that was first here stays: votes came since, and a pin must not change for them.
+    # Of one version the row that was first here stays: votes came since, and a pin must
+    # not change for them.
     versions = pl.concat([before.posts, told.drop(page_cache.AT)]).unique(
         subset=["post_id", "change_seq"], keep="first", maintain_order=True
     )
@@ -213,7 +237,10 @@ def _unread(
     told: pl.DataFrame,
     base: pl.DataFrame,
 ) -> dict[int, UnreadableRecord]:
-    """Returns the records that could not be read, here or by an earlier delta, and that nothing later makes up for."""
+    """Returns the records that could not be read, here or by an earlier delta.
+
+    And that nothing later makes up for.
+    """
     unread = [*((-1, one) for one in before.unread.values()), *feed]
     ids = [one.key for _, one in unread]
     known = [
@@ -230,7 +257,10 @@ def _unread(
 
 
 def _in_order(unread: dict[int, UnreadableRecord]) -> dict[int, UnreadableRecord]:
-    """Returns them by id, ascending, less the places in the answers: the same file for the same words."""
+    """Returns them by id, ascending, less the places in the answers.
+
+    The same file for the same words.
+    """
     return {
         key: replace(one, rejected={**one.rejected, "row": 0})
         for key, one in sorted(unread.items())
@@ -238,7 +268,10 @@ def _in_order(unread: dict[int, UnreadableRecord]) -> dict[int, UnreadableRecord
 
 
 async def _count(client: Client, changes: Changes, base: pl.DataFrame) -> Changes:
-    """Finds by counting which posts are gone, and takes those that the feed did not tell of."""
+    """Finds by counting which posts are gone.
+
+    And takes those that the feed did not tell of.
+    """
     unread_ids = pl.Series(list(changes.unread), dtype=pl.Int64)
     ids = (
         pl.concat([base["post_id"], changes.posts["post_id"], unread_ids])
@@ -291,12 +324,17 @@ def _write(
 
 
 def _say_unread(changes: Changes) -> None:
-    """Says which changes could not be read: in the refresh that met them, and in each harvest that leaves them out."""
+    """Says which changes could not be read: in the refresh that met them.
+
+    And in each harvest that leaves them out.
+    """
     if changes.unread:
         count, first = len(changes.unread), next(iter(changes.unread.values())).rejected
         progress.log(
-            f"{count:,} record{'' if count == 1 else 's'} of changed posts cannot be read, first {first['value']} "
-            f"({first['reason']}). The snapshot leaves these posts out until they change again or a full refresh, and "
+            f"{count:,} record{'' if count == 1 else 's'} of changed posts cannot be "
+            f"read, first {first['value']} "
+            f"({first['reason']}). The snapshot leaves these posts out until they "
+            "change again or a full refresh, and "
             "lists them in data/snapshot/rejected.parquet."
         )
 
@@ -313,24 +351,33 @@ def prune(paths: Paths, *deltas: Delta) -> None:
 
 
 def pinned_file(pinned: Pin, paths: Paths) -> Path:
-    """Returns the file of the pinned delta, verified; raises BadInput where it is not here, or not what was pinned."""
+    """Returns the file of the pinned delta, verified.
+
+    Raises BadInput where it is not here, or not what was pinned.
+    """
     if pinned.delta is None:
         raise BadInput(f"{paths.pin.name} pins no delta. Run e6tag refresh --delta.")
     path = _changes_folder(paths) / f"{pinned.delta.checksum}.parquet"
     if not path.exists():
         raise BadInput(
-            f"{path} is not here: {paths.pin.name} pins changes that were fetched elsewhere, or .work was emptied. "
-            "Run e6tag refresh --delta to fetch them again, or e6tag refresh for a full export."
+            f"{path} is not here: {paths.pin.name} pins changes that were fetched "
+            "elsewhere, or .work was emptied. "
+            "Run e6tag refresh --delta to fetch them again, or e6tag refresh for a "
+            "full export."
         )
     if _sha256(path) != pinned.delta.checksum:
         raise CorruptFile(
-            f"{path} is damaged: its SHA-256 is not its name. Delete it and run e6tag refresh --delta."
+            f"{path} is damaged: its SHA-256 is not its name. Delete it and run e6tag "
+            "refresh --delta."
         )
     return path
 
 
 def save_base_ids(checksum: str, posts: Path, paths: Paths) -> None:
-    """Keeps what a later delta must know of an export, from its table; notes of other exports are removed."""
+    """Keeps what a later delta must know of an export, from its table.
+
+    Notes of other exports are removed.
+    """
     note = _base_file(paths, checksum)
     if not note.exists():
         parquet.write(note, parquet.read(posts, _VERSIONS.names), _VERSIONS)
@@ -340,7 +387,10 @@ def save_base_ids(checksum: str, posts: Path, paths: Paths) -> None:
 
 
 def apply_delta(file: Path, folder: Path) -> None:
-    """Rewrites the posts of the export, and what follows from them, as of the delta. Memory is that of the changes."""
+    """Rewrites the posts of the export, and what follows from them, as of the delta.
+
+    Memory is that of the changes.
+    """
     changes = _read(file)
     out = [*changes.gone, *changes.unread]
     target = folder / "posts.parquet"
@@ -391,7 +441,8 @@ def _read(path: Path) -> Changes:
         }
     except (KeyError, TypeError) as error:
         raise BadInput(
-            f"{path} does not tell which posts could not be read: another version of e6tag wrote it. "
+            f"{path} does not tell which posts could not be read: another version of "
+            "e6tag wrote it. "
             "Run e6tag refresh --delta to fetch the changes again."
         ) from error
     return Changes(parquet.read(path), json.loads(note["gone"]), unread)

@@ -1,9 +1,13 @@
-"""Fetches the pinned exports: streamed to disk, resumed only with a validator, verified by SHA-256 as they come.
+"""Fetches the pinned exports.
 
-The exports are overwritten in place at the site, so a resumed download may splice two days (contract section 1.3): a
-range is asked for only with `If-Range`, what comes must say that it continues the same file, and nothing is trusted
-before its checksum is right. The checksum is worked out as the bytes come; a file that is here already is not read
-again for it, two gigabytes each time, but when it turns out that it cannot be read (`drop_damaged`).
+Streamed to disk, resumed only with a validator, verified by SHA-256 as they come.
+
+The exports are overwritten in place at the site, so a resumed download may splice two
+days (contract section 1.3): a range is asked for only with `If-Range`, what comes must
+say that it continues the same file, and nothing is trusted before its checksum is
+right. The checksum is worked out as the bytes come; a file that is here already is not
+read again for it, two gigabytes each time, but when it turns out that it cannot be read
+(`drop_damaged`).
 """
 
 import asyncio
@@ -33,7 +37,9 @@ _GZIP = b"\x1f\x8b"  # how every gzip file starts (RFC 1952)
 
 
 async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
-    """Returns a file per export, named by its checksum: fetched and verified, or here by that name in the right size.
+    """Returns a file per export, named by its checksum.
+
+    Fetched and verified, or here by that name in the right size.
 
     Files of other pins are removed at the end.
     """
@@ -60,7 +66,10 @@ async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
 
 
 def drop_damaged(files: dict[str, Path], pinned: Pin) -> bool:
-    """Removes those files, by name of the export, that are not what was fetched; returns whether there were any."""
+    """Removes those files, by name of the export, that are not what was fetched.
+
+    Returns whether there were any.
+    """
     damaged = {
         name: path
         for name, path in files.items()
@@ -69,7 +78,8 @@ def drop_damaged(files: dict[str, Path], pinned: Pin) -> bool:
     for name, path in damaged.items():
         path.unlink()
         progress.log(
-            f"the export {name} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched. "
+            f"the export {name} was damaged on this disk: {path} no longer has the "
+            "SHA-256 of what was fetched. "
             "It is fetched again."
         )
     return bool(damaged)
@@ -93,20 +103,27 @@ async def fetch_one(
         _validator_file(part).unlink(missing_ok=True)
         if attempt == "last":
             raise BadExport(
-                f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and snapshot.json say "
-                f"{export.checksum[:12]}..., also after the index was read again. Nothing was written. "
+                f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and "
+                "snapshot.json say "
+                f"{export.checksum[:12]}..., also after the index was read again. "
+                "Nothing was written. "
                 "The site may be making a new export: run e6tag refresh in an hour."
             )
 
 
 async def _url_of(client: Client, name: str, export: ExportFile) -> str:
-    """Returns where the index says the export lies; raises ExportChanged when it lists another one than is pinned."""
+    """Returns where the index says the export lies.
+
+    Raises ExportChanged when it lists another one than is pinned.
+    """
     index = await client.json("/db_exports.json")
     listed = pin.read_index(index)[name]
     if listed.checksum != export.checksum:
         raise ExportChanged(
-            f"the site serves {name} of {listed.updated_at}, snapshot.json pins that of {export.updated_at}, which is "
-            "gone. Run e6tag refresh, review git diff snapshot.json, then run dvc repro."
+            f"the site serves {name} of {listed.updated_at}, snapshot.json pins that "
+            f"of {export.updated_at}, which is "
+            "gone. Run e6tag refresh, review git diff snapshot.json, then run dvc "
+            "repro."
         )
     return str(next(row["url"] for row in index if row["name"] == name))
 
@@ -124,7 +141,8 @@ async def _download(client: Client, url: str, part: Path, export: ExportFile) ->
     if offset > export.file_size:
         validator, offset = "", 0
     headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
-    # Before asking: while two gigabytes are read the answer would wait, and be taken for a stall.
+    # Before asking: while two gigabytes are read the answer would wait, and be taken
+    # for a stall.
     known = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
     async with _asking_for_part(client, url, headers, part) as response:
         if response.status == 206 and not _continues(response, validator, offset):
@@ -169,9 +187,12 @@ async def _download(client: Client, url: str, part: Path, export: ExportFile) ->
 async def _asking_for_part(
     client: Client, url: str, headers: dict[str, str], part: Path
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Yields the answer; where the site has no such range (416), raises Unavailable: the next try asks for the whole.
+    """Yields the answer; where the site has no such range (416), raises Unavailable.
 
-    That it has not is no word on the export: it is made anew, or a cache between holds a shorter one.
+    The next try asks for the whole.
+
+    That it has not is no word on the export: it is made anew, or a cache between holds
+    a shorter one.
     """
     try:
         async with client.stream(url, headers=headers) as response:
@@ -187,7 +208,10 @@ async def _asking_for_part(
 
 
 def _kept(part: Path) -> tuple[str, int]:
-    """Returns the validator of a partial file and how many bytes of it are there; "" and 0 where it is of no use."""
+    """Returns the validator of a partial file and how many bytes of it are there.
+
+    "" and 0 where it is of no use.
+    """
     try:
         validator = json.loads(_validator_file(part).read_text())["validator"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,7 +1,10 @@
-"""Answers of the API, kept page by page: what a killed run has asked for it never asks for again.
+"""Answers of the API, kept page by page.
+
+What a killed run has asked for it never asks for again.
 
 Writes      .work/<stage>/pages/<fingerprint>/*.parquet    rows of one answer; what it could not read in the metadata
-Guarantees  a page is whole or not there; pages of another pin, login or schema are never mixed in.
+Guarantees  a page is whole or not there; pages of another pin, login or schema are
+never mixed in.
 """
 
 import hashlib
@@ -24,13 +27,20 @@ from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 from pipeline.site.client import Client
 
 LIMIT = 320  # records per page, the most the site gives (contract section 2.1)
-AT = "at"  # column: place of a row's page among the pages, from 0; what was known before them is below 0
-NEWEST = 2_147_483_647  # the largest id the site takes as a cursor: from here, a listing starts at its newest record
+# Column: place of a row's page among the pages, from 0; what was known before them is
+# below 0
+AT = "at"
+# The largest id the site takes as a cursor: from here, a listing starts at its newest
+# record
+NEWEST = 2_147_483_647
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An endpoint that lists records, with the query that selects them. `name` begins the names of its pages."""
+    """An endpoint that lists records, with the query that selects them.
+
+    `name` begins the names of its pages.
+    """
 
     name: str
     path: str
@@ -50,7 +60,10 @@ class CachedPage:
 
 
 class PageCache:
-    """The kept pages of one fingerprint: of everything that decides what the site answers."""
+    """The kept pages of one fingerprint.
+
+    Of everything that decides what the site answers.
+    """
 
     def __init__(self, folder: Path, *key: object) -> None:
         columns = [str(schema) for schema in (POSTS, TAGS, RELATIONS)]
@@ -63,7 +76,10 @@ class PageCache:
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def prepare(self) -> None:
-        """Removes the pages of other fingerprints, and what a killed run left half written."""
+        """Removes the pages of other fingerprints.
+
+        And what a killed run left half written.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         files.remove_stale_temps(self.folder)
         for path in sorted(self.folder.parent.iterdir()):
@@ -97,7 +113,10 @@ class PageCache:
 async def list_all(
     client: Client, pages: PageCache, listing: Endpoint, start: int, meter: Meter
 ) -> list[CachedPage]:
-    """Pages down from the id `start` to an empty page: a page may be short though more follow (contract 2.2)."""
+    """Pages down from the id `start` to an empty page.
+
+    A page may be short though more follow (contract 2.2).
+    """
     found: list[CachedPage] = []
     cursor = start
     while True:
@@ -119,8 +138,10 @@ async def _ask(
     )
     if answer.records and (not answer.ids or min(answer.ids) >= cursor):
         raise BadAnswer(
-            f"{listing.path} with page=b{cursor} gave no record below id {cursor:,}: it would repeat for ever. The "
-            "pages before are kept. Run the same command again; if this comes again, the site's cursors are broken."
+            f"{listing.path} with page=b{cursor} gave no record below id {cursor:,}: "
+            "it would repeat for ever. The "
+            "pages before are kept. Run the same command again; if this comes again, "
+            "the site's cursors are broken."
         )
     return pages.keep(name, answer, listing.kind)
 
@@ -140,10 +161,13 @@ def rejected(pages: Iterable[CachedPage]) -> list[Row]:
 def newest(
     pages: Sequence[CachedPage], kind: RecordType, key: str, version: str | None = None
 ) -> tuple[pl.DataFrame, list[Row]]:
-    """Joins pages into one table ordered by `key`; of records with one key the highest `version` is kept.
+    """Joins pages into one table ordered by `key`.
 
-    The others come back as rows of schemas.SNAPSHOT_REJECTED. Where the highest version is a record that cannot be
-    read, none is kept. Without a version the page asked for last wins.
+    Of records with one key the highest `version` is kept.
+
+    The others come back as rows of schemas.SNAPSHOT_REJECTED. Where the highest version
+    is a record that cannot be read, none is kept. Without a version the page asked for
+    last wins.
     """
     table = read_all(pages, kind)
     order = [key] if version is None else [key, version]
@@ -165,7 +189,10 @@ def newest(
 
 
 def read_all(pages: Sequence[CachedPage], kind: RecordType) -> pl.DataFrame:
-    """Returns the rows of all pages, in the order of the pages, and in the column AT the place of each one's page."""
+    """Returns the rows of all pages, in the order of the pages.
+
+    And in the column AT the place of each one's page.
+    """
     tables = [
         parquet.frame([], kind.schema),
         *(parquet.read(page.path) for page in pages),

@@ -13,13 +13,18 @@ FULL_REFRESH = "Run e6tag refresh, without --delta, for a full one."
 async def ask(
     client: Client, path: str, query: dict[str, str], *, remedy: str = MEND_QUERY
 ) -> Any:
-    """Returns the JSON answer; raises BadAnswer where the site refuses, such as 410 and 422 (contract section 5)."""
+    """Returns the JSON answer.
+
+    Raises BadAnswer where the site refuses, such as 410 and 422 (contract section
+    5).
+    """
     try:
         return await client.json(path, query)
     except PermanentFailure as error:
         asked = ", ".join(f"{key}={value}" for key, value in query.items())[:300]
         raise BadAnswer(
-            f"{path} with {asked} is refused ({error.detail}). What is fetched is kept. {remedy}"
+            f"{path} with {asked} is refused ({error.detail}). What is fetched is "
+            f"kept. {remedy}"
         ) from error
 
 
@@ -34,7 +39,10 @@ async def look_up(client: Client, path: str) -> Any | None:
 
 
 async def is_missing(client: Client, path: str) -> bool:
-    """Says whether the site does not have a thing. What it has and does not show (403) is not gone."""
+    """Says whether the site does not have a thing.
+
+    What it has and does not show (403) is not gone.
+    """
     try:
         return await look_up(client, path) is None
     except PermanentFailure:

@@ -1,11 +1,14 @@
-"""Which posts a site no longer has, found by counting: no feed tells of posts that were expunged.
+"""Which posts a site no longer has, found by counting.
 
-Ranges of ids are counted, and cut in two where the site's count is not ours, down to ranges that one page lists. An id
-that we hold and the list lacks is asked for by itself: only a 404 says that the post is gone, for lists may be short
-(contract section 2.2).
+No feed tells of posts that were expunged.
 
-A range where one post is gone and another is not known here counts right and is not looked into; the feed of changes
-is what keeps the second kind away.
+Ranges of ids are counted, and cut in two where the site's count is not ours, down to
+ranges that one page lists. An id that we hold and the list lacks is asked for by
+itself: only a 404 says that the post is gone, for lists may be short (contract section
+2.2).
+
+A range where one post is gone and another is not known here counts right and is not
+looked into; the feed of changes is what keeps the second kind away.
 """
 
 from collections.abc import AsyncIterator
@@ -23,13 +26,17 @@ from pipeline.progress import Meter
 from pipeline.site.client import Client
 
 RANGE = 200_000  # posts counted at once; the site's counts end at 240,001
-MAX_DIFFERENCES = 500  # posts; each costs about a dozen requests, and 6,000 take longer than the export at 1/s
+# Posts; each costs about a dozen requests, and 6,000 take longer than the export at 1/s
+MAX_DIFFERENCES = 500
 _BATCH = 100  # ids in one search; the site takes 320, and took 100 until April 2026
 
 
 @dataclass(slots=True)
 class IdDiff:
-    """What the site has otherwise: ids that are gone, and posts that were not known, some of which cannot be read."""
+    """What the site has otherwise: ids that are gone.
+
+    And posts that were not known, some of which cannot be read.
+    """
 
     gone: list[int] = field(default_factory=list)
     found: list[Row] = field(default_factory=list)  # schemas.POSTS
@@ -38,7 +45,10 @@ class IdDiff:
 
 @dataclass(frozen=True, slots=True)
 class IdRange:
-    """Ids from `low` to `high`, those of them that we hold, ascending, and how many the site counts."""
+    """Ids from `low` to `high`, those of them that we hold, ascending.
+
+    And how many the site counts.
+    """
 
     low: int
     high: int
@@ -59,8 +69,10 @@ async def compare(client: Client, held: pl.Series) -> IdDiff:
         apart = sum(abs(part.excess) for part in ranges)
         if apart > MAX_DIFFERENCES:
             raise BadInput(
-                f"the site counts {apart:,} posts otherwise than the pinned export and its changes (limit "
-                f"{MAX_DIFFERENCES:,}): a delta would cost more than it saves. Run e6tag refresh for a full one."
+                f"the site counts {apart:,} posts otherwise than the pinned export and "
+                "its changes (limit "
+                f"{MAX_DIFFERENCES:,}): a delta would cost more than it saves. Run "
+                "e6tag refresh for a full one."
             )
         for part in ranges:
             await _narrow(client, part, difference, meter)
@@ -79,7 +91,10 @@ async def _cut(client: Client, held: pl.Series, meter: Meter) -> AsyncIterator[I
 async def _narrow(
     client: Client, part: IdRange, difference: IdDiff, meter: Meter
 ) -> None:
-    """Cuts a range in two until a page lists it; what is counted right is left alone."""
+    """Cuts a range in two until a page lists it.
+
+    What is counted right is left alone.
+    """
     if not part.excess:
         return
     if len(part.held) <= LIMIT:
@@ -111,7 +126,10 @@ async def _list(
 
 
 async def _ids(client: Client, part: IdRange, meter: Meter) -> set[int]:
-    """Lists the ids of a range, down to an empty page or to as many as were counted; ids alone, for they are many."""
+    """Lists the ids of a range, down to an empty page or to as many as were counted.
+
+    Ids alone, for they are many.
+    """
     listed: set[int] = set()
     cursor = part.high + 1
     while len(listed) < part.counted:
@@ -161,6 +179,7 @@ async def _count(client: Client, low: int, high: int, meter: Meter) -> int:
         return int(answer["count"])
     except (TypeError, KeyError, ValueError) as error:
         raise BadAnswer(
-            f"/posts/count.json answered {str(answer)[:80]!r} where a count was expected. Nothing was pinned. "
+            f"/posts/count.json answered {str(answer)[:80]!r} where a count was "
+            "expected. Nothing was pinned. "
             f"{FULL_REFRESH}"
         ) from error

@@ -4,9 +4,10 @@ Reads       data/sample/posts.parquet, data/images/*, snapshot.json
 Writes      data/manifest/{train,validation,test,fresh}.parquet    schemas.MANIFEST
             data/manifest/rejected.parquet                         schemas.REJECTED
             data/manifest/leakage.parquet                          schemas.LEAKAGE
-Guarantees  every sampled post is in exactly one of the five files of posts; no md5 twice; of pictures that look alike
-            those of validation, test or fresh are rejected, so training positives never shrink by it; same inputs, same
-            bytes.
+Guarantees  every sampled post is in exactly one of the five files of posts; no md5
+twice; of pictures that look alike
+            those of validation, test or fresh are rejected, so training positives never
+            shrink by it; same inputs, same bytes.
 """
 
 import polars as pl
@@ -24,7 +25,10 @@ PICTURES_PER_JOB = 200
 
 
 def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
-    """Joins, hashes, finds near-duplicates, writes. `everything` is what the lineage names."""
+    """Joins, hashes, finds near-duplicates, writes.
+
+    `everything` is what the lineage names.
+    """
     posts = parquet.read(paths.sample / "posts.parquet")
     outcomes = parquet.read(paths.images / "outcomes.parquet")
     joined = posts.join(outcomes.drop("pack"), on="md5", how="left").with_columns(
@@ -37,8 +41,10 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
     kept = joined.filter(pl.col("outcome") == "kept")
     if (lost := kept.join(facts, on=["md5", "variant"], how="anti")).height:
         raise CorruptFile(
-            f"{paths.images} lacks {lost.height:,} pictures that its outcomes.parquet lists, first {lost['md5'][0]}. "
-            "Run python -m pipeline download, which fetches what is missing, then dvc repro."
+            f"{paths.images} lacks {lost.height:,} pictures that its outcomes.parquet "
+            f"lists, first {lost['md5'][0]}. "
+            "Run python -m pipeline download, which fetches what is missing, then dvc "
+            "repro."
         )
     here = kept.drop("width", "height").join(
         facts.drop("post_id"), on=["md5", "variant"], how="inner"
@@ -67,7 +73,8 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
         pl.col("reason") == RecordRejection.NEAR_DUPLICATE.value
     ).height
     progress.log(
-        f"manifest: {kept.height:,} records, {missing.height:,} posts without a picture, {same:,} near-duplicates of "
+        f"manifest: {kept.height:,} records, {missing.height:,} posts without a "
+        f"picture, {same:,} near-duplicates of "
         f"an earlier split and {rejected.height - same:,} repeated pictures rejected"
     )
 

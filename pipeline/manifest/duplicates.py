@@ -13,15 +13,20 @@ from pipeline.manifest.hamming_index import Pairs, pairs_within_distance
 from pipeline.paths import SPLITS
 from pipeline.schemas.reasons import RecordRejection
 
-# What confirms near hashes. Copies: colours that go together and lie close. Recoloured copies: edges that go together,
-# and colours that are not wholly others, else two figures in one pose would count as one picture. Values from planted
-# copies and unrelated drawings: bench/results/duplicates.md.
+# What confirms near hashes. Copies: colours that go together and lie close. Recoloured
+# copies: edges that go together, and colours that are not wholly others, else two
+# figures in one pose would count as one picture. Values from planted copies and
+# unrelated drawings: bench/results/duplicates.md.
 COPY_CORRELATION, COPY_DIFFERENCE = 0.95, 12.0
 EDGE_CORRELATION, RECOLOURED_CORRELATION, RECOLOURED_DIFFERENCE = 0.92, 0.5, 30.0
 
-_STRUCTURE = 16  # bits set at least; half are, unless frequencies tie at zero: blank pictures are told by nothing
+# Bits set at least; half are, unless frequencies tie at zero: blank pictures are told
+# by nothing
+_STRUCTURE = 16
 _COMPARED = 4_096  # pairs of thumbnails compared at once, 25 kB a pair
-_JOINED = 65_536  # pairs after which groups are joined, so that pictures of one group are compared no further
+# Pairs after which groups are joined, so that pictures of one group are compared no
+# further
+_JOINED = 65_536
 
 
 def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
@@ -101,10 +106,14 @@ def find_links(
 def _near(
     hashes: NDArray[np.uint64], judged: NDArray[np.int64], distance: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields evaluation records, the records near them, and through which view: negative if it is into the first."""
+    """Yields evaluation records, the records near them, and through which view.
+
+    Negative if it is into the first.
+    """
     views = hashes.shape[1]
     told = judged[np.bitwise_count(hashes[judged, 0]) >= _STRUCTURE]
-    # Blank views are near no picture that is told, and by the thousand in one band they would cost gigabytes.
+    # Blank views are near no picture that is told, and by the thousand in one band they
+    # would cost gigabytes.
     known = np.flatnonzero(np.bitwise_count(hashes.ravel()) >= _STRUCTURE - distance)
     for row, place in pairs_within_distance(
         hashes[told, 0], hashes.ravel()[known], distance
@@ -151,7 +160,10 @@ def _correlation(
 
 
 def _heads(records: int, found: list[Pairs]) -> NDArray[np.int64]:
-    """Returns for each record the first record of its group: those that look alike, directly or through others."""
+    """Returns for each record the first record of its group.
+
+    Those that look alike, directly or through others.
+    """
     one = np.concatenate([np.empty(0, dtype=np.int64), *(pairs[0] for pairs in found)])
     other = np.concatenate(
         [np.empty(0, dtype=np.int64), *(pairs[1] for pairs in found)]

@@ -26,17 +26,23 @@ WHOLE = (0.0, 1.0, 0.0, 1.0)
 VIEWS = (
     WHOLE,
     *((cut, 1 - cut, cut, 1 - cut) for cut in (0.02, 0.04, 0.06)),
-    (0.06, 1.0, 0.0, 1.0), (0.0, 0.94, 0.0, 1.0), (0.0, 1.0, 0.06, 1.0), (0.0, 1.0, 0.0, 0.94),
+    (0.06, 1.0, 0.0, 1.0), (0.0, 0.94, 0.0, 1.0), (0.0, 1.0, 0.06, 1.0), (0.0, 1.0, 0.0,
+    0.94),
 )  # fmt: skip
-"""Left, right, top and bottom of each view as shares: the whole, all sides cut, one side cut. The hash of a cropped
-copy is near that of the view which lies nearest to its crop (measured: bench/results/duplicates.md)."""
+"""Left, right, top and bottom of each view as shares.
+
+The whole, all sides cut, one side cut. The hash of a cropped copy is near that of the
+view which lies nearest to its crop (measured: bench/results/duplicates.md)."""
 
 KINDS = ("grey", "edges")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFingerprint:
-    """hashes: uint64 [kinds, views]; thumbnail: uint8 [THUMBNAIL, THUMBNAIL, red green blue edges]."""
+    """hashes: uint64 [kinds, views]; thumbnail.
+
+    Uint8 [THUMBNAIL, THUMBNAIL, red green blue edges].
+    """
 
     hashes: NDArray[np.uint64]
     thumbnail: NDArray[np.uint8]
@@ -48,7 +54,10 @@ class ImageFingerprint:
 
 
 def fingerprint(body: bytes) -> ImageFingerprint:
-    """Returns the likeness of a picture; raises what pictures.BROKEN lists where it cannot be decoded."""
+    """Returns the likeness of a picture.
+
+    Raises what pictures.BROKEN lists where it cannot be decoded.
+    """
     return of_pixels(_small(body))
 
 
@@ -137,8 +146,9 @@ def first_scan(jpeg: bytes) -> bytes | None:
 def _without_frequencies(jpeg: bytearray, position: int, end: int) -> None:
     """Sets all but the first step of the quantisation tables at `position` to zero.
 
-    No frequency is left to be multiplied by them; zeros keep libjpeg-turbo from guessing frequencies out of
-    neighbouring blocks, which blurs the means too (jdcoefct.c, smoothing_ok).
+    No frequency is left to be multiplied by them; zeros keep libjpeg-turbo from
+    guessing frequencies out of neighbouring blocks, which blurs the means too
+    (jdcoefct.c, smoothing_ok).
     """
     while position < end:
         size = 2 if jpeg[position] >> 4 else 1  # bytes of a step
@@ -150,7 +160,8 @@ def _without_frequencies(jpeg: bytearray, position: int, end: int) -> None:
 def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns [SIDE, SIDE]: how much grey steps from each pixel to the next.
 
-    Not the colours: most JPEGs halve their resolution, and decoders differ in how they restore it.
+    Not the colours: most JPEGs halve their resolution, and decoders differ in how they
+    restore it.
     """
     right = np.diff(grey, axis=1, append=grey[:, -1:])
     down = np.diff(grey, axis=0, append=grey[-1:])
@@ -158,9 +169,12 @@ def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _hashes(planes: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """planes: [kinds, SIDE, SIDE]. Bits say which of the 8 x 8 lowest frequencies lie above their median.
+    """planes: [kinds, SIDE, SIDE].
 
-    The first bit, the mean brightness, has no say. Crop, shrinking and DCT of a view are one matrix per axis.
+    Bits say which of the 8 x 8 lowest frequencies lie above their median.
+
+    The first bit, the mean brightness, has no say. Crop, shrinking and DCT of a view
+    are one matrix per axis.
     """
     low = (
         _ROWS[:, None] @ planes[None] @ _COLUMNS[:, None].transpose(0, 1, 3, 2)

@@ -15,7 +15,9 @@ BANDS, BAND_BITS = 4, 16
 _QUERIES = 2_048  # looked up at once
 _CANDIDATES = (
     1 << 20
-)  # of theirs that are looked at together, some hundred bytes each; more where one query has more
+    # Of theirs that are looked at together, some hundred bytes each; more where one query
+    # has more
+)
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -23,10 +25,13 @@ Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 def pairs_within_distance(
     queries: NDArray[np.uint64], hashes: NDArray[np.uint64], distance: int
 ) -> Iterator[Pairs]:
-    """Yields (rows of queries, rows of hashes) that differ in at most `distance` bits; every pair once.
+    """Yields (rows of queries, rows of hashes) that differ in at most `distance` bits.
 
-    500,000 x 4,000,000 random hashes at distance 6: see bench/results/duplicates.md. A distance of 8 or more makes it
-    8 times slower, of 12 or more 40 times: more neighbours of each band must be looked up.
+    Every pair once.
+
+    500,000 x 4,000,000 random hashes at distance 6: see bench/results/duplicates.md. A
+    distance of 8 or more makes it 8 times slower, of 12 or more 40 times: more
+    neighbours of each band must be looked up.
     """
     flips = _flips(distance // BANDS)
     bands = [_Band(hashes, number) for number in range(BANDS)]
@@ -76,7 +81,10 @@ class _Band:
 
 
 def _runs(counts: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Yields runs of queries that together have _CANDIDATES, or are one query: a band of many may look the same."""
+    """Yields runs of queries that together have _CANDIDATES, or are one query.
+
+    A band of many may look the same.
+    """
     run = np.cumsum(counts) // _CANDIDATES
     ends = [*(np.flatnonzero(np.diff(run)) + 1).tolist(), len(counts)]
     yield from zip([0, *ends[:-1]], ends, strict=True)

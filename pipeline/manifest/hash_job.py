@@ -17,7 +17,10 @@ SCHEMA = {
     "thumbnail": pl.Binary,
     "broken": pl.String,
 }
-"""Columns of what is told of a picture. `broken` is what the decoder said of one that cannot be decoded, else null."""
+"""Columns of what is told of a picture.
+
+`broken` is what the decoder said of one that cannot be decoded, else null.
+"""
 
 
 @dataclass(frozen=True, slots=True)

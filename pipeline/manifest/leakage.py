@@ -16,7 +16,8 @@ _CHUNK = 64  # test pictures compared with all training pictures at once
 def distances(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """Returns schemas.LEAKAGE. train, test: md5, phash.
 
-    The test pictures with the smallest md5s are judged, each beside one training picture drawn by its place alone.
+    The test pictures with the smallest md5s are judged, each beside one training
+    picture drawn by its place alone.
     """
     judged = test.sort("md5").head(JUDGED)["phash"].to_numpy()
     known = train.sort("md5")["phash"].to_numpy()

@@ -1,7 +1,10 @@
-"""How far macro AUC and macro mAP would move on other pictures of the same kind: a bootstrap over pictures.
+"""How far macro AUC and macro mAP would move on other pictures of the same kind.
 
-scikit-learn sorts anew for every resampling; here each tag is sorted once and resampled by weights, which makes 200
-resamplings of 55 tags take tenths of a second and not a quarter of a minute. A test holds both to the same numbers.
+A bootstrap over pictures.
+
+scikit-learn sorts anew for every resampling; here each tag is sorted once and resampled
+by weights, which makes 200 resamplings of 55 tags take tenths of a second and not a
+quarter of a minute. A test holds both to the same numbers.
 """
 
 from collections.abc import Callable
@@ -16,7 +19,10 @@ LEVEL = 0.95  # share of resamplings inside the interval
 def intervals(
     labels: np.ndarray, scores: np.ndarray, *, resamplings: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Returns (low, high) of macro_auc and macro_map; a tag that a resampling has no positives of is left out there."""
+    """Returns (low, high) of macro_auc and macro_map.
+
+    A tag that a resampling has no positives of is left out there.
+    """
     weights = np.random.default_rng(seed).multinomial(
         len(labels), np.full(len(labels), 1 / len(labels)), size=resamplings
     )
@@ -64,7 +70,10 @@ def bootstrap_ranking(
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Means over tags, float64 [resamplings with any tag]. values: [tags, resamplings]."""
+    """Means over tags, float64 [resamplings with any tag].
+
+    values: [tags, resamplings].
+    """
     means: Callable[[np.ndarray], float | None] = ranking.mean
     return np.array(
         [mean for column in values.T if (mean := means(column)) is not None]

@@ -1,6 +1,9 @@
-"""How well scores rank pictures, tag by tag, and the number an image-blind score reaches on the same labels.
+"""How well scores rank pictures, tag by tag.
 
-Tags without positives, or without negatives, have no ranking to judge: they are NaN here, and left out of means.
+And the number an image-blind score reaches on the same labels.
+
+Tags without positives, or without negatives, have no ranking to judge: they are NaN
+here, and left out of means.
 """
 
 import numpy as np
@@ -8,7 +11,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def roc_auc_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve per tag, float64 [tags]. labels: 0 or 1 [pictures, tags]; scores: any monotone scale."""
+    """Area under the ROC curve per tag, float64 [tags].
+
+    labels: 0 or 1 [pictures, tags]; scores: any monotone scale.
+    """
     return np.array(
         [
             roc_auc_score(labels[:, tag], scores[:, tag]) if rankable else np.nan
@@ -18,7 +24,10 @@ def roc_auc_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def average_precision_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Average precision per tag, float64 [tags]: precision summed over steps of recall, nothing interpolated."""
+    """Average precision per tag, float64 [tags].
+
+    Precision summed over steps of recall, nothing interpolated.
+    """
     return np.array(
         [
             average_precision_score(labels[:, tag], scores[:, tag])
@@ -30,7 +39,10 @@ def average_precision_per_tag(labels: np.ndarray, scores: np.ndarray) -> np.ndar
 
 
 def prevalence_per_tag(labels: np.ndarray) -> np.ndarray:
-    """Share of positives per rankable tag: the average precision of a constant score."""
+    """Share of positives per rankable tag.
+
+    The average precision of a constant score.
+    """
     return np.where(_rankable(labels), labels.mean(axis=0), np.nan)
 
 
@@ -41,7 +53,10 @@ def mean(values: np.ndarray) -> float | None:
 
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Binary cross-entropy in nats, mean over pictures and tags; computed from logits, so that it never overflows."""
+    """Binary cross-entropy in nats, mean over pictures and tags.
+
+    Computed from logits, so that it never overflows.
+    """
     return float(np.mean(np.logaddexp(0, logits.astype(np.float64)) - labels * logits))
 
 

@@ -1,6 +1,9 @@
-"""Starts Keras on the backend that a parameter names. The first and only place where Keras and TensorFlow are loaded.
+"""Starts Keras on the backend that a parameter names.
 
-The import costs 5 to 17 s and 700 MB, so modules that import Keras at their top are themselves imported after `start`.
+The first and only place where Keras and TensorFlow are loaded.
+
+The import costs 5 to 17 s and 700 MB, so modules that import Keras at their top are
+themselves imported after `start`.
 """
 
 import importlib.util
@@ -14,7 +17,8 @@ from pathlib import Path
 
 from pipeline.errors import MissingPackage
 
-# Printed by TensorFlow before it reads its own log level: which CPU instructions it uses, that no GPU was found.
+# Printed by TensorFlow before it reads its own log level: which CPU instructions it
+# uses, that no GPU was found.
 _CHATTER = re.compile(
     rb"^(WARNING: All log messages before absl|I0000 |.*\bTF-TRT Warning|$)"
 )
@@ -25,7 +29,10 @@ _NVIDIA = Path("/dev/nvidiactl")
 
 
 def start(name: str) -> None:
-    """Loads Keras on backend `name`; raises MissingPackage with the command where it is not installed."""
+    """Loads Keras on backend `name`.
+
+    Raises MissingPackage with the command where it is not installed.
+    """
     if importlib.util.find_spec(name) is None:
         raise MissingPackage(
             f"train.backend is {name}, which is not installed here. "
@@ -42,7 +49,8 @@ def start(name: str) -> None:
         gpus = tf.config.list_physical_devices("GPU")
     if keras.backend.backend() != name:
         raise RuntimeError(
-            f"Keras already runs on {keras.backend.backend()} in this process, {name} was asked for."
+            f"Keras already runs on {keras.backend.backend()} in this process, {name} "
+            "was asked for."
         )
     if name != "tensorflow":
         tf.config.set_visible_devices(
@@ -57,7 +65,10 @@ def start(name: str) -> None:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Holds back what the block writes to stderr, also from C++, and then lets through all but known chatter."""
+    """Holds back what the block writes to stderr, also from C++.
+
+    And then lets through all but known chatter.
+    """
     sys.stderr.flush()
     real = os.dup(2)
     with tempfile.TemporaryFile() as kept:

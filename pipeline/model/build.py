@@ -1,7 +1,8 @@
 """A compact SiLU ResNet in backend-neutral Keras: pictures in, one logit per tag out.
 
-Residual blocks in the bottleneck-free form of He et al. 2016 (arXiv:1512.03385), SiLU as activation (arXiv:1702.03118),
-shortcuts pooled before their 1 x 1 convolution (ResNet-D, arXiv:1812.01187). Import only after `backend.start`.
+Residual blocks in the bottleneck-free form of He et al. 2016 (arXiv:1512.03385), SiLU
+as activation (arXiv:1702.03118), shortcuts pooled before their 1 x 1 convolution
+(ResNet-D, arXiv:1812.01187). Import only after `backend.start`.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ import keras
 import numpy as np
 from keras import layers
 
-FORGETTING = 0.9  # share of the old batch statistics kept per step; Keras's 0.99 lags behind in runs of some 500 steps
+# Share of the old batch statistics kept per step; Keras's 0.99 lags behind in runs of
+# some 500 steps
+FORGETTING = 0.9
 
 
 def build(
@@ -27,8 +30,9 @@ def build(
     """
     pictures = keras.Input((size, size, 3), name="picture")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="normalise")(pictures)
-    # Two small strides and not one 7 x 7 of stride 4: whiskers and collars are 2 to 3 pixels wide here. A first stage
-    # at size / 2 would see more still, at a third of the speed (at 96 pixels: 255 against 740 pictures/s, 2 cores).
+    # Two small strides and not one 7 x 7 of stride 4: whiskers and collars are 2 to 3
+    # pixels wide here. A first stage at size / 2 would see more still, at a third of
+    # the speed (at 96 pixels: 255 against 740 pictures/s, 2 cores).
     x = _convolved(x, widths[0] // 2, "stem_1", strides=2)
     x = _convolved(x, widths[0], "stem_2", strides=2)
     for stage, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
@@ -41,8 +45,8 @@ def build(
             )
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
-    # The bias starts at each tag's log-odds, else the many negatives own the first steps
-    # (Lin et al. 2017, arXiv:1708.02002, 3.3).
+    # The bias starts at each tag's log-odds, else the many negatives own the first
+    # steps (Lin et al. 2017, arXiv:1708.02002, 3.3).
     tags = layers.Dense(len(bias), dtype="float32", name="tags")
     model = keras.Model(pictures, tags(x), name="e6tag")
     tags.bias.assign(
@@ -71,7 +75,8 @@ def _residual(
         )
     y = _convolved(x, width, f"{name}_a", strides=2 if halve else 1)
     y = layers.Conv2D(width, 3, padding="same", use_bias=False, name=f"{name}_b")(y)
-    # Scale starts at zero: each block begins as the identity (Goyal et al. 2017, arXiv:1706.02677, 5.1).
+    # Scale starts at zero: each block begins as the identity (Goyal et al. 2017,
+    # arXiv:1706.02677, 5.1).
     y = layers.BatchNormalization(
         momentum=FORGETTING, gamma_initializer="zeros", name=f"{name}_b_norm"
     )(y)

@@ -30,7 +30,10 @@ class SavedModel:
         return str(self.facts["backend"])
 
     def network(self) -> "keras.Model":
-        """Loads the network; only after `backend.start`. Raises CorruptFile where it cannot be read."""
+        """Loads the network; only after `backend.start`.
+
+        Raises CorruptFile where it cannot be read.
+        """
         import keras
 
         try:
@@ -38,22 +41,28 @@ class SavedModel:
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = " ".join(str(error).split())[:200]
             raise CorruptFile(
-                f"{self.file} cannot be read: {why}. Delete it and run dvc repro again: train makes it anew."
+                f"{self.file} cannot be read: {why}. Delete it and run dvc repro "
+                "again: train makes it anew."
             ) from error
 
 
 def read(paths: Paths, tags: int) -> SavedModel:
-    """Returns the model of `paths`; raises BadInput where it knows other tags than the `tags` of the vocabulary."""
+    """Returns the model of `paths`.
+
+    Raises BadInput where it knows other tags than the `tags` of the vocabulary.
+    """
     facts_file = paths.model / "training.json"
     try:
         facts = json.loads(facts_file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CorruptFile(
-            f"{facts_file} cannot be read: {error}. Run dvc repro again: train makes it anew."
+            f"{facts_file} cannot be read: {error}. Run dvc repro again: train makes "
+            "it anew."
         ) from error
     if facts["tags"] != tags:
         raise BadInput(
-            f"{paths.model} was trained on {facts['tags']:,} tags and data/sample/vocabulary.parquet has {tags:,}. "
+            f"{paths.model} was trained on {facts['tags']:,} tags and "
+            f"data/sample/vocabulary.parquet has {tags:,}. "
             "Run dvc repro, which trains again."
         )
     return SavedModel(paths.model / "model.keras", facts)

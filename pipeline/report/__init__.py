@@ -1,4 +1,6 @@
-"""The page that a person reads: what the model was trained on, how good it is beside its baselines, what it gets wrong.
+"""The page that a person reads.
+
+What the model was trained on, how good it is beside its baselines, what it gets wrong.
 
 Reads       data/snapshot/unknown_tags.parquet
             data/sample/                     every table (schemas.py)
@@ -11,10 +13,11 @@ Reads       data/snapshot/unknown_tags.parquet
             data/gates/*/verdict.json        every gate's decision
             data/politeness.json             if it is there: what the site had to bear
 Writes      reports/index.html               one file that asks no host for anything; links to the gates' pages
-Guarantees  same inputs and parameters, same bytes, but for the section on politeness: those figures count what runs
-            asked and waited, are no `dep`, and stand as they were when the page was made; nothing depends on the page.
-            No host name, no path. No metric without its image-blind baseline. The pictures are test pictures, drawn by
-            hash.
+Guarantees  same inputs and parameters, same bytes, but for the section on politeness:
+those figures count what runs
+            asked and waited, are no `dep`, and stand as they were when the page was
+            made; nothing depends on the page. No host name, no path. No metric without
+            its image-blind baseline. The pictures are test pictures, drawn by hash.
 """
 
 from pipeline import files, progress
@@ -31,5 +34,6 @@ def run(params: Params, paths: Paths) -> None:
     target = paths.reports / "index.html"
     files.write_text(target, html := render.page(params, found, shown))
     progress.log(
-        f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test pictures"
+        f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test "
+        "pictures"
     )

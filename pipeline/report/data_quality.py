@@ -1,4 +1,7 @@
-"""What may be doubted, worked out of the inputs: labels that lack, a snapshot that is odd, a test set that leaked."""
+"""What may be doubted, worked out of the inputs.
+
+Labels that lack, a snapshot that is odd, a test set that leaked.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +14,9 @@ from pipeline.schemas.reasons import Anomaly
 
 ROWS = 8  # rows shown of each table; all of them are in data/sample
 EXAMPLES = 3  # oddities shown of each kind
-NEAR = 6  # bits of 64 in which hashes of copies differ at most; the default of manifest.near_duplicate_distance
+# Bits of 64 in which hashes of copies differ at most; the default of
+# manifest.near_duplicate_distance
+NEAR = 6
 
 ODDITIES: Mapping[Anomaly, str] = {
     Anomaly.ALIAS_CYCLE: "aliases that lead back to the name",
@@ -26,7 +31,10 @@ ODDITIES: Mapping[Anomaly, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """Bits between the hashes of test pictures and of training pictures: their nearest, and a random one."""
+    """Bits between the hashes of test pictures and of training pictures: their nearest.
+
+    And a random one.
+    """
 
     judged: int
     nearest_median: int
@@ -36,7 +44,10 @@ class Leakage:
 
 
 def lacking(found: Inputs) -> tuple[int, int, list[dict[str, Any]]]:
-    """Returns how many implications are in use, how many lack on some post, and those that lack most."""
+    """Returns how many implications are in use, how many lack on some post.
+
+    And those that lack most.
+    """
     some = found.lacking_implied.filter(pl.col("lacking") > 0)
     return found.lacking_implied.height, some.height, some.head(ROWS).to_dicts()
 
@@ -47,7 +58,10 @@ def spellings(found: Inputs) -> tuple[int, list[dict[str, Any]]]:
 
 
 def pairs(found: Inputs) -> list[dict[str, Any]]:
-    """Returns the tags that go together most, more often than by chance, and not because one implies the other."""
+    """Returns the tags that go together most, more often than by chance.
+
+    And not because one implies the other.
+    """
     return (
         found.co_occurrence.filter(~pl.col("is_implied") & (pl.col("lift") > 1))
         .head(ROWS)
@@ -56,7 +70,10 @@ def pairs(found: Inputs) -> list[dict[str, Any]]:
 
 
 def oddities(found: Inputs) -> list[tuple[str, int, list[str]]]:
-    """Returns each kind of oddity in words, how many there are, and the first of them."""
+    """Returns each kind of oddity in words, how many there are.
+
+    And the first of them.
+    """
     told = found.oddities.select("kind", text=pl.format("{}: {}", "subject", "detail"))
     by_kind = told.group_by("kind", maintain_order=True).agg(
         pl.len(), pl.col("text").head(EXAMPLES)
@@ -66,7 +83,10 @@ def oddities(found: Inputs) -> list[tuple[str, int, list[str]]]:
 
 
 def leakage(found: Inputs) -> Leakage | None:
-    """Returns how near test lies to training; None where no test picture could be judged."""
+    """Returns how near test lies to training.
+
+    None where no test picture could be judged.
+    """
     table = found.leakage
     judged = int(table["nearest"].sum())
     if not judged or not table["random"].sum():
@@ -80,7 +100,10 @@ def leakage(found: Inputs) -> Leakage | None:
 
 
 def _median(table: pl.DataFrame, name: str) -> int:
-    """Returns the distance that half of the pictures do not exceed. table: schemas.LEAKAGE."""
+    """Returns the distance that half of the pictures do not exceed.
+
+    table: schemas.LEAKAGE.
+    """
     reached = table.with_columns(so_far=pl.col(name).cum_sum()).filter(
         2 * pl.col("so_far") >= pl.col(name).sum()
     )

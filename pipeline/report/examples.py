@@ -1,4 +1,7 @@
-"""Test pictures with what they were given and what was predicted: drawn by hash, so that nobody chose them."""
+"""Test pictures with what they were given and what was predicted: drawn by hash.
+
+So nobody chose them.
+"""
 
 import base64
 import hashlib
@@ -42,14 +45,18 @@ class ExampleImage:
 
 
 def choose_examples(paths: Paths, per_tag: pl.DataFrame) -> list[ExampleImage]:
-    """Returns SHOWN test pictures: those whose md5 has the smallest SHA-256, whatever the model makes of them."""
+    """Returns SHOWN test pictures.
+
+    Those whose md5 has the smallest SHA-256, whatever the model makes of them.
+    """
     drawn = sorted(
         inputs.test_records(paths).to_dicts(),
         key=lambda record: _sampling_key(record["md5"]),
     )[:SHOWN]
     scores = inputs.scores(paths, [record["md5"] for record in drawn], per_tag.height)
     reader = packs.PackReader(paths.images)
-    # Read in the order of packs, so that each pack is opened once; shown in the order of the lot.
+    # Read in the order of packs, so that each pack is opened once; shown in the order
+    # of the lot.
     uris = {
         record["md5"]: _thumbnail(
             paths, record["pack"], reader.bytes(record["pack"], record["md5"])

@@ -1,4 +1,7 @@
-"""What the page says in words and numbers, worked out of the inputs. Nothing here draws or formats."""
+"""What the page says in words and numbers, worked out of the inputs.
+
+Nothing here draws or formats.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +30,10 @@ METRICS: Mapping[str, tuple[str, str]] = {
     "micro_f1": ("micro F1", "saying the same commonest tags of every picture"),
     "accuracy": ("accuracy", "saying of each tag what most pictures have: mostly no"),
 }
-"""Metrics by their names in metrics.json: what people call them, and what their image-blind baseline does."""
+"""Metrics by their names in metrics.json: what people call them.
+
+And what their image-blind baseline does.
+"""
 
 DROPS: Mapping[PostExclusion, str] = {
     PostExclusion.DELETED: "deleted on the site",
@@ -93,12 +99,18 @@ RULES: Mapping[PostExclusion, int] = {
     PostExclusion.WITHHELD: 4,
     PostExclusion.NOT_STILL: 5,
 }
-"""Rules of pipeline/policy.py that posts are dropped by. The other reasons are choices in params.yaml."""
+"""Rules of pipeline/policy.py that posts are dropped by.
+
+The other reasons are choices in params.yaml.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric on test beside what a model that never looks at the picture reaches. `interval`: 95 %, if worked out."""
+    """A metric on test beside what a model that never looks at the picture reaches.
+
+    `interval`: 95 %, if worked out.
+    """
 
     name: str
     value: float
@@ -130,7 +142,10 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class RequestCount:
-    """What one stage asked of the site, of one kind: requests by status or error, commonest first, and bytes."""
+    """What one stage asked of the site, of one kind.
+
+    Requests by status or error, commonest first, and bytes.
+    """
 
     stage: str
     kind: str
@@ -141,7 +156,10 @@ class RequestCount:
 
 @dataclass(frozen=True, slots=True)
 class WaitTime:
-    """How long a stage waited for one reason, and under which rate it last ran (requests/s), if any."""
+    """How long a stage waited for one reason.
+
+    And under which rate it last ran (requests/s), if any.
+    """
 
     stage: str
     why: str
@@ -241,11 +259,14 @@ def funnel(found: Inputs) -> list[FunnelStep]:
     }
     return [
         FunnelStep("posts in the snapshot", posts, True),
-        *(FunnelStep(DROPS[reason], dropped[reason], False) for reason in PostExclusion if reason in dropped),
+        *(FunnelStep(DROPS[reason], dropped[reason],
+        False) for reason in PostExclusion if reason in dropped),
         FunnelStep("candidates", candidates, True),
-        FunnelStep("not needed to give every tag its positives", candidates - found.sampled, False),
+        FunnelStep("not needed to give every tag its positives",
+        candidates - found.sampled, False),
         FunnelStep("sampled, and their pictures asked for", found.sampled, True),
-        *(FunnelStep(REJECTIONS.get(reason, f"picture {humanize(reason)}"), refused[reason], False) for reason in refused),
+        *(FunnelStep(REJECTIONS.get(reason, f"picture {humanize(reason)}"),
+        refused[reason], False) for reason in refused),
         FunnelStep("records in the shards", sum(kept.values()), True),
         *(FunnelStep(text, count, False) for text, count in apart.items()),
         FunnelStep("records trained on", kept.get("train", 0), True),
@@ -258,7 +279,10 @@ def humanize(reason: str) -> str:
 
 
 def left_out(found: Inputs) -> list[tuple[str, int, list[str]]]:
-    """Returns each reason for which tags were left out, how many, and the commonest of them."""
+    """Returns each reason for which tags were left out, how many.
+
+    And the commonest of them.
+    """
     names = (
         found.left_out.group_by("reason", maintain_order=True)
         .agg("name")
@@ -303,7 +327,10 @@ def takedowns(found: Inputs) -> list[tuple[str, str, int]]:
 
 
 def unknown_tags(found: Inputs) -> tuple[int, list[str]]:
-    """Returns how many tag names the site's own list lacks, and those on the most posts."""
+    """Returns how many tag names the site's own list lacks.
+
+    And those on the most posts.
+    """
     commonest = found.unknown_tags.sort("posts", "name", descending=[True, False])[
         "name"
     ]
@@ -374,7 +401,10 @@ def positives(found: Inputs, split: str) -> list[int]:
 def best_and_worst_tags(
     found: Inputs,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Returns the tags whose average precision goes furthest, and least far, from the prevalence towards 1."""
+    """Returns the tags whose average precision goes furthest.
+
+    And least far, from the prevalence towards 1.
+    """
     blind = pl.col("baseline_average_precision")
     judged = found.per_tag.filter(
         pl.col("average_precision").is_not_null() & blind.is_not_null() & (blind < 1)
@@ -388,7 +418,9 @@ def best_and_worst_tags(
 
 
 def parameters(found: Inputs, params: Params) -> dict[str, dict[str, Any]]:
-    """Returns every parameter that shaped the model, by section: what the bundle says of itself goes first.
+    """Returns every parameter that shaped the model, by section.
+
+    What the bundle says of itself goes first.
 
     Where a thing ran, and who asked (`site`, `cluster`), is not among them.
     """

@@ -1,6 +1,9 @@
-"""What the page is made from: every file that `report` reads, checked before anything is drawn.
+"""What the page is made from.
 
-Guarantees  a file that is missing, damaged or of another form raises CorruptFile or BadInput, which name it.
+Every file that `report` reads, checked before anything is drawn.
+
+Guarantees  a file that is missing, damaged or of another form raises CorruptFile or
+BadInput, which name it.
 """
 
 import csv
@@ -76,20 +79,26 @@ class Inputs:
 
 
 def read(paths: Paths) -> Inputs:
-    """Reads everything but pictures and scores; raises BadInput naming the first file that is not what it should be."""
+    """Reads everything but pictures and scores.
+
+    Raises BadInput naming the first file that is not what it should be.
+    """
     evaluation = paths.evaluation
     rejected = [
         _table(folder / "rejected.parquet", REJECTED)
         for folder in (paths.manifest, paths.shards)
     ]
     return Inputs(
-        vocabulary=_table(paths.sample / "vocabulary.parquet", VOCABULARY).sort("label_id"),
+        vocabulary=_table(paths.sample / "vocabulary.parquet",
+        VOCABULARY).sort("label_id"),
         left_out=_table(paths.sample / "left_out.parquet", EXCLUDED_TAGS),
         dropped=_counts(paths.sample / "dropped.parquet", "reason"),
         sampled=_table(paths.sample / "posts.parquet", SAMPLED_POSTS, ["split"]).height,
         strategies=_table(paths.sample / "strategies.parquet", STRATEGIES),
-        lacking_implied=_table(paths.sample / "lacking_implied.parquet", MISSING_IMPLICATIONS),
-        aliased_spellings=_table(paths.sample / "aliased_spellings.parquet", ALIASES_IN_USE),
+        lacking_implied=_table(paths.sample / "lacking_implied.parquet",
+        MISSING_IMPLICATIONS),
+        aliased_spellings=_table(paths.sample / "aliased_spellings.parquet",
+        ALIASES_IN_USE),
         co_occurrence=_table(paths.sample / "co_occurrence.parquet", CO_OCCURRENCE),
         oddities=_table(paths.sample / "oddities.parquet", ANOMALIES),
         outcomes=_counts(paths.images / "outcomes.parquet", "outcome"),
@@ -100,15 +109,18 @@ def read(paths: Paths) -> Inputs:
         rejected=pl.concat(rejected),
         leakage=_table(paths.manifest / "leakage.parquet", LEAKAGE).sort("distance"),
         shards=_table(paths.shards / "index.parquet", SHARDS).sort("shard"),
-        training=_tree(paths.model / "training.json", "best_epoch", "epochs", "params", "parameters"),
+        training=_tree(paths.model / "training.json", "best_epoch", "epochs", "params",
+        "parameters"),
         history=_history(paths.model / "history.csv"),
         metrics=_metrics(evaluation / "metrics.json"),
         per_tag=_table(evaluation / "per_tag.parquet", PER_TAG).sort("label_id"),
         curves=_table(evaluation / "curves.parquet", CURVES),
-        lineage=_tree(paths.bundle / "lineage.json", "pin", "policy_version", "parameters"),
+        lineage=_tree(paths.bundle / "lineage.json", "pin", "policy_version",
+        "parameters"),
         tags=len(_csv(paths.bundle / "selected_tags.csv")),
         verdicts={
-            name: _tree(paths.verdict(name), "success", "rows", "expectations") for name in DATASETS
+            name: _tree(paths.verdict(name), "success", "rows",
+            "expectations") for name in DATASETS
         },
     )  # fmt: skip
 
@@ -129,7 +141,10 @@ def test_records(paths: Paths) -> pl.DataFrame:
 
 
 def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
-    """Returns the test scores of some pictures; of a table as large as records times tags only these rows are kept."""
+    """Returns the test scores of some pictures.
+
+    Of a table as large as records times tags only these rows are kept.
+    """
     path = paths.evaluation / "predictions.parquet"
     wanted = (ds.field("split") == "test") & ds.field("md5").isin(md5s)
     try:
@@ -143,7 +158,8 @@ def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
     for row in rows:
         if len(row["scores"]) != tags:
             raise BadInput(
-                f"{path} gives {len(row['scores'])} scores for picture {row['md5']}, and there are {tags} tags. "
+                f"{path} gives {len(row['scores'])} scores for picture {row['md5']}, "
+                f"and there are {tags} tags. "
                 "Delete data/evaluation and run dvc repro."
             )
     return {row["md5"]: row["scores"] for row in rows}
@@ -195,7 +211,8 @@ def _tree(path: Path, *keys: str) -> Tree:
         raise parquet.corrupt_file_error(path, error) from error
     if missing := [key for key in keys if not (isinstance(tree, dict) and key in tree)]:
         raise BadInput(
-            f"{path} does not say {missing[0]}. Another version wrote it: delete it and run dvc repro."
+            f"{path} does not say {missing[0]}. Another version wrote it: delete it "
+            "and run dvc repro."
         )
     return dict(tree)
 
@@ -209,8 +226,10 @@ def _metrics(path: Path) -> Tree:
             and all(_is_number(metric.get(key)) for key in ("value", "baseline"))
         ):
             raise BadInput(
-                f"{path} does not give test.{name} as a number with its image-blind baseline. "
-                "Nothing is shown without one: delete data/evaluation and run dvc repro."
+                f"{path} does not give test.{name} as a number with its image-blind "
+                "baseline. "
+                "Nothing is shown without one: delete data/evaluation and run dvc "
+                "repro."
             )
     return tree
 

@@ -1,6 +1,9 @@
-"""Static plots: matplotlib's SVG, made part of the page: its colours are the stylesheet's, its text is text.
+"""Static plots: matplotlib's SVG, made part of the page.
 
-Guarantees  the same numbers give the same bytes; nothing in a plot names an address outside the page.
+Its colours are the stylesheet's, its text is text.
+
+Guarantees  the same numbers give the same bytes; nothing in a plot names an address
+outside the page.
 """
 
 import io
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE, MODEL, BLIND, OTHER = (f"#00000{digit}" for digit in range(1, 7))
-"""Stand-ins for the stylesheet's colours, which differ by day and night: plots use these, `_page` names them."""
+"""Stand-ins for the stylesheet's colours, which differ by day and night.
+
+Plots use these, `_page` names them.
+"""
 
 COLOURS = {
     INK: "ink",
@@ -108,7 +114,10 @@ def tags_per_record(counts: Sequence[int]) -> str:
 
 
 def leakage(table: pl.DataFrame, near: int) -> str:
-    """Distances of test pictures to their nearest and to a random training picture. table: schemas.LEAKAGE."""
+    """Distances of test pictures to their nearest and to a random training picture.
+
+    table: schemas.LEAKAGE.
+    """
     figure, axes = _figure("leakage", 10.8, 2.9)
     for name, colour, text in (
         ("random", BLIND, "a random training picture"),
@@ -142,7 +151,8 @@ def leakage(table: pl.DataFrame, near: int) -> str:
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return _page(
         figure,
-        "Distances of test pictures to their nearest training picture, beside a random one's.",
+        "Distances of test pictures to their nearest training picture, beside a "
+        "random one's.",
     )
 
 
@@ -248,7 +258,8 @@ def per_tag(table: pl.DataFrame) -> str:
     axes.legend(loc="lower right")
     return _page(
         figure,
-        "Average precision per tag over its training positives, beside the tag's prevalence.",
+        "Average precision per tag over its training positives, beside the tag's "
+        "prevalence.",
     )
 
 
@@ -280,7 +291,8 @@ def _epochs(
     if name not in history.columns or history[name].null_count() == history.height:
         return
     marker = "o" if style == "-" else ""
-    axes.plot(history["epoch"].to_list(), history[name].to_list(), style, color=colour, label=text, marker=marker,
+    axes.plot(history["epoch"].to_list(), history[name].to_list(), style, color=colour,
+    label=text, marker=marker,
               markersize=3)  # fmt: skip
 
 
@@ -303,7 +315,10 @@ def _points(curves: pl.DataFrame, name: str) -> tuple[list[float], list[float]]:
 
 
 def _page(figure: "Figure", alternative: str) -> str:
-    """Returns the figure as an SVG element: no prologue, no namespaces (HTML knows them), no shared ids."""
+    """Returns the figure as an SVG element.
+
+    No prologue, no namespaces (HTML knows them), no shared ids.
+    """
     figure.savefig(
         out := io.StringIO(),
         format="svg",

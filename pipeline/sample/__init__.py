@@ -10,11 +10,13 @@ Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
             data/sample/aliased_spellings.parquet   schemas.ALIASES_IN_USE
             data/sample/co_occurrence.parquet       schemas.CO_OCCURRENCE
             data/sample/oddities.parquet            schemas.ANOMALIES
-Guarantees  every vocabulary tag has at least min_positives training posts and min_eval_positives validation and test
-            posts, each plus `reserve` as far as the snapshot has them; no post that the policy refuses; families of
-            parents and children never span splits; a post never changes its split, whatever happens on the board (with
-            group_by_artist: as long as its artist stays): it may leave the sample; same snapshot and parameters, same
-            bytes.
+Guarantees  every vocabulary tag has at least min_positives training posts and
+min_eval_positives validation and test
+            posts, each plus `reserve` as far as the snapshot has them; no post that the
+            policy refuses; families of parents and children never span splits; a post
+            never changes its split, whatever happens on the board (with
+            group_by_artist: as long as its artist stays): it may leave the sample; same
+            snapshot and parameters, same bytes.
 """
 
 import json
@@ -62,7 +64,10 @@ from pipeline.schemas.sample import (
 )
 
 DECIDED_BY = "decided_by"
-"""Key of the parameters in the metadata of vocabulary.parquet: what is told of it later holds for them."""
+"""Key of the parameters in the metadata of vocabulary.parquet.
+
+What is told of it later holds for them.
+"""
 
 FROM_SNAPSHOT = (
     "change_seq",
@@ -78,7 +83,10 @@ FROM_SNAPSHOT = (
 
 
 def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None:
-    """Chooses tags, then posts. `since`: ISO date; `manifest`: its split shares, fresh_after and group_by_artist."""
+    """Chooses tags, then posts.
+
+    `since`: ISO date; `manifest`: its split shares, fresh_after and group_by_artist.
+    """
     listed = (
         vocabularies.listed_names(paths.root / params.tags_file)
         if params.tags_file
@@ -202,7 +210,10 @@ def _decided_by(params: Sample, since: str, manifest: Manifest) -> str:
 def _counts(
     posts: CandidatePosts, assigned: splits.SplitAssignment, codes: int
 ) -> NDArray[np.int64]:
-    """Returns [5, codes]: posts with each tag, those of them that are candidates, and these in train to test."""
+    """Returns [5, codes]: posts with each tag, those of them that are candidates.
+
+    And these in train to test.
+    """
     kinds = len(SPLITS) + 1  # the last: not a candidate
     kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(
         np.int64
@@ -295,13 +306,18 @@ def _summary(
     of_splits = ", ".join(f"{split} {count:,}" for split, count in taken if count)
     dropped = len(posts.post_id) - len(records.post_id)
     return (
-        f"{chosen.vocabulary.height:,} tags, {counts[:, 1].sum():,} of {counts[:, 0].sum():,} candidate posts "
-        f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left out, with reasons"
+        f"{chosen.vocabulary.height:,} tags, {counts[:, 1].sum():,} of "
+        f"{counts[:, 0].sum():,} candidate posts "
+        f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left "
+        "out, with reasons"
     )
 
 
 def _of_splits(records: LabelMatrix, sample: Selection) -> NDArray[np.int64]:
-    """Returns [splits, 2]: candidates of each split, and those of them that were chosen."""
+    """Returns [splits, 2]: candidates of each split.
+
+    And those of them that were chosen.
+    """
     return np.stack(
         [
             np.bincount(split, minlength=len(SPLITS))

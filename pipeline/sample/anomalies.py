@@ -1,4 +1,7 @@
-"""What is wrong with a snapshot, and was worked around: schemas.ANOMALIES, a row each."""
+"""What is wrong with a snapshot, and was worked around.
+
+Schemas.ANOMALIES, a row each.
+"""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,8 +1,10 @@
 """Reads the snapshot's posts, some row groups at a time, into small integer arrays.
 
-e621 has 240 million tags on its posts. As strings in a table they cost hundreds of bytes each and minutes to close
-over the implications; here Parquet's own dictionary gives a number per distinct name, which is looked up once, and a
-sparse product of posts by tags with tags by what they imply resolves, closes, removes doubles, tells what was given.
+e621 has 240 million tags on its posts. As strings in a table they cost hundreds of
+bytes each and minutes to close over the implications; here Parquet's own dictionary
+gives a number per distinct name, which is looked up once, and a sparse product of posts
+by tags with tags by what they imply resolves, closes, removes doubles, tells what was
+given.
 """
 
 import os
@@ -42,7 +44,8 @@ COLUMNS = (
 )
 REASONS = tuple(reason.value for reason in PostExclusion)
 CANDIDATE = len(REASONS)  # in place of a reason
-_POSTS = 128_000  # read at once, at least: fewer look the same names up more often, more take memory
+# Read at once, at least: fewer look the same names up more often, more take memory
+_POSTS = 128_000
 _EVIDENCE = 8  # times as many are looked at for label noise, at least
 _GIVEN = (
     1 << 16
@@ -52,10 +55,13 @@ _YOUNG, _OPT_OUT, _ANIMATED = 1, 2, 4  # bits: what a name on a post means to th
 
 @dataclass(frozen=True, slots=True)
 class CandidatePosts:
-    """All posts of a snapshot, ordered by post_id, and the tags of those that may be sampled.
+    """All posts of a snapshot, ordered by post_id.
 
-    Tags are codes of `Relations`, closed over implications, those of the wanted categories only, in a sparse matrix:
-    post n has `tags[starts[n] : starts[n + 1]]`, in no order; posts that are dropped have none.
+    And the tags of those that may be sampled.
+
+    Tags are codes of `Relations`, closed over implications, those of the wanted
+    categories only, in a sparse matrix: post n has `tags[starts[n] : starts[n + 1]]`,
+    in no order; posts that are dropped have none.
     """
 
     post_id: NDArray[np.int64]
@@ -105,10 +111,14 @@ class CandidateReader:
         artist_split: NDArray[np.int8] | None = None,
         listed: Iterable[str] = (),
     ) -> None:
-        """Takes what to look for. since: ISO date; artist_split: by code; listed: wanted whatever their category."""
+        """Takes what to look for.
+
+        since: ISO date; artist_split: by code; listed: wanted whatever their category.
+        """
         self.params, self.since = params, since
         self.known = relations.tags.height  # codes from here on are not in tags.parquet
-        # Names that only the policy knows get codes too; the code after them all stands for every other name.
+        # Names that only the policy knows get codes too; the code after them all stands
+        # for every other name.
         self.code = dict(relations.code)
         self.policed = names.young | names.opt_out | policy.ANIMATED_TAGS
         for name in sorted(self.policed | PSEUDO_ARTISTS):
@@ -155,7 +165,10 @@ class CandidateReader:
         self._local = threading.local()
 
     def read(self, path: Path) -> CandidatePosts:
-        """Reads posts.parquet once; raises CorruptFile where it cannot be read or is not ordered by post_id."""
+        """Reads posts.parquet once.
+
+        Raises CorruptFile where it cannot be read or is not ordered by post_id.
+        """
         try:
             metadata = pq.read_metadata(path)
             units = _units(
@@ -184,7 +197,10 @@ class CandidateReader:
         return posts
 
     def _open(self, path: Path, metadata: pq.FileMetaData) -> pq.ParquetFile:
-        """Returns this thread's own reader of the file; the metadata of hundreds of row groups is parsed once."""
+        """Returns this thread's own reader of the file.
+
+        The metadata of hundreds of row groups is parsed once.
+        """
         if not hasattr(self._local, "file"):
             leaves = [
                 metadata.schema.column(n).path for n in range(metadata.num_columns)
@@ -259,7 +275,10 @@ class CandidateReader:
     def _closed(
         self, starts: NDArray[np.int64], codes: NDArray[np.int64]
     ) -> "csr_array":
-        """Returns the closed tags of posts as a matrix [posts, codes]: at least _GIVEN where given, else smaller."""
+        """Returns the closed tags of posts as a matrix [posts, codes].
+
+        At least _GIVEN where given, else smaller.
+        """
         from scipy.sparse import csr_array
 
         ones = np.ones(len(codes), dtype=np.int32)
@@ -270,7 +289,10 @@ class CandidateReader:
         return on @ self.closure
 
     def _codes(self, dictionary: pl.Series) -> NDArray[np.int64]:
-        """Returns the code of each name. A join: twice as fast as a dict, and other threads go on."""
+        """Returns the code of each name.
+
+        A join: twice as fast as a dict, and other threads go on.
+        """
         found = dictionary.to_frame("name").join(
             self.by_name, on="name", how="left", maintain_order="left"
         )
@@ -316,7 +338,8 @@ class CandidateReader:
         by_code = np.full(self.codes, NO_ARTIST, dtype=np.int8)
         by_code[: len(self.artist_split)] = self.artist_split
         by_code[self.known :] = (
-            TORN  # a name that is not listed yet may turn out to be an artist, of any split
+            # A name that is not listed yet may turn out to be an artist, of any split
+            TORN
         )
         nobody = np.array(
             [
@@ -343,7 +366,10 @@ class CandidateReader:
 
 
 def _matrix(closure: ImplicationIndex, codes: int) -> "csr_array":
-    """Returns [codes, codes]: _GIVEN where a tag meets itself, 1 where it implies another."""
+    """Returns [codes, codes].
+
+    _GIVEN where a tag meets itself, 1 where it implies another.
+    """
     from scipy.sparse import csr_array
 
     lengths = np.diff(
@@ -379,7 +405,10 @@ def _units(rows: list[int]) -> list[list[int]]:
 
 
 def _names(lists: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[Any], pl.Series]:
-    """Returns where the names of each post start, the names as places in a dictionary, and the dictionary."""
+    """Returns where the names of each post start, the names as places in a dictionary.
+
+    And the dictionary.
+    """
     array = lists.unify_dictionaries().combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # of no chunks
         array = (
@@ -448,6 +477,8 @@ def _refuse_disorder(path: Path, post_id: NDArray[np.int64]) -> None:
     wrong = np.flatnonzero(np.diff(post_id) <= 0)
     if len(wrong):
         raise CorruptFile(
-            f"{path} is not ordered by post_id: {post_id[wrong[0] + 1]} follows {post_id[wrong[0]]}, and "
-            f"{len(wrong) - 1:,} more. Delete it and run dvc repro again: harvest puts it in order."
+            f"{path} is not ordered by post_id: {post_id[wrong[0] + 1]} follows "
+            f"{post_id[wrong[0]]}, and "
+            f"{len(wrong) - 1:,} more. Delete it and run dvc repro again: harvest puts "
+            "it in order."
         )

@@ -1,12 +1,14 @@
 """Cover: few posts that give every tag its positives in every split.
 
-In each round the posts that serve open tags best are taken; a tag weighs what it still lacks over how many posts have
-it, so that rare tags choose first and common ones, which come along anyway, hardly count. What turns out to be
-superfluous in the end is left out again.
+In each round the posts that serve open tags best are taken; a tag weighs what it still
+lacks over how many posts have it, so that rare tags choose first and common ones, which
+come along anyway, hardly count. What turns out to be superfluous in the end is left out
+again.
 
-The bound: such a cover would fill the sample with posts of very many tags, which look unlike the board (twice its mean
-on e621's frequencies). A post with more tags than a share `bound` of the candidates have is therefore taken only where
-a tag finds too few others. With a bound of 0.75, e621's frequencies give 46 tags a post for the board's 43.
+The bound: such a cover would fill the sample with posts of very many tags, which look
+unlike the board (twice its mean on e621's frequencies). A post with more tags than a
+share `bound` of the candidates have is therefore taken only where a tag finds too few
+others. With a bound of 0.75, e621's frequencies give 46 tags a post for the board's 43.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +20,9 @@ from numpy.typing import NDArray
 
 from pipeline.sample.label_matrix import LabelMatrix
 
-STEPS = 50  # rounds in which the posts estimated to be needed are taken; more rounds, slightly fewer posts
+# Rounds in which the posts estimated to be needed are taken; more rounds, slightly
+# fewer posts
+STEPS = 50
 LOOK = 8  # times as many posts are looked at in a round as are taken
 REFRESH = 8  # rounds after which all posts are looked at again
 _UNIT = 1 << 24  # weights are whole numbers, whose sums do not depend on their order
@@ -26,7 +30,10 @@ _UNIT = 1 << 24  # weights are whole numbers, whose sums do not depend on their 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Rows of Records, ascending, and the label that each was taken for; -1: for no label, as part of the fill."""
+    """Rows of Records, ascending, and the label that each was taken for.
+
+    -1: for no label, as part of the fill.
+    """
 
     rows: NDArray[np.int64]
     taken_for: NDArray[np.int64]
@@ -99,7 +106,8 @@ def _rounds(
             worth = np.where(worth > 0, pool.sums(weights), 0)  # 0: taken
         step = max(least, int(missing.sum() / _most(pool, worth, missing) / STEPS), 1)
         least = least or step // 4
-        # What is worth most can only have become worth less since it was last looked at: look again at the best.
+        # What is worth most can only have become worth less since it was last looked
+        # at: look again at the best.
         best = _best(worth, order, step * LOOK)
         best = best[worth[best] > 0]
         worth[best] = pool.only(best).sums(weights)
@@ -121,7 +129,10 @@ def _pools(
     score: NDArray[np.int64],
     ordinary: NDArray[np.bool_],
 ) -> Iterator[NDArray[np.int64]]:
-    """Yields where to look: the ordinary posts of the highest scores first, then all ordinary ones, then all."""
+    """Yields where to look: the ordinary posts of the highest scores first.
+
+    Then all ordinary ones, then all.
+    """
     within = here[ordinary[here]]
     if len(within) > promising:
         yield np.sort(within[np.argpartition(-score[within], promising)[:promising]])
@@ -144,7 +155,10 @@ def _best(
 def _weights(
     missing: NDArray[np.int64], available: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Returns a weight per label: what it lacks over what there is, in units; at least 1 while it lacks anything."""
+    """Returns a weight per label: what it lacks over what there is, in units.
+
+    At least 1 while it lacks anything.
+    """
     return np.where(missing > 0, missing * _UNIT // np.maximum(available, 1) + 1, 0)
 
 
@@ -168,7 +182,10 @@ def _most(
 def _rarest_label(
     records: LabelMatrix, rows: NDArray[np.int64], weights: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Returns for each row its label of the largest weight, of equal ones the rarest: label ids are by frequency."""
+    """Returns for each row its label of the largest weight, of equal ones the rarest.
+
+    Label ids are by frequency.
+    """
     places, ends = records.places(rows)
     labels = records.labels[places].astype(np.int64)
     heaviest = np.maximum.reduceat(
@@ -186,7 +203,10 @@ def _counts(records: LabelMatrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
 def _prune_redundant(
     records: LabelMatrix, rows: NDArray[np.int64], target: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Returns which rows to keep so that every label still has its target; those with most labels go first."""
+    """Returns which rows to keep so that every label still has its target.
+
+    Those with most labels go first.
+    """
     kept = np.ones(len(rows), dtype=bool)
     spare = _counts(records, rows) - target
     for place in np.argsort(-records.lengths()[rows], kind="stable").tolist():

@@ -1,7 +1,10 @@
-"""Evidence of label noise: counted, on some of the row groups, by which names posts say what they say.
+"""Evidence of label noise.
 
-To tell which implication was not followed takes more than to follow them all: a pair of post and tag that lacks may be
-explained by several tags. So it is counted on about a million posts; of smaller boards, on all.
+Counted, on some of the row groups, by which names posts say what they say.
+
+To tell which implication was not followed takes more than to follow them all: a pair of
+post and tag that lacks may be explained by several tags. So it is counted on about a
+million posts; of smaller boards, on all.
 """
 
 import threading
@@ -18,10 +21,16 @@ _POSTS = (
 
 
 class LabelNoiseCounts:
-    """Counts over posts that neither the policy nor their own columns drop. Threads may add at the same time."""
+    """Counts over posts that neither the policy nor their own columns drop.
+
+    Threads may add at the same time.
+    """
 
     def __init__(self, closure: ImplicationIndex, codes: int) -> None:
-        """Starts with nothing counted. codes: how many there are, those of other names included."""
+        """Starts with nothing counted.
+
+        codes: how many there are, those of other names included.
+        """
         self.posts = 0
         self.spelled = np.zeros(codes, dtype=np.int64)
         """By code: posts that carry this very name, aliases not resolved."""
@@ -33,7 +42,8 @@ class LabelNoiseCounts:
         self._starts = np.concatenate(
             [closure.starts, np.full(codes + 1 - len(closure.starts), last)]
         )
-        # A pair is one number: post, tag, and how it is known: 0 for given, else the entry of Implied plus 1.
+        # A pair is one number: post, tag, and how it is known: 0 for given, else the
+        # entry of Implied plus 1.
         self._how_bits, self._code_bits = (
             (len(closure.codes) + 1).bit_length(),
             codes.bit_length(),
@@ -50,7 +60,11 @@ class LabelNoiseCounts:
         code: NDArray[np.int64],
         final: NDArray[np.int64],
     ) -> None:
-        """Counts posts. Post n has names[starts[n] : starts[n + 1]]; code, final: of names, as written and resolved."""
+        """Counts posts.
+
+        Post n has names[starts[n] : starts[n + 1]]; code, final: of names, as written
+        and resolved.
+        """
         nothing = np.empty(0, np.int64)
         found = [(nothing, nothing)]
         for first, last in pairwise(
@@ -75,7 +89,9 @@ class LabelNoiseCounts:
     def _explained(
         self, place: NDArray[np.int64], tag: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns the tags given, each once per post, and the entries, plus 1, that lead to a tag not given.
+        """Returns the tags given, each once per post.
+
+        And the entries, plus 1, that lead to a tag not given.
 
         place, tag: a row per name on a post.
         """

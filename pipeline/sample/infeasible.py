@@ -43,16 +43,21 @@ def empty_vocabulary_error(
         else "widen sample.categories or"
     )
     return ImpossibleSample(
-        f"{chosen.vocabulary.height} tags are left with sample.min_positives {params.min_positives:,} in the training "
-        f"split and min_eval_positives {params.min_eval_positives:,} in validation and test; {most}, and 2 are needed. "
-        f"Lower sample.min_positives or sample.min_eval_positives, or {wider} sample.ratings."
+        f"{chosen.vocabulary.height} tags are left with sample.min_positives "
+        f"{params.min_positives:,} in the training "
+        f"split and min_eval_positives {params.min_eval_positives:,} in validation and "
+        f"test; {most}, and 2 are needed. "
+        f"Lower sample.min_positives or sample.min_eval_positives, or {wider} "
+        "sample.ratings."
     )
 
 
 def raise_if_short(
     params: Sample, vocabulary: pl.DataFrame, positives: NDArray[np.int64]
 ) -> None:
-    """Raises ImpossibleSample where the posts picked leave tags short: quota and natural do not look at every tag.
+    """Raises ImpossibleSample where the posts picked leave tags short.
+
+    Quota and natural do not look at every tag.
 
     positives: [judged splits, labels] among the posts picked.
     """
@@ -75,7 +80,8 @@ def raise_if_short(
         else "set sample.strategy to cover"
     )
     raise ImpossibleSample(
-        f"strategy {params.strategy} leaves {len(short):,} of {vocabulary.height:,} tags short: {told}. "
+        f"strategy {params.strategy} leaves {len(short):,} of {vocabulary.height:,} "
+        f"tags short: {told}. "
         f"{_lower(int(short.min()), int(positives[0].min()), int(positives[1:].min()))}{more}."
     )
 
@@ -90,15 +96,17 @@ def warnings(
 ) -> Iterable[str]:
     """Yields a line for every wish that could not be granted in full.
 
-    policed: names that the policy knows, whether the snapshot lists them or not; counts: [splits, 2], candidates of
-    each split, and those of them that were chosen.
+    policed: names that the policy knows, whether the snapshot lists them or not;
+    counts: [splits, 2], candidates of each split, and those of them that were chosen.
     """
     too_few = chosen.left_out.filter(pl.col("reason").is_in(TOO_FEW))
     asked = params.vocabulary_size if listed is None else len(listed)
     if too_few.height and chosen.vocabulary.height < asked:
         yield (
-            f"{chosen.vocabulary.height:,} tags instead of {asked:,}: {too_few.height:,} have too few "
-            f"posts, such as {_told(params, too_few)}. Lower sample.min_positives or sample.min_eval_positives"
+            f"{chosen.vocabulary.height:,} tags instead of {asked:,}: "
+            f"{too_few.height:,} have too few "
+            f"posts, such as {_told(params, too_few)}. Lower sample.min_positives or "
+            "sample.min_eval_positives"
         )
     if listed is not None:
         odd = chosen.left_out.filter(
@@ -126,19 +134,25 @@ def warnings(
     for split, (there, taken) in zip(SPLITS, counts.tolist(), strict=True):
         if split in JUDGED and there and not taken:
             yield (
-                f"none of {there:,} candidates of {split} was chosen, which the next gate refuses: set "
-                "sample.min_eval_positives to 1 or more, or sample.size so that others are taken too"
+                f"none of {there:,} candidates of {split} was chosen, which the next "
+                "gate refuses: set "
+                "sample.min_eval_positives to 1 or more, or sample.size so that others "
+                "are taken too"
             )
     candidates = int(counts[:, 0].sum())
     if params.size is not None and params.size > candidates:
         yield (
-            f"sample.size asks for {params.size:,} posts, {candidates:,} are candidates and all of them are taken. "
+            f"sample.size asks for {params.size:,} posts, {candidates:,} are "
+            "candidates and all of them are taken. "
             "Widen sample.ratings or lower sample.min_tags"
         )
 
 
 def _lower(vocabulary_size: int, positives: int, evaluated: int) -> str:
-    """Returns the parameters that could be lowered and to what, in words; nothing where none may be that low."""
+    """Returns the parameters that could be lowered and to what, in words.
+
+    Nothing where none may be that low.
+    """
     ways = (
         [f"sample.vocabulary_size to {vocabulary_size:,}"]
         if vocabulary_size >= 2
@@ -146,7 +160,8 @@ def _lower(vocabulary_size: int, positives: int, evaluated: int) -> str:
     )
     if positives >= 1:
         ways.append(
-            f"sample.min_positives to {positives:,} and min_eval_positives to {evaluated:,}"
+            f"sample.min_positives to {positives:,} and min_eval_positives to "
+            f"{evaluated:,}"
         )
     return f"Lower {' or '.join(ways)}, or " if ways else "No lower wish is possible: "
 

@@ -19,7 +19,10 @@ JUDGED = SPLITS[:3]
 
 @dataclass(frozen=True)
 class LabelMatrix:
-    """All candidates by post_id. Record n has labels[starts[n] : starts[n + 1]], in no order, each once."""
+    """All candidates by post_id.
+
+    Record n has labels[starts[n] : starts[n + 1]], in no order, each once.
+    """
 
     post_id: NDArray[np.int64]
     split: NDArray[np.int8]  # place in SPLITS
@@ -71,7 +74,10 @@ class LabelMatrix:
     def places(
         self, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Returns where in `labels` those of the rows stand, one row after another, and where each row ends in that."""
+        """Returns where in `labels` those of the rows stand, one row after another.
+
+        And where each row ends in that.
+        """
         first = self.starts[rows]
         lengths = self.starts[rows + 1] - first
         ends = np.cumsum(lengths)
@@ -130,7 +136,10 @@ class LabelMatrix:
         return max(1, int(_BLOCK * len(self.post_id) / max(1, len(self.labels))))
 
     def lists(self, rows: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:
-        """Returns label ids and given ids of each row, ascending. Lists of Arrow: Python's would cost tenfold."""
+        """Returns label ids and given ids of each row, ascending.
+
+        Lists of Arrow: Python's would cost tenfold.
+        """
         places, ends = self.places(rows)
         row = np.repeat(np.arange(len(rows)), np.diff(ends, prepend=0))
         order = np.lexsort((self.labels[places], row))

@@ -1,4 +1,7 @@
-"""What the labels of a board are worth: implied tags that lack, aliased spellings, pairs that go together."""
+"""What the labels of a board are worth.
+
+Implied tags that lack, aliased spellings, pairs that go together.
+"""
 
 import numpy as np
 import polars as pl
@@ -9,15 +12,23 @@ from pipeline.sample.label_matrix import LabelMatrix
 from pipeline.sample.tag_graph import TagGraph
 
 PAIRS = 200  # pairs of tags listed from either end of the lift
-_LOOKED_AT = 50_000  # records from which co-occurrence is counted: one in seven off by chance at 50 records, 1 % at 10,000
-_COMMON = 4_096  # tags compared with each other; rarer ones hardly ever meet among so few records
-_SEEN = 20  # records that both tags must be on, or that chance alone would put them on, before a lift says anything
+# Records from which co-occurrence is counted: one in seven off by chance at 50 records,
+# 1 % at 10,000
+_LOOKED_AT = 50_000
+# Tags compared with each other; rarer ones hardly ever meet among so few records
+_COMMON = 4_096
+# Records that both tags must be on, or that chance alone would put them on, before a
+# lift says anything
+_SEEN = 20
 
 
 def missing_implications(
     relations: TagGraph, evidence: LabelNoiseCounts
 ) -> pl.DataFrame:
-    """Returns schemas.MISSING_IMPLICATIONS: the implications in force, one step each."""
+    """Returns schemas.MISSING_IMPLICATIONS.
+
+    The implications in force, one step each.
+    """
     closure = relations.closure()
     names = list(relations.code)
     tags = relations.tags.height
@@ -81,9 +92,12 @@ def co_occurrence(
     records: LabelMatrix,
     order: NDArray[np.uint64],
 ) -> pl.DataFrame:
-    """Returns schemas.CO_OCCURRENCE: PAIRS pairs of labels of the highest lift, and as many of the lowest.
+    """Returns schemas.CO_OCCURRENCE: PAIRS pairs of labels of the highest lift.
 
-    names: by label. Counted on _LOOKED_AT records that `order` picks; those of a board that has fewer all count.
+    And as many of the lowest.
+
+    names: by label. Counted on _LOOKED_AT records that `order` picks; those of a board
+    that has fewer all count.
     """
     rows = np.sort(np.argsort(order, kind="stable")[:_LOOKED_AT])
     both = _together(records, rows)
@@ -101,13 +115,17 @@ def co_occurrence(
         "posts": seen[ends],
         "expected": expected[ends],
         "lift": seen[ends] / np.maximum(expected[ends], 1e-9),
-        "is_implied": [_implied(relations, names[a], names[b]) for a, b in zip(first[ends], second[ends], strict=True)],
+        "is_implied": [_implied(relations, names[a], names[b]) for a,
+        b in zip(first[ends], second[ends], strict=True)],
     })  # fmt: skip
     return table.sort(["lift", "first", "second"], descending=[True, False, False])
 
 
 def _together(records: LabelMatrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns on how many of the rows each pair of the _COMMON commonest labels is; label ids are by frequency."""
+    """Returns on how many of the rows each pair of the _COMMON commonest labels is.
+
+    Label ids are by frequency.
+    """
     from scipy.sparse import csr_array
 
     places, ends = records.places(rows)

@@ -1,11 +1,15 @@
-"""Splits: known before any download, and stable for ever: a post may leave the sample, but never changes its split.
+"""Splits: known before any download, and stable for ever: a post may leave the sample.
 
-Any post may get a parent on any day, so a family can grow together from families of different splits. Were a family
-simply given a split, every such day would move posts that yesterday's model was trained on into today's test. A post
-therefore has a home, which depends on what cannot change: its id (or its artist), and its upload time where `fresh` is
-asked for. A family belongs to the home of its oldest post; posts of the family with another home are left out, as
-Dropped.SPANS_SPLITS. So whatever links are added or taken away, a post is in its home or nowhere, families never span
-splits, and new posts, being younger, never drive out old ones unless they link two families.
+But never changes its split.
+
+Any post may get a parent on any day, so a family can grow together from families of
+different splits. Were a family simply given a split, every such day would move posts
+that yesterday's model was trained on into today's test. A post therefore has a home,
+which depends on what cannot change: its id (or its artist), and its upload time where
+`fresh` is asked for. A family belongs to the home of its oldest post; posts of the
+family with another home are left out, as Dropped.SPANS_SPLITS. So whatever links are
+added or taken away, a post is in its home or nowhere, families never span splits, and
+new posts, being younger, never drive out old ones unless they link two families.
 """
 
 from dataclasses import dataclass
@@ -19,21 +23,35 @@ from pipeline.paths import SPLITS
 from pipeline.sample.tag_graph import TagGraph
 
 SALT = 0x9E3779B97F4A7C15
-"""Fixed for ever, not a parameter: were it to change, last year's test pictures would train this year's model."""
+"""Fixed for ever, not a parameter.
+
+Were it to change, last year's test pictures would train this year's model.
+"""
 
 NO_ARTIST, TORN = -1, -2
-"""In place of a split: no artist is named; artists of several splits are, or a name that tags.parquet does not list."""
+"""In place of a split: no artist is named.
+
+Artists of several splits are, or a name that tags.parquet does not list.
+"""
 
 PSEUDO_ARTISTS = frozenset({
-    "unknown_artist", "unknown_artist_signature", "anonymous_artist", "anonymous_artist_(artist)", "conditional_dnp",
-    "avoid_posting", "sound_warning", "epilepsy_warning", "third-party_edit", "edit", "unknown_colorist",
+    "unknown_artist", "unknown_artist_signature", "anonymous_artist",
+    "anonymous_artist_(artist)", "conditional_dnp",
+    "avoid_posting", "sound_warning", "epilepsy_warning", "third-party_edit", "edit",
+    "unknown_colorist",
 })  # fmt: skip
-"""Tags of category artist that name nobody: thousands of posts have them that have nothing else in common."""
+"""Tags of category artist that name nobody.
+
+Thousands of posts have them that have nothing else in common.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitAssignment:
-    """For each post: the smallest id of its family, its split as a place in SPLITS, and whether it may stay there."""
+    """For each post: the smallest id of its family, its split as a place in SPLITS.
+
+    And whether it may stay there.
+    """
 
     group_id: NDArray[np.int64]
     split: NDArray[np.int8]
@@ -47,10 +65,13 @@ def assign(
     artist_split: NDArray[np.int8],
     params: Manifest,
 ) -> SplitAssignment:
-    """Assigns all posts of a snapshot, deleted ones included: they too link families, and may be the oldest.
+    """Assigns all posts of a snapshot, deleted ones included: they too link families.
 
-    post_id: ascending; parent_id: -1 for none; created: microseconds since 1970; artist_split: the split of the post's
-    artists, or NO_ARTIST, or TORN: such a post has no home, so that none is given one it would have to leave.
+    And may be the oldest.
+
+    post_id: ascending; parent_id: -1 for none; created: microseconds since 1970;
+    artist_split: the split of the post's artists, or NO_ARTIST, or TORN: such a post
+    has no home, so that none is given one it would have to leave.
     """
     home = split_of_id(post_id, params)
     home = np.where(artist_split == NO_ARTIST, home, artist_split).astype(np.int8)
@@ -64,9 +85,12 @@ def assign(
 def families(
     post_id: NDArray[np.int64], parent_id: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Returns for each post the smallest id of its family, and the row of the oldest of it that is among the posts.
+    """Returns for each post the smallest id of its family.
 
-    A family is all posts linked by parents, to any depth; parents that are not among the posts (-1: none) link too.
+    And the row of the oldest of it that is among the posts.
+
+    A family is all posts linked by parents, to any depth; parents that are not among
+    the posts (-1: none) link too.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -99,7 +123,10 @@ def families(
 
 
 def splits_of_artists(relations: TagGraph, params: Manifest) -> NDArray[np.int8]:
-    """Returns the split of every artist by code, NO_ARTIST for other tags: a pure function of the tag's id."""
+    """Returns the split of every artist by code, NO_ARTIST for other tags.
+
+    A pure function of the tag's id.
+    """
     nobody = relations.resolve(PSEUDO_ARTISTS)
     is_artist = (relations.tags["category"] == "artist") & ~relations.tags[
         "name"

@@ -1,4 +1,7 @@
-"""The other ways to choose posts, beside `cover`: the hobby project's quota, and chance. All from one matrix."""
+"""The other ways to choose posts, beside `cover`: the hobby project's quota.
+
+And chance. All from one matrix.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -63,7 +66,9 @@ def by_quota(params: Sample, records: LabelMatrix) -> Selection:
 
 
 def random_sample(params: Sample, records: LabelMatrix) -> Selection:
-    """Returns posts in an order that only the seed and their ids decide: params.size, or until every tag is served.
+    """Returns posts in an order that only the seed and their ids decide.
+
+    Params.size, or until every tag is served.
 
     The latter to within _GROWTH of the board.
     """
@@ -88,7 +93,10 @@ BY_NAME: Mapping[str, Callable[[Sample, LabelMatrix], Selection]] = {
 
 
 def fill_to_size(params: Sample, records: LabelMatrix, picked: Selection) -> Selection:
-    """Adds all of `fresh`, and where params.size asks for more posts, others by chance: as the board is."""
+    """Adds all of `fresh`, and where params.size asks for more posts, others by chance.
+
+    As the board is.
+    """
     taken = np.zeros(len(records.post_id), dtype=bool)
     taken[picked.rows] = True
     fresh = np.flatnonzero(records.split == len(JUDGED))
@@ -103,17 +111,23 @@ def fill_to_size(params: Sample, records: LabelMatrix, picked: Selection) -> Sel
 
 
 def sampling_key(params: Sample, records: LabelMatrix) -> NDArray[np.uint64]:
-    """Returns a place per record that depends on its id and the seed alone, so that it survives the board's growth."""
+    """Returns a place per record that depends on its id and the seed alone.
+
+    So it survives the board's growth.
+    """
     return splits.splitmix64(records.post_id, params.seed * 0x5851F42D4C957F2D % 2**64)
 
 
 def _charge(
     keys: NDArray[np.int64], ends: NDArray[np.int64], left: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Returns for each post the key that it is charged to, or -1, and takes them off `left`.
+    """Returns for each post the key that it is charged to, or -1.
 
-    keys: of the posts one after another, the larger the rarer; ends: where each post ends. A post is only charged
-    after all before it: whenever a key closes, those after that point choose anew.
+    And takes them off `left`.
+
+    keys: of the posts one after another, the larger the rarer; ends: where each post
+    ends. A post is only charged after all before it: whenever a key closes, those after
+    that point choose anew.
     """
     starts = np.concatenate([[0], ends[:-1]])
     charged = np.full(len(ends), -1, dtype=np.int64)

@@ -1,4 +1,7 @@
-"""What each strategy would cost and give, beside the board itself: schemas.STRATEGIES."""
+"""What each strategy would cost and give, beside the board itself.
+
+Schemas.STRATEGIES.
+"""
 
 from collections.abc import Mapping
 
@@ -18,7 +21,10 @@ def compare_strategies(
     chosen: str,
     written: Selection,
 ) -> pl.DataFrame:
-    """Returns schemas.STRATEGIES. wanted: [judged splits, labels]; picked: by strategy; written: the sample."""
+    """Returns schemas.STRATEGIES.
+
+    wanted: [judged splits, labels]; picked: by strategy; written: the sample.
+    """
     judged = written.rows[records.split[written.rows] < len(JUDGED)]
     board = records.positives
     everything = np.flatnonzero(records.split < len(JUDGED))

@@ -1,7 +1,8 @@
 """From tag names to codes: aliases resolved, implications closed to any depth.
 
-A code is the row of a tag in `Relations.tags`; names that only relations know have the codes after the last row. All
-that is done to forty tags on each of millions of posts is done on codes.
+A code is the row of a tag in `Relations.tags`; names that only relations know have the
+codes after the last row. All that is done to forty tags on each of millions of posts is
+done on codes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,10 @@ CATEGORIES = (
 
 @dataclass(frozen=True, slots=True)
 class ImplicationIndex:
-    """What codes imply, to any depth: `codes[starts[c] : starts[c + 1]]` for code c. An entry is a place in `codes`."""
+    """What codes imply, to any depth: `codes[starts[c] : starts[c + 1]]` for code c.
+
+    An entry is a place in `codes`.
+    """
 
     starts: NDArray[np.int64]
     codes: NDArray[np.int64]
@@ -39,7 +43,9 @@ class ImplicationIndex:
 class TagGraph:
     """The tags of a snapshot with the relations in force between them."""
 
-    tags: pl.DataFrame  # tag_id, name, category (name), one row per name: the oldest where the snapshot has more
+    # tag_id, name, category (name), one row per name: the oldest where the snapshot has
+    # more
+    tags: pl.DataFrame
     code: Mapping[str, int]  # every name in force anywhere
     canonical: Mapping[str, str]  # antecedent -> what it finally stands for
     direct: Mapping[
@@ -53,7 +59,10 @@ class TagGraph:
     def read(
         cls, tags: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame
     ) -> "TagGraph":
-        """Builds the relations from the snapshot's tables; those not in force are left aside."""
+        """Builds the relations from the snapshot's tables.
+
+        Those not in force are left aside.
+        """
         canonical = _canonical(pairs_in_force(aliases))
         direct: dict[str, set[str]] = {}
         for antecedent, consequent in pairs_in_force(implications):
@@ -123,7 +132,10 @@ def pairs_in_force(relations: pl.DataFrame) -> list[tuple[str, str]]:
 
 
 def _canonical(pairs: list[tuple[str, str]]) -> dict[str, str]:
-    """Follows alias chains to their end; a chain that turns back on itself ends where it closes."""
+    """Follows alias chains to their end.
+
+    A chain that turns back on itself ends where it closes.
+    """
     step = dict(pairs)
     final = {}
     for name in step:

@@ -15,8 +15,10 @@ from pipeline.sample.tag_graph import TagGraph
 from pipeline.schemas.reasons import TagExclusion
 
 FILE_DERIVED = frozenset({
-    "hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail", "wide_image", "tall_image", "long_image",
-    "huge_filesize", "long_playtime", "short_playtime", "animated_gif", "animated_png", "animated_webp", "video",
+    "hi_res", "absurd_res", "superabsurd_res", "low_res", "thumbnail", "wide_image",
+    "tall_image", "long_image",
+    "huge_filesize", "long_playtime", "short_playtime", "animated_gif", "animated_png",
+    "animated_webp", "video",
     "flash", "tagme",
 })  # fmt: skip
 """Tags the site derives from the file, which a picture fitted to one size no longer shows (contract section 6)."""
@@ -32,7 +34,10 @@ COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class VocabularyResult:
-    """What was chosen: schemas.VOCABULARY without positives, and schemas.EXCLUDED_TAGS."""
+    """What was chosen: schemas.VOCABULARY without positives.
+
+    And schemas.EXCLUDED_TAGS.
+    """
 
     vocabulary: pl.DataFrame
     left_out: pl.DataFrame
@@ -45,10 +50,13 @@ def choose_vocabulary(
     names: "BlockedTags",
     listed: frozenset[str] | None,
 ) -> VocabularyResult:
-    """Returns the vocabulary by falling frequency among candidates, and every other wanted tag with its reason.
+    """Returns the vocabulary by falling frequency among candidates.
 
-    counts: [5, codes], posts with each tag, then those of them that are candidates, then the candidates in train,
-    validation and test; listed: names of params.tags_file.
+    And every other wanted tag with its reason.
+
+    counts: [5, codes], posts with each tag, then those of them that are candidates,
+    then the candidates in train, validation and test; listed: names of
+    params.tags_file.
     """
     meant = None if listed is None else frozenset(relations.resolve(listed))
     table = relations.tags.with_columns(
@@ -95,14 +103,18 @@ def choose_vocabulary(
 
 
 def listed_names(path: Path) -> frozenset[str]:
-    """Returns the names of a file of wanted tags: one a line, # begins a comment, spaces stand for underscores."""
+    """Returns the names of a file of wanted tags.
+
+    One a line, # begins a comment, spaces stand for underscores.
+    """
     try:
         lines = path.read_text(
             encoding="utf-8-sig"
         ).splitlines()  # Windows editors begin with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise BadParameter(
-            f"sample.tags_file {path} cannot be read: {error}. Name a text file with a tag per line, or set it to null."
+            f"sample.tags_file {path} cannot be read: {error}. Name a text file with a "
+            "tag per line, or set it to null."
         ) from error
     # Without a space before it, # belongs to the name: old names may hold it.
     names = {
@@ -112,14 +124,18 @@ def listed_names(path: Path) -> frozenset[str]:
     }
     if not names - {""}:
         raise BadParameter(
-            f"sample.tags_file {path} lists no tag. Write a tag per line, or set it to null."
+            f"sample.tags_file {path} lists no tag. Write a tag per line, or set it to "
+            "null."
         )
     return frozenset(names - {""})
 
 
 @dataclass(frozen=True, slots=True)
 class BlockedTags:
-    """Names that must not be learnt: those the policy refuses, and those that the snapshot gives two categories."""
+    """Names that must not be learnt: those the policy refuses.
+
+    And those that the snapshot gives two categories.
+    """
 
     policy: frozenset[str]
     two_categories: frozenset[str]

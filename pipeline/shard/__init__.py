@@ -6,9 +6,11 @@ Reads       data/manifest/{train,validation,test,fresh}.parquet
 Writes      data/shards/<split>-NNNNN-of-NNNNN.tfrecord
             data/shards/index.parquet       schemas.SHARDS
             data/shards/rejected.parquet    schemas.REJECTED
-Guarantees  a record belongs to shard hash(md5) mod shards of its split, ordered by that hash: when one post changes,
-            one shard changes. Finished shards are kept between runs while their records and parameters stand and their
-            bytes are whole; the others are made anew. Same manifest, same bytes, on any number of workers.
+Guarantees  a record belongs to shard hash(md5) mod shards of its split, ordered by that
+hash: when one post changes,
+            one shard changes. Finished shards are kept between runs while their records
+            and parameters stand and their bytes are whole; the others are made anew.
+            Same manifest, same bytes, on any number of workers.
 """
 
 import hashlib
@@ -56,19 +58,25 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     )
     records = sum(len(job.records) for job in jobs)
     progress.log(
-        f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, {len(kept):,} of them kept, "
+        f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, "
+        f"{len(kept):,} of them kept, "
         f"{len(rejected):,} pictures rejected"
     )
     if len(rejected) > params.max_rejected * records:
         raise TooManyRejects(
-            f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit {params.max_rejected:.1%}), first "
-            f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See data/shards/rejected.parquet, "
+            f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit "
+            f"{params.max_rejected:.1%}), first "
+            f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See "
+            "data/shards/rejected.parquet, "
             "or raise shard.max_rejected."
         )
 
 
 def shard_count(params: Shard, split: str, records: int) -> int:
-    """Returns how many shards a split gets: all for training, an eighth for the others, none for an empty split."""
+    """Returns how many shards a split gets.
+
+    All for training, an eighth for the others, none for an empty split.
+    """
     if records == 0:
         return 0
     return params.shards if split == "train" else max(1, params.shards // 8)
@@ -110,7 +118,10 @@ def _jobs(params: Shard, paths: Paths, split: str) -> list[ShardJob]:
 
 
 def shard_hash(md5s: pl.Series) -> pl.Series:
-    """Returns a hash per md5 that says shard and order: its first 60 bits, hashed again, since md5s come sorted."""
+    """Returns a hash per md5 that says shard and order.
+
+    Its first 60 bits, hashed again, since md5s come sorted.
+    """
     digests = (hashlib.blake2b(md5.encode(), digest_size=8).digest() for md5 in md5s)
     return pl.Series(
         "place", [int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64
@@ -131,7 +142,8 @@ def _finished(job: ShardJob) -> ShardResult | None:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     if sha256 != note["sha256"]:
         progress.log(
-            f"shard: {job.name} is damaged (its SHA-256 is not what was written): it is made again"
+            f"shard: {job.name} is damaged (its SHA-256 is not what was written): it "
+            "is made again"
         )
         return None
     return ShardResult(**note)

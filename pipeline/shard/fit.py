@@ -18,11 +18,15 @@ class Undecodable(E6tagError):
 
 
 def fit(body: bytes, params: Shard) -> bytes:
-    """Returns the picture as a square JPEG of params.size pixels; raises Undecodable."""
+    """Returns the picture as a square JPEG of params.size pixels.
+
+    Raises Undecodable.
+    """
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(body)) as opened:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            # JPEG only: decodes at 1/2 to 1/8 of the size, still at least as large as what is wanted.
+            # JPEG only: decodes at 1/2 to 1/8 of the size, still at least as large as
+            # what is wanted.
             opened.draft("RGB", (params.size, params.size))
             picture = images.flat(opened)
             square = _square(picture, params)

@@ -1,7 +1,10 @@
-"""TFRecord files of tf.train.Examples, written without TensorFlow: its import costs each worker seconds and 700 MB.
+"""TFRecord files of tf.train.Examples, written without TensorFlow.
 
-Framing: length (uint64), its masked CRC-32C, the record, its masked CRC-32C, all little-endian (tensorflow.org,
-"TFRecord and tf.train.Example"). The message types are those of tensorflow/core/example/{feature,example}.proto.
+Its import costs each worker seconds and 700 MB.
+
+Framing: length (uint64), its masked CRC-32C, the record, its masked CRC-32C, all
+little-endian (tensorflow.org, "TFRecord and tf.train.Example"). The message types are
+those of tensorflow/core/example/{feature,example}.proto.
 """
 
 import struct
@@ -16,7 +19,10 @@ _PROTO = descriptor_pb2.FieldDescriptorProto
 
 
 def example(features: dict[str, Sequence[int] | bytes]) -> bytes:
-    """Returns a serialised tf.train.Example; bytes become a bytes list of one, integers an int64 list."""
+    """Returns a serialised tf.train.Example.
+
+    Bytes become a bytes list of one, integers an int64 list.
+    """
     message = _example_class()()
     for name, value in sorted(features.items()):
         feature = message.features.feature[name]
@@ -45,7 +51,10 @@ def _masked(content: bytes) -> int:
 
 @cache
 def _example_class() -> Any:
-    """Builds the Example message under a package of its own, so that TensorFlow may be imported beside it."""
+    """Builds the Example message under a package of its own.
+
+    So TensorFlow may be imported beside it.
+    """
     file = descriptor_pb2.FileDescriptorProto(
         name="e6tag_example.proto", package="e6tag", syntax="proto3"
     )

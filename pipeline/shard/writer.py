@@ -1,4 +1,7 @@
-"""Writes one shard: the unit of work that a local process or a Dask worker does, and does again without harm."""
+"""Writes one shard: the unit of work that a local process or a Dask worker does.
+
+And does again without harm.
+"""
 
 import hashlib
 import json
@@ -52,7 +55,10 @@ class ShardJob:
 
     @cached_property
     def fingerprint(self) -> str:
-        """What the shard's bytes depend on: records, form and decoder. Packs may be cut anew without effect."""
+        """What the shard's bytes depend on: records, form and decoder.
+
+        Packs may be cut anew without effect.
+        """
         records = [
             (record.post_id, record.md5, record.variant, record.label_ids)
             for record in self.records
@@ -75,7 +81,8 @@ class ShardResult:
 def write_shard(job: ShardJob) -> ShardResult:
     """Writes the shard and its note; raises CorruptFile where a pack cannot be read."""
     reader = packs.PackReader(job.images)
-    # Packs are opened one after the other; the pictures wait, fitted, until all are there and can be put in order.
+    # Packs are opened one after the other; the pictures wait, fitted, until all are
+    # there and can be put in order.
     fitted: dict[str, bytes | Undecodable] = {}
     for record in sorted(job.records, key=lambda record: (record.pack, record.md5)):
         try:

@@ -1,18 +1,24 @@
-"""Gives up on a site that fails every request, so that nobody knocks on a closed door all night."""
+"""Gives up on a site that fails every request.
+
+So nobody knocks on a closed door all night.
+"""
 
 import time
 from datetime import UTC, datetime, timedelta
 
 from pipeline.errors import SiteUnreachable
 
-LIMIT = 25  # requests in a row without one success: it is the site that fails, not what is asked for
+# Requests in a row without one success: it is the site that fails, not what is asked
+# for
+LIMIT = 25
 
 
 class CircuitBreaker:
     """Counts failures over all requests together; any success forgets them.
 
-    least: seconds that a run of failures must last. Many requests under way at once all fail at one hiccup; each of
-    them must have had the time to be tried again. pause: seconds after which another try makes sense.
+    least: seconds that a run of failures must last. Many requests under way at once all
+    fail at one hiccup; each of them must have had the time to be tried again. pause:
+    seconds after which another try makes sense.
     """
 
     def __init__(self, *, least: float, pause: float, limit: int = LIMIT) -> None:
@@ -28,7 +34,8 @@ class CircuitBreaker:
     ) -> None:
         """Counts one failure; raises SiteUnreachable where it was the last straw.
 
-        wait: seconds that the site asked for. spare: failures more than the limit that are bearable.
+        wait: seconds that the site asked for. spare: failures more than the limit that
+        are bearable.
         """
         if not self._failures:
             self._since = time.monotonic()
@@ -39,13 +46,16 @@ class CircuitBreaker:
         ):
             return
         raise SiteUnreachable(
-            f"{host} failed {self._failures:,} requests in a row, the last: {detail}. Everything fetched is kept. "
-            + retry_hint(max(self._pause, wait or 0.0))
+            f"{host} failed {self._failures:,} requests in a row, the last: {detail}. "
+            "Everything fetched is kept. " + retry_hint(max(self._pause, wait or 0.0))
         )
 
 
 def retry_hint(seconds: float) -> str:
-    """Says when to try again: in words, and by the clock where it is more than a minute."""
+    """Says when to try again: in words.
+
+    And by the clock where it is more than a minute.
+    """
     if seconds <= 60:
         return "Run the same command again in a minute."
     moment = datetime.now(UTC) + timedelta(seconds=seconds)

@@ -59,14 +59,19 @@ LONGEST_BACKOFF = 120.0  # seconds
 
 LAST_CALL = 10.0  # seconds for what is on its way when the run ends
 
-PAGES = 5  # files in a row that come as a page with status 403: it is this client that is shut out, not these files
+# Files in a row that come as a page with status 403: it is this client that is shut
+# out, not these files
+PAGES = 5
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a site lives. Both are origins without a trailing slash; files are below `static_url`/data."""
+    """Where a site lives.
+
+    Both are origins without a trailing slash; files are below `static_url`/data.
+    """
 
     base_url: str
     static_url: str
@@ -74,11 +79,16 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long the client waits, in seconds. Not parameters: tests shorten them, users have no reason to."""
+    """How long the client waits, in seconds.
+
+    Not parameters: tests shorten them, users have no reason to.
+    """
 
     connect: float = 30
     silence: float = 60  # without one byte
-    whole: float = 600  # for a whole answer, exports aside: 50 MB at 85 kB/s, ten times slower than a bad line
+    # For a whole answer, exports aside: 50 MB at 85 kB/s, ten times slower than a bad
+    # line
+    whole: float = 600
     look: float = 60  # between two looks at how much of a body came
     slowest: float = (
         1_000  # bytes/s on average between two looks; a drip is a stall in disguise
@@ -98,7 +108,10 @@ LOCAL_TIMEOUTS = Timeouts(first_backoff=0.1, failing=1.0, pause=60)
 
 
 class Client:
-    """A polite client of one site, for at most `concurrency` requests at a time. Made by `Client.opened`."""
+    """A polite client of one site, for at most `concurrency` requests at a time.
+
+    Made by `Client.opened`.
+    """
 
     def __init__(
         self,
@@ -157,15 +170,18 @@ class Client:
     ) -> AsyncIterator["Client"]:
         """Yields a client with a session of its own.
 
-        agent: the User-Agent of every request. silence: seconds for which the site asked an earlier run to wait.
+        agent: the User-Agent of every request. silence: seconds for which the site
+        asked an earlier run to wait.
         """
         patience = patience or (Timeouts() if is_remote else LOCAL_TIMEOUTS)
-        # No total here: it would count the whole body of an export. `stream` has one of its own.
+        # No total here: it would count the whole body of an export. `stream` has one of
+        # its own.
         timeout = aiohttp.ClientTimeout(
             total=None, connect=patience.connect, sock_read=patience.silence
         )
         connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
-        # No cookies: what one host sets, such as a session after a login, must not reach another.
+        # No cookies: what one host sets, such as a session after a login, must not
+        # reach another.
         async with aiohttp.ClientSession(
             connector=connector,
             timeout=timeout,
@@ -191,8 +207,8 @@ class Client:
     async def json(self, path: str, query: dict[str, str] | None = None) -> Any:
         """Returns the JSON answer of the site host.
 
-        Raises Declined (a Refused with the site's status and message, one line where nobody catches it), BadAnswer,
-        SiteUnreachable or ChallengePage.
+        Raises Declined (a Refused with the site's status and message, one line where
+        nobody catches it), BadAnswer, SiteUnreachable or ChallengePage.
         """
         url = self.address.base_url + path
 
@@ -201,7 +217,8 @@ class Client:
                 body = await _whole(response, MAX_JSON)
                 if body is None:
                     raise BadAnswer(
-                        f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing fetched is lost."
+                        f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing "
+                        "fetched is lost."
                     )
                 if responses.looks_like_html(body):
                     responses.raise_for_challenge(
@@ -215,7 +232,10 @@ class Client:
             raise RequestRejected(url, error) from error
 
     async def file(self, path: str, *, max_bytes: int) -> Response:
-        """Asks once for a whole file of the static host; raises Refused, Unavailable or ChallengePage."""
+        """Asks once for a whole file of the static host.
+
+        Raises Refused, Unavailable or ChallengePage.
+        """
         async with self.stream(self.address.static_url + path) as response:
             if (response.content_length or 0) > max_bytes:
                 raise PermanentFailure(
@@ -241,10 +261,13 @@ class Client:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yields the answer to one GET, status 200 or 206; foreign errors become Refused or Unavailable here.
+        """Yields the answer to one GET, status 200 or 206.
 
-        The body of an export is yielded as it is stored, whatever its Content-Encoding; others are decoded. What is
-        read slower than Patience.slowest ends as Unavailable, so do nothing inside that takes minutes without reading.
+        Foreign errors become Refused or Unavailable here.
+
+        The body of an export is yielded as it is stored, whatever its Content-Encoding;
+        others are decoded. What is read slower than Patience.slowest ends as
+        Unavailable, so do nothing inside that takes minutes without reading.
         """
         kind = self._kind(url)
         async with self._under_way:
@@ -277,8 +300,9 @@ class Client:
                     DownloadFailure.FORBIDDEN,
                     DownloadFailure.REDIRECTED,
                 ):
-                    # Whether it is the site or the picture that is refused, the caller judges first: the spare lets all
-                    # requests that are under way by then reach it.
+                    # Whether it is the site or the picture that is refused, the caller
+                    # judges first: the spare lets all requests that are under way by
+                    # then reach it.
                     self.breaker.failed(
                         _host(url), error.detail, spare=self.concurrency
                     )
@@ -290,7 +314,10 @@ class Client:
                 self._figures.record_request(kind, seen.outcome, seen.size)
 
     def _pause_all(self, url: str, seconds: float) -> None:
-        """Holds back all requests, not only this one, and those of a run that follows if this one is stopped."""
+        """Holds back all requests, not only this one.
+
+        And those of a run that follows if this one is stopped.
+        """
         until = time.monotonic() + seconds
         if until < self._silent_until + 1:  # many requests under way hear the same
             self._silent_until = max(self._silent_until, until)
@@ -320,8 +347,9 @@ class Client:
         ):
             headers["Authorization"] = authorization  # never to the static host
         if kind is not RequestKind.API:
-            # Pictures and exports are compressed already. Ranges, lengths and checksums then speak of the stored bytes,
-            # and nothing small can inflate into something large.
+            # Pictures and exports are compressed already. Ranges, lengths and checksums
+            # then speak of the stored bytes, and nothing small can inflate into
+            # something large.
             headers["Accept-Encoding"] = "identity"
         started = time.monotonic()
         try:
@@ -333,7 +361,8 @@ class Client:
                     headers=headers,
                     allow_redirects=False,
                     auto_decompress=kind
-                    is not RequestKind.EXPORT,  # its checksum is that of the stored bytes
+                    # Its checksum is that of the stored bytes
+                    is not RequestKind.EXPORT,
                     middlewares=(_no_hidden_retry(),),
                     trace_request_ctx=turn,
                 ) as response,
@@ -372,7 +401,10 @@ class Client:
         *,
         is_endless: bool,
     ) -> Iterator[None]:
-        """Looks now and then how much came, and lets the deadline pass at once where that is too little."""
+        """Looks now and then how much came.
+
+        And lets the deadline pass at once where that is too little.
+        """
         loop, look, body = (
             asyncio.get_running_loop(),
             self._patience.look,
@@ -400,7 +432,10 @@ class Client:
             watch.cancel()
 
     async def _acquire_permit(self) -> Permit | None:
-        """Waits until this request may leave: the site's own wish first, then the limiter; null where there is none."""
+        """Waits until this request may leave: the site's own wish first.
+
+        Then the limiter; null where there is none.
+        """
         while True:
             if (wait := self._silent_until - time.monotonic()) > 0:
                 with self._figures.waiting(WaitReason.RETRY_AFTER):
@@ -415,10 +450,12 @@ class Client:
                 turn.left()  # unused: it was asked for silence meanwhile
 
     def _kind(self, url: str) -> RequestKind:
-        """Returns what is asked for; raises BadAnswer for an address that is not of this site.
+        """Returns what is asked for.
 
-        The site's index names the addresses of its exports. One that leads elsewhere would reach a host for which
-        nobody judged contact, terms and rate.
+        Raises BadAnswer for an address that is not of this site.
+
+        The site's index names the addresses of its exports. One that leads elsewhere
+        would reach a host for which nobody judged contact, terms and rate.
         """
         host = urlsplit(url).hostname
         own = {
@@ -427,7 +464,8 @@ class Client:
         }
         if host not in own and (self.is_remote or host not in policy.LOOPBACK):
             raise BadAnswer(
-                f"{url} is not on {' or '.join(sorted(map(str, own)))}: an address that the site names elsewhere is "
+                f"{url} is not on {' or '.join(sorted(map(str, own)))}: an address "
+                "that the site names elsewhere is "
                 "not asked. Check site.base_url and site.static_url in params.yaml."
             )
         if "/db_export/" in url:
@@ -443,7 +481,9 @@ class Client:
         ask: Callable[[], Awaitable[_T]],
         on_failure: Callable[[str], None] | None = None,
     ) -> _T:
-        """Asks until an answer comes or the retries are used up; then raises the last Unavailable.
+        """Asks until an answer comes or the retries are used up.
+
+        Then raises the last Unavailable.
 
         on_failure: told of each failure after which it is asked again.
         """
@@ -466,12 +506,16 @@ class Client:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def request_or_fail(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
-        """As `retried`, for what the run cannot go on without: gives up as SiteUnreachable, or as BadExport."""
+        """As `retried`, for what the run cannot go on without.
+
+        Gives up as SiteUnreachable, or as BadExport.
+        """
         try:
             return await self._with_many_retries(ask, url)
         except PermanentFailure as error:
             raise BadExport(
-                f"{url} is refused ({error.detail}). Check site.base_url and site.contact in params.yaml."
+                f"{url} is refused ({error.detail}). Check site.base_url and "
+                "site.contact in params.yaml."
             ) from error
 
     async def run_all(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -499,20 +543,25 @@ class Client:
 
         def say(failure: str) -> None:
             progress.log(
-                f"{url}: {failure}, asked again (try {next(tries)} of {self.retries + 1})"
+                f"{url}: {failure}, asked again (try {next(tries)} of "
+                f"{self.retries + 1})"
             )
 
         try:
             return await self.with_retries(ask, say)
         except TransientFailure as error:
             raise SiteUnreachable(
-                f"{url} does not answer after {self.retries + 1} tries: {error.detail}. Nothing fetched so far is "
+                f"{url} does not answer after {self.retries + 1} tries: "
+                f"{error.detail}. Nothing fetched so far is "
                 "lost. Check site.name, site.base_url and the network. "
                 + retry_hint(max(self.pause, error.wait or 0.0))
             ) from error
 
     def _backoff(self, state: RetryCallState) -> float:
-        """Jitter over the upper half of an exponential ceiling. What the site asked for is waited for in `_turn`."""
+        """Jitter over the upper half of an exponential ceiling.
+
+        What the site asked for is waited for in `_turn`.
+        """
         ceiling = min(
             self._patience.first_backoff * 2**state.attempt_number, LONGEST_BACKOFF
         )
@@ -545,7 +594,10 @@ class _Seen:
 
 
 def _on_headers_sent() -> aiohttp.TraceConfig:
-    """Returns what ends the turn of a request when its head is sent: not before there is a connection."""
+    """Returns what ends the turn of a request when its head is sent.
+
+    Not before there is a connection.
+    """
 
     async def left(
         _: aiohttp.ClientSession,
@@ -562,7 +614,8 @@ def _on_headers_sent() -> aiohttp.TraceConfig:
 def _no_hidden_retry() -> aiohttp.ClientMiddlewareType:
     """Returns a middleware that lets one attempt through.
 
-    Where a connection breaks before the answer, aiohttp asks again by itself, past limiter, backoff and figures.
+    Where a connection breaks before the answer, aiohttp asks again by itself, past
+    limiter, backoff and figures.
     """
     attempts = 0
 
@@ -581,7 +634,10 @@ def _no_hidden_retry() -> aiohttp.ClientMiddlewareType:
 
 
 async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
-    """Returns the decoded body, or None where it is larger; no more than one piece beyond the limit is held."""
+    """Returns the decoded body, or None where it is larger.
+
+    No more than one piece beyond the limit is held.
+    """
     body = bytearray()  # not a list of pieces: a hostile server sends millions of them
     async for piece in response.content.iter_any():
         body += piece

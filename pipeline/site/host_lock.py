@@ -18,14 +18,18 @@ from pipeline.site.circuit_breaker import retry_hint
 
 _LONGEST = (
     7 * 86_400.0
-)  # seconds for which a note holds; one that says more was written by a clock that was wrong
+    # Seconds for which a note holds; one that says more was written by a clock that was
+    # wrong
+)
 
 
 @contextmanager
 def lock_hosts(
     hosts: Iterable[str], purpose: str, *, longest_wait: float = 0.0
 ) -> Iterator[float]:
-    """Holds the locks of these host names, which end with the process; raises Busy naming who holds one of them.
+    """Holds the locks of these host names, which end with the process.
+
+    Raises Busy naming who holds one of them.
 
     Yields the seconds for which they must still be left alone; raises SiteUnreachable where that is longer than
     `longest_wait`.
@@ -48,7 +52,10 @@ def record_backoff(host: str, seconds: float) -> None:
 
 
 def _left(host: str, longest_wait: float) -> float:
-    """Returns the seconds that are left of the time for which this host asked; raises where they are too many."""
+    """Returns the seconds that are left of the time for which this host asked.
+
+    Raises where they are too many.
+    """
     try:
         left = float(_note(host).read_text()) - time.time()
     except (FileNotFoundError, ValueError):
@@ -58,10 +65,12 @@ def _left(host: str, longest_wait: float) -> float:
         return 0.0
     if left > longest_wait:
         raise SiteUnreachable(
-            f"{host} asked to be left alone (Retry-After), and nothing was asked. {retry_hint(left)}"
+            f"{host} asked to be left alone (Retry-After), and nothing was asked. "
+            f"{retry_hint(left)}"
         )
     progress.log(
-        f"{host} asked an earlier run to wait (Retry-After): nothing is asked for another {left:,.0f} s"
+        f"{host} asked an earlier run to wait (Retry-After): nothing is asked for "
+        f"another {left:,.0f} s"
     )
     return left
 
@@ -72,13 +81,17 @@ def _note(host: str) -> Path:
 
 def _busy(host: str, holder: str) -> str:
     return (
-        f"{host} is already being asked by {holder}: one process at a time talks to a real site, so that its "
+        f"{host} is already being asked by {holder}: one process at a time talks to a "
+        "real site, so that its "
         "rate holds. Wait until that ends, then run the same command again."
     )
 
 
 def _folder() -> Path:
-    """Returns where this user's processes meet: the state folder, or a temporary one where home cannot be written."""
+    """Returns where this user's processes meet.
+
+    The state folder, or a temporary one where home cannot be written.
+    """
     state = os.environ.get("XDG_STATE_HOME")
     preferred = (
         Path(state) if state else Path("~/.local/state").expanduser()
@@ -92,6 +105,8 @@ def _folder() -> Path:
         if os.access(folder, os.W_OK):
             return folder
     raise Busy(
-        f"neither {preferred} nor {fallback} can be written, so nobody can tell whether another process talks to the "
-        "site. Set XDG_STATE_HOME to a folder that you may write, then run the same command again."
+        f"neither {preferred} nor {fallback} can be written, so nobody can tell "
+        "whether another process talks to the "
+        "site. Set XDG_STATE_HOME to a folder that you may write, then run the same "
+        "command again."
     )

@@ -1,4 +1,7 @@
-"""One rate over everything that is asked: requests leave on an even grid, and never more than the rate in a second."""
+"""One rate over everything that is asked: requests leave on an even grid.
+
+And never more than the rate in a second.
+"""
 
 import asyncio
 import math
@@ -6,25 +9,32 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# Slots lie this much further apart than 1 / rate. What arrives is what counts, and on its way one request may be held
-# up and the next not: the first of any rate + 1 may be 12 ms late before they all arrive within one second. Costs 1.2 %
-# of the rate, of which 2 % may be missing.
+# Slots lie this much further apart than 1 / rate. What arrives is what counts, and on
+# its way one request may be held up and the next not: the first of any rate + 1 may be
+# 12 ms late before they all arrive within one second. Costs 1.2 % of the rate, of which
+# 2 % may be missing.
 _WIDER = 1.012
 
-# Seconds that hold at most `rate` departures, whatever the grid says: after a late one the others keep their distance.
+# Seconds that hold at most `rate` departures, whatever the grid says: after a late one
+# the others keep their distance.
 _WINDOW = 1.011
 
-# Seconds by which the grid may lie behind the clock. Timers wake up 1 to 2 ms late, a busy machine 50, and an absolute
-# grid gives that back; after anything longer (an idle minute, a stopped process) it starts anew from now.
+# Seconds by which the grid may lie behind the clock. Timers wake up 1 to 2 ms late, a
+# busy machine 50, and an absolute grid gives that back; after anything longer (an idle
+# minute, a stopped process) it starts anew from now.
 _CATCH_UP = 0.05
 
 
 class RateLimiter:
-    """Lets `rate` requests per second leave, in the order in which they asked. Belongs to one event loop.
+    """Lets `rate` requests per second leave, in the order in which they asked.
 
-    Our own and not aiolimiter's, by measurement (bench/results/limiter.md, 5 runs at 50/s on a busy machine): with a
-    bucket of one it reached 89 % of the rate, since every late timer is lost, and 3 arrivals in one second at 2/s; with
-    a larger bucket 115 %, and 101 arrivals in one second. This reaches 98.7 %, and never more than 50 in one second.
+    Belongs to one event loop.
+
+    Our own and not aiolimiter's, by measurement (bench/results/limiter.md, 5 runs at
+    50/s on a busy machine): with a bucket of one it reached 89 % of the rate, since
+    every late timer is lost, and 3 arrivals in one second at 2/s; with a larger bucket
+    115 %, and 101 arrivals in one second. This reaches 98.7 %, and never more than 50
+    in one second.
     """
 
     def __init__(self, rate: float) -> None:
@@ -36,7 +46,10 @@ class RateLimiter:
         self._line = asyncio.Lock()  # first come, first served
 
     async def acquire(self) -> "Permit":
-        """Returns when the next request may leave. Nobody else's turn comes before `Turn.left` is called."""
+        """Returns when the next request may leave.
+
+        Nobody else's turn comes before `Turn.left` is called.
+        """
         await self._line.acquire()
         try:
             now = time.monotonic()
@@ -61,15 +74,19 @@ class RateLimiter:
 class Permit:
     """The right of one request to leave now.
 
-    What counts is when it leaves, not when it might: a new connection takes hundreds of milliseconds (name, TCP, TLS),
-    in which the next ones would come closer than the rate allows. So the line waits for `left`.
+    What counts is when it leaves, not when it might: a new connection takes hundreds of
+    milliseconds (name, TCP, TLS), in which the next ones would come closer than the
+    rate allows. So the line waits for `left`.
     """
 
     def __init__(self, departed: Callable[[], None]) -> None:
         self._departed: Callable[[], None] | None = departed
 
     def left(self) -> None:
-        """The request is on its way, or will never be. Calls after the first do nothing."""
+        """The request is on its way, or will never be.
+
+        Calls after the first do nothing.
+        """
         if self._departed is not None:
             departed, self._departed = self._departed, None
             departed()

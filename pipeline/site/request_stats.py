@@ -1,4 +1,6 @@
-"""What the site had to bear: requests by kind and status, bytes and waits of every stage, added up over all runs.
+"""What the site had to bear.
+
+Requests by kind and status, bytes and waits of every stage, added up over all runs.
 
 Writes      data/politeness.json, a DVC metric that no stage depends on: {stage: figures}, only numbers at the leaves
               agents            requests by User-Agent
@@ -7,7 +9,8 @@ Writes      data/politeness.json, a DVC metric that no stage depends on: {stage:
               rate_limit_per_second   in force in the last run; not there where there is none
               seconds_waited    by reason (rate_limit, retry_after, backoff); seconds by the clock in which at least one
                                 request waited for it, however many did
-Guarantees  a kill loses the last ten seconds at most; a file that cannot be read is set aside and said.
+Guarantees  a kill loses the last ten seconds at most; a file that cannot be read is set
+aside and said.
 """
 
 import asyncio
@@ -50,13 +53,19 @@ class RequestStats:
         self._since: dict[str, float] = {}
 
     def record_request(self, kind: str, outcome: str, size: int) -> None:
-        """Counts one request. outcome: its status or the name of its error; size: bytes of its body that came."""
+        """Counts one request.
+
+        outcome: its status or the name of its error; size: bytes of its body that came.
+        """
         self._requests[kind, outcome] += 1
         self._bytes[kind] += size
 
     @contextmanager
     def waiting(self, reason: WaitReason) -> Iterator[None]:
-        """Counts the seconds of the block, but only once where many wait for the same reason."""
+        """Counts the seconds of the block.
+
+        But only once where many wait for the same reason.
+        """
         if not self._waiting[reason]:
             self._since[reason] = time.monotonic()
         self._waiting[reason] += 1
@@ -112,7 +121,10 @@ async def record_stats(
 
 
 def read(paths: Paths) -> dict[str, Any]:
-    """Returns the figures by stage; a file that does not hold such is set aside and said."""
+    """Returns the figures by stage.
+
+    A file that does not hold such is set aside and said.
+    """
     path = paths.politeness
     try:
         return _parsed(path.read_bytes())
@@ -122,7 +134,8 @@ def read(paths: Paths) -> dict[str, Any]:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
         progress.log(
-            f"{path} cannot be read ({error}): kept as {aside.name}; politeness is counted anew"
+            f"{path} cannot be read ({error}): kept as {aside.name}; politeness is "
+            "counted anew"
         )
         return {}
 
@@ -139,13 +152,17 @@ def _parsed(content: bytes) -> dict[str, Any]:
 async def _save_now_and_then(paths: Paths, stage: str, figures: RequestStats) -> None:
     while True:
         await asyncio.sleep(INTERVAL)
-        # In a thread, because a slow disk must not hold up the requests. One that outlives the cancellation does no
-        # harm: what it saves is taken, and the last saving waits for its lock.
+        # In a thread, because a slow disk must not hold up the requests. One that
+        # outlives the cancellation does no harm: what it saves is taken, and the last
+        # saving waits for its lock.
         await asyncio.to_thread(_save, paths, stage, figures.take())
 
 
 def _save(paths: Paths, stage: str, news: dict[str, Any]) -> None:
-    """Adds to the stage's section. Figures that cannot be saved do not end the work they are about, but are said."""
+    """Adds to the stage's section.
+
+    Figures that cannot be saved do not end the work they are about, but are said.
+    """
     lock = paths.work("politeness") / "lock"
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""What an answer of the site means: given, refused for good, not given now, or a page for a human (contract section 5).
+"""What an answer of the site means.
 
-Errors of single requests are told apart here, once: `Refused` is final for that address, `Unavailable` is temporary and
-worth another try, `ChallengePage` ends the run.
+Given, refused for good, not given now, or a page for a human (contract section 5).
+
+Errors of single requests are told apart here, once: `Refused` is final for that
+address, `Unavailable` is temporary and worth another try, `ChallengePage` ends the run.
 """
 
 import asyncio
@@ -24,12 +26,16 @@ from pipeline.site.circuit_breaker import retry_hint
 TEMPORARY = frozenset({408, 425, 429, 500, 501, 502, 503, 504, *range(520, 528)})
 """Statuses after which the same question may be answered (contract section 5)."""
 
-_TIMED_OUT = "timed out"  # in the message of a 422: the search took too long this time (contract section 2.3)
+# In the message of a 422: the search took too long this time (contract section 2.3)
+_TIMED_OUT = "timed out"
 
 _LONGEST_ASKED = 366 * 86_400.0  # seconds; nobody who asks for more means a number
 
 API_KEY = "E6TAG_API_KEY"
-"""Environment variable of the API key that goes with site.login. It is never a parameter, so it is never committed."""
+"""Environment variable of the API key that goes with site.login.
+
+It is never a parameter, so it is never committed.
+"""
 
 PIECE = 1 << 16  # bytes read at a time; of a page or a message no more is looked at
 _LOOK = 5.0  # seconds that the body of an error is waited for
@@ -42,8 +48,8 @@ _CHALLENGE = (
     b"cf-chl-",
 )
 
-# What an ordinary page may speak of too, such as a 404 with the news of the site on it: told only where no page belongs
-# (200) or where an edge shuts out (403, 429, 503).
+# What an ordinary page may speak of too, such as a 404 with the news of the site on it:
+# told only where no page belongs (200) or where an edge shuts out (403, 429, 503).
 _LIKELY = (b"challenge", b"just a moment", b"captcha")
 _LIKELY_STATUSES = frozenset({200, 206, 403, 429, 503})
 
@@ -70,7 +76,8 @@ class Response:
 class PermanentFailure(Exception):
     """The site will not give this address to us: asking again is pointless.
 
-    status: of the answer, where that was the reason; message: what the site said about it, on one line, or empty.
+    status: of the answer, where that was the reason; message: what the site said about
+    it, on one line, or empty.
     """
 
     def __init__(
@@ -91,7 +98,10 @@ class PermanentFailure(Exception):
 
 
 class RequestRejected(PermanentFailure, BadAnswer):
-    """A question to the API that the site refuses, such as 410 and 422: one clear line where nobody catches it."""
+    """A question to the API that the site refuses, such as 410 and 422.
+
+    One clear line where nobody catches it.
+    """
 
     def __init__(self, url: str, refused: PermanentFailure) -> None:
         super().__init__(
@@ -103,7 +113,10 @@ class RequestRejected(PermanentFailure, BadAnswer):
         self.url = url
 
     def __str__(self) -> str:
-        return f"{self.url} is refused ({self.detail}). Check site.base_url and site.contact in params.yaml."
+        return (
+            f"{self.url} is refused ({self.detail}). Check site.base_url and "
+            "site.contact in params.yaml."
+        )
 
 
 class RetryLater(SiteUnreachable):
@@ -136,10 +149,13 @@ async def raise_for_response(
     logged_in: bool,
     is_known: bool,
 ) -> None:
-    """Raises what the answer means, unless it is what was asked for; then its body is still to be read.
+    """Raises what the answer means, unless it is what was asked for.
 
-    longest_wait: seconds; a Retry-After beyond it is a reason to stop, not to sleep. is_known: this host has given a
-    file before, so that a page with status 403 speaks of one file and not of this client.
+    Then its body is still to be read.
+
+    longest_wait: seconds; a Retry-After beyond it is a reason to stop, not to sleep.
+    is_known: this host has given a file before, so that a page with status 403 speaks
+    of one file and not of this client.
     """
     host, status = response.url.authority, response.status
     page = await _page(response)
@@ -154,7 +170,8 @@ async def raise_for_response(
                 status=status,
             )
         raise ChallengePage(
-            f"{host} refuses this client with a page of its own (403). Everything fetched is kept. "
+            f"{host} refuses this client with a page of its own (403). Everything "
+            "fetched is kept. "
             "Check site.contact, and run the same command again in an hour."
         )
     if status in (200, 206):
@@ -168,7 +185,8 @@ async def raise_for_response(
         if wait is not None and wait > longest_wait:
             raise RetryLater(
                 wait,
-                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is kept. {retry_hint(wait)}",
+                f"{host} asks to wait {wait:,.0f} s ({status}). Everything fetched is "
+                f"kept. {retry_hint(wait)}",
             )
         raise TransientFailure(f"status {status}", wait=wait)
     else:
@@ -179,7 +197,10 @@ async def raise_for_response(
 
 
 async def _page(response: aiohttp.ClientResponse) -> bytes:
-    """Returns the start of an answer that is a page; empty if it is none. Errors may be pages whatever their type."""
+    """Returns the start of an answer that is a page; empty if it is none.
+
+    Errors may be pages whatever their type.
+    """
     is_html = "html" in response.content_type
     body = bytearray()
     if response.status >= 400 and "json" not in response.content_type:
@@ -193,7 +214,10 @@ async def _page(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
-    """Appends the first PIECE of an answer, however it is cut on its way: the mark may be in the last of the cuts."""
+    """Appends the first PIECE of an answer, however it is cut on its way.
+
+    The mark may be in the last of the cuts.
+    """
     while len(body) < PIECE and (
         piece := await response.content.read(PIECE - len(body))
     ):
@@ -203,10 +227,14 @@ async def read_start(response: aiohttp.ClientResponse, body: bytearray) -> None:
 def raise_for_challenge(
     host: str, status: int, page: bytes, *, is_marked: bool = False
 ) -> None:
-    """Raises ChallengePage where a page asks for a human. `page`: its first bytes; empty: it is none."""
+    """Raises ChallengePage where a page asks for a human.
+
+    `page`: its first bytes; empty: it is none.
+    """
     if is_marked or (page and _asks_for_a_human(status, page)):
         raise ChallengePage(
-            f"challenge page from {host} ({status}): the site asks for a human. Everything fetched is "
+            f"challenge page from {host} ({status}): the site asks for a human. "
+            "Everything fetched is "
             "kept. Wait an hour, then run the same command again."
         )
 
@@ -217,7 +245,10 @@ def looks_like_html(body: bytes | bytearray) -> bool:
 
 
 def parsed(url: str, body: bytes) -> Any:
-    """Returns a body as JSON; raises Unavailable: text that is cut off or spoilt may be whole the next time."""
+    """Returns a body as JSON; raises Unavailable.
+
+    Text that is cut off or spoilt may be whole the next time.
+    """
     try:
         return json.loads(body)
     except ValueError as error:
@@ -225,7 +256,9 @@ def parsed(url: str, body: bytes) -> Any:
 
 
 def retry_after(value: str | None) -> float | None:
-    """Returns the seconds that a Retry-After header asks for: a number or an HTTP date. None where it says neither.
+    """Returns the seconds that a Retry-After header asks for: a number or an HTTP date.
+
+    None where it says neither.
 
     At most a year.
     """
@@ -238,7 +271,8 @@ def retry_after(value: str | None) -> float | None:
             moment = parsedate_to_datetime(value)
         except ValueError:
             return None
-        # A date of an unknown zone ("-0000") comes without one; HTTP knows no other than UTC.
+        # A date of an unknown zone ("-0000") comes without one; HTTP knows no other
+        # than UTC.
         seconds = (
             moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         ).timestamp() - datetime.now(UTC).timestamp()
@@ -256,8 +290,10 @@ def _refuse_page(response: aiohttp.ClientResponse, kind: RequestKind) -> None:
     content_type = response.content_type
     if kind is RequestKind.API and "json" not in content_type:
         raise BadAnswer(
-            f"{response.url.with_query(None)} answered {content_type}, not JSON. Nothing fetched is lost. "
-            "Check site.base_url in params.yaml; if it is right, the site may be in maintenance: try again later."
+            f"{response.url.with_query(None)} answered {content_type}, not JSON. "
+            "Nothing fetched is lost. "
+            "Check site.base_url in params.yaml; if it is right, the site may be in "
+            "maintenance: try again later."
         )
     if kind is RequestKind.FILE and "html" in content_type:
         raise TransientFailure(
@@ -285,7 +321,8 @@ async def _refusal(
             status=status,
         )
     message = await _message(response)
-    # The API says 410 for a page or a limit out of range, the static host for a file that is gone.
+    # The API says 410 for a page or a limit out of range, the static host for a file
+    # that is gone.
     is_missing = status == 404 or (status == 410 and kind is not RequestKind.API)
     reason = DownloadFailure.NOT_FOUND if is_missing else DownloadFailure.FORBIDDEN
     return PermanentFailure(
@@ -297,7 +334,10 @@ async def _refusal(
 
 
 async def _message(response: aiohttp.ClientResponse) -> str:
-    """Returns what a JSON error says, on one line (contract section 5: `message`, or `reason` for 403 and 404)."""
+    """Returns what a JSON error says, on one line (contract section 5.
+
+    `message`, or `reason` for 403 and 404).
+    """
     if "json" not in response.content_type:
         return ""
     body = bytearray()
@@ -318,8 +358,13 @@ async def _message(response: aiohttp.ClientResponse) -> str:
 def _about_login(host: str, message: str, *, logged_in: bool) -> str:
     said = f"401: {message}" if message else "401"
     if not logged_in:
-        return f"{host} asks for a login ({said}). Set site.login in params.yaml and export {API_KEY}."
+        return (
+            f"{host} asks for a login ({said}). Set site.login in params.yaml and "
+            f"export {API_KEY}."
+        )
     return (
-        f"{host} refuses the login of site.login ({said}): the name or the key in {API_KEY} is wrong or "
-        f"expired, or the account is blocked. Export a new key of the site as {API_KEY}, or remove site.login."
+        f"{host} refuses the login of site.login ({said}): the name or the key in "
+        f"{API_KEY} is wrong or "
+        "expired, or the account is blocked. Export a new key of the site as "
+        f"{API_KEY}, or remove site.login."
     )

@@ -1,4 +1,6 @@
-"""Opens the site that the parameters name: the embedded sandbox, e621, or any server that speaks its contract.
+"""Opens the site that the parameters name.
+
+The embedded sandbox, e621, or any server that speaks its contract.
 
 The one place of `pipeline` that imports `sandbox`.
 """
@@ -32,10 +34,13 @@ async def open_site(
     retries: int = 5,
     patience: Timeouts | None = None,
 ) -> AsyncIterator[Client]:
-    """Yields a client of the site; raises PolicyViolation where a real site lacks the operator's contact or consent.
+    """Yields a client of the site.
 
-    A real site is asked by one process at a time: another one raises Busy. Requests and waits are counted for `stage`
-    in paths.politeness.
+    Raises PolicyViolation where a real site lacks the operator's contact or
+    consent.
+
+    A real site is asked by one process at a time: another one raises Busy. Requests and
+    waits are counted for `stage` in paths.politeness.
     """
     policy.require_consent(site)
     is_remote, rate = policy.is_remote(site), policy.requests_per_second(site)
@@ -70,8 +75,14 @@ async def open_site(
 
 
 def user_agent(site: Site) -> str:
-    """Returns the User-Agent: project, version and whom to write to (contract section 5)."""
-    return f"e6tag/{version('e6tag')} (by {site.contact or 'the operator of this machine, on its own sandbox'})"
+    """Returns the User-Agent.
+
+    Project, version and whom to write to (contract section 5).
+    """
+    return (
+        f"e6tag/{version('e6tag')} (by "
+        f"{site.contact or 'the operator of this machine, on its own sandbox'})"
+    )
 
 
 @asynccontextmanager
@@ -108,7 +119,8 @@ def _authorization(site: Site) -> str | None:
     key = os.environ.get(API_KEY)
     if not key:
         raise BadParameter(
-            f"site.login is {site.login} but the environment variable {API_KEY} is empty: "
+            f"site.login is {site.login} but the environment variable {API_KEY} is "
+            "empty: "
             "export the API key there, or remove site.login."
         )
     return encode_basic_auth(site.login, key)

@@ -1,15 +1,18 @@
 """The tagger: a compact SiLU ResNet that learns tags from the shards.
 
 Reads       data/shards/index.parquet                  schemas.SHARDS
-            data/shards/{train,validation}-*.tfrecord  as the index lists them, each held to its sha256
+            data/shards/{train,validation}-*.tfrecord  as the index lists them, each
+            held to its sha256
             data/sample/vocabulary.parquet             schemas.VOCABULARY
 Writes      data/model/model.keras                     float32, without optimizer: pictures 0 to 255 in, logits out
             data/model/training.json                   parameters, sizes, the best epoch and its numbers, fingerprint
             data/model/history.csv                     one line per epoch, validation beside its image-blind baseline
             data/training/                             DVCLive's files, for people; nothing depends on them
-Guarantees  data/model appears whole, by a rename, and holds no clock. A killed run goes on after its last finished
-            epoch, never from one of other shards, parameters, Keras or source code. Orders and augmentations are pure
-            functions of (seed, epoch, position); sums of floats are not, so weights differ in their last digits.
+Guarantees  data/model appears whole, by a rename, and holds no clock. A killed run goes
+on after its last finished
+            epoch, never from one of other shards, parameters, Keras or source code.
+            Orders and augmentations are pure functions of (seed, epoch, position); sums
+            of floats are not, so weights differ in their last digits.
 """
 
 import hashlib
@@ -38,7 +41,10 @@ _NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest a zip file can say
 
 
 def run(params: Train, paths: Paths) -> None:
-    """Trains from the last finished epoch of the same work, publishes the best epoch, then forgets the work."""
+    """Trains from the last finished epoch of the same work, publishes the best epoch.
+
+    Then forgets the work.
+    """
     splits = shards.read_splits(paths)
     (train,) = shards.require(splits, "train")
     validation = splits.get("validation")
@@ -64,7 +70,10 @@ def run(params: Train, paths: Paths) -> None:
 
 
 def fingerprint(params: Train, train: Split, validation: Split | None) -> str:
-    """Returns 16 hex digits that differ where the same work would not be done: shards, parameters, Keras, this code."""
+    """Returns 16 hex digits that differ where the same work would not be done.
+
+    Shards, parameters, Keras, this code.
+    """
     code = [
         hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(Path(__file__).parent.glob("*.py"))
@@ -127,7 +136,10 @@ def _publish(
 
 
 def strip_timestamps(archive: bytes) -> bytes:
-    """Returns a .keras archive without times and memory addresses, which Keras puts in: same network, same bytes."""
+    """Returns a .keras archive without times and memory addresses, which Keras puts in.
+
+    Same network, same bytes.
+    """
     written = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(archive)) as source,

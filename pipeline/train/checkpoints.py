@@ -1,4 +1,7 @@
-"""What is known after each epoch: the point to resume from, and the diary that people read while it runs."""
+"""What is known after each epoch: the point to resume from.
+
+And the diary that people read while it runs.
+"""
 
 import csv
 import io
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
-    """One epoch, counted from 1. Losses are binary cross-entropy in nats, mean over pictures and tags.
+    """One epoch, counted from 1.
 
-    What has `baseline` in its name is what the training shares of the tags reach as a score, the picture unseen.
-    All of validation is None where that split is empty.
+    Losses are binary cross-entropy in nats, mean over pictures and tags.
+
+    What has `baseline` in its name is what the training shares of the tags reach as a
+    score, the picture unseen. All of validation is None where that split is empty.
     """
 
     epoch: int
@@ -102,7 +107,10 @@ class Checkpoints:
             shutil.rmtree(folder)
 
     def restore(self, network: "keras.Model") -> list[EpochMetrics]:
-        """Loads the last finished epoch into a compiled network; returns the history up to it, perhaps empty."""
+        """Loads the last finished epoch into a compiled network.
+
+        Returns the history up to it, perhaps empty.
+        """
         for folder in reversed(self._finished()):
             epochs = [
                 EpochMetrics(**epoch)
@@ -111,7 +119,8 @@ class Checkpoints:
             network.optimizer.build(network.trainable_variables)
             network.load_weights(folder / "last.weights.h5")
             progress.log(
-                f"train: goes on after epoch {len(epochs)}, which an earlier run finished"
+                f"train: goes on after epoch {len(epochs)}, which an earlier run "
+                "finished"
             )
             return epochs
         return []
@@ -121,10 +130,14 @@ class Checkpoints:
 
 
 class TrainingLog:
-    """Every epoch so far, in memory and as DVCLive's files. A resumed run writes the finished epochs again."""
+    """Every epoch so far, in memory and as DVCLive's files.
+
+    A resumed run writes the finished epochs again.
+    """
 
     def __init__(self, folder: Path) -> None:
-        # DVC removes the folder before it runs the stage, so DVCLive's own resuming would find nothing.
+        # DVC removes the folder before it runs the stage, so DVCLive's own resuming
+        # would find nothing.
         shutil.rmtree(folder, ignore_errors=True)
         self.epochs: list[EpochMetrics] = []
         self._live = _live(folder)

@@ -33,7 +33,10 @@ def train_model(
     work: Path,
     diary: TrainingLog,
 ) -> keras.Model:
-    """Returns the network with the weights of its best epoch, in float32; `diary` then holds every epoch."""
+    """Returns the network with the weights of its best epoch, in float32.
+
+    `diary` then holds every epoch.
+    """
     keras.utils.set_random_seed(params.seed)
     batch_size = min(params.batch_size, train.records)
     steps = train.records // batch_size
@@ -52,8 +55,10 @@ def train_model(
             "train", unit="pictures", total=(params.epochs - first) * steps * batch_size
         ) as meter:
             network.fit(
-                stream, initial_epoch=first, epochs=params.epochs, steps_per_epoch=steps, verbose=0, shuffle=False,
-                callbacks=[_ProgressCallback(meter, batch_size), _ValidationCallback(params, train, validation, checkpoints, diary)],
+                stream, initial_epoch=first, epochs=params.epochs,
+                steps_per_epoch=steps, verbose=0, shuffle=False,
+                callbacks=[_ProgressCallback(meter, batch_size),
+                _ValidationCallback(params, train, validation, checkpoints, diary)],
             )  # fmt: skip
     return _published(params, train, checkpoints)
 
@@ -78,7 +83,10 @@ def predict(
 
 @keras.saving.register_keras_serializable("e6tag")
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """Rises in a line to `peak` over the share `warmup` of all steps, then falls to zero along half a cosine."""
+    """Rises in a line to `peak` over the share `warmup` of all steps.
+
+    Then falls to zero along half a cosine.
+    """
 
     def __init__(self, peak: float, steps: int, warmup: float) -> None:
         self.peak, self.steps, self.warmup = peak, steps, warmup
@@ -116,7 +124,10 @@ class _ProgressCallback(keras.callbacks.Callback):
 
 
 class _ValidationCallback(keras.callbacks.Callback):
-    """After each epoch: judges it on validation, writes it down, and makes it the point to resume from."""
+    """After each epoch: judges it on validation, writes it down.
+
+    And makes it the point to resume from.
+    """
 
     def __init__(
         self,
@@ -139,7 +150,8 @@ class _ValidationCallback(keras.callbacks.Callback):
         loss = float((logs or {}).get("loss", math.nan))
         if not math.isfinite(loss):
             raise BadParameter(
-                f"the training loss is {loss} in epoch {epoch + 1}: the steps are too long. "
+                f"the training loss is {loss} in epoch {epoch + 1}: the steps are too "
+                "long. "
                 f"Lower train.learning_rate, which is {self._params.learning_rate:g}."
             )
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -155,7 +167,8 @@ class _ValidationCallback(keras.callbacks.Callback):
         return EpochMetrics(
             number, rate, loss,
             validation_loss=ranking.cross_entropy(labels, logits),
-            validation_loss_baseline=ranking.cross_entropy(labels, np.broadcast_to(self._blind, logits.shape)),
+            validation_loss_baseline=ranking.cross_entropy(labels,
+            np.broadcast_to(self._blind, logits.shape)),
             macro_auc=ranking.mean(ranking.roc_auc_per_tag(labels, logits)),
             macro_auc_baseline=0.5,
             macro_map=ranking.mean(ranking.average_precision_per_tag(labels, logits)),
@@ -164,7 +177,10 @@ class _ValidationCallback(keras.callbacks.Callback):
 
 
 def _devices() -> AbstractContextManager[object]:
-    """Copies the network to every GPU of this machine, and shares each batch out among them."""
+    """Copies the network to every GPU of this machine.
+
+    And shares each batch out among them.
+    """
     if keras.backend.backend() == "jax":
         if len(keras.distribution.list_devices()) > 1:
             keras.distribution.set_distribution(keras.distribution.DataParallel())
@@ -176,7 +192,10 @@ def _devices() -> AbstractContextManager[object]:
 
 
 def _precision() -> str:
-    """Half precision only on GPUs, where it doubles the speed; which kind depends on what they compute in."""
+    """Half precision only on GPUs, where it doubles the speed.
+
+    Which kind depends on what they compute in.
+    """
     if keras.backend.backend() == "jax":
         import jax
 
@@ -205,9 +224,11 @@ def _compiled(params: Train, train: Split, steps: int) -> keras.Model:
         weight_decay=params.weight_decay,
         beta_2=0.99,
     )
-    # Decay is for what multiplies pictures: shrinking a bias or a norm's scale only moves the point to fit.
+    # Decay is for what multiplies pictures: shrinking a bias or a norm's scale only
+    # moves the point to fit.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA gains 6 % on a CPU and costs 5 s of compilation and 700 MB (measured at 96 pixels, 2 cores).
+    # XLA gains 6 % on a CPU and costs 5 s of compilation and 700 MB (measured at 96
+    # pixels, 2 cores).
     on_cpu = keras.backend.backend() == "tensorflow" and _precision() == "float32"
     network.compile(
         optimizer,

@@ -1,4 +1,7 @@
-"""A project whose shards hold toy pictures: six tags, each plain to see, with the frequencies of a small board."""
+"""A project whose shards hold toy pictures.
+
+Six tags, each plain to see, with the frequencies of a small board.
+"""
 
 import hashlib
 import io
@@ -114,7 +117,8 @@ def _write_shard(
     return {
         "shard": path.name, "split": split, "records": len(records), "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
-        "label_counts": [sum(label in labels for _, _, labels in records) for label in range(len(TAGS))],
+        "label_counts": [sum(label in labels for _, _,
+        labels in records) for label in range(len(TAGS))],
     }  # fmt: skip
 
 
@@ -136,9 +140,11 @@ def _write_vocabulary(paths: Paths, rows: list[dict[str, object]]) -> None:
 
     vocabulary = [
         {
-            "label_id": label, "tag_id": 100 + label, "name": name, "category": "general",
+            "label_id": label, "tag_id": 100 + label, "name": name,
+            "category": "general",
             "snapshot_posts": 2_000 - label, "candidate_posts": 1_000 - label,
-            "train_positives": positives("train", label), "validation_positives": positives("validation", label),
+            "train_positives": positives("train", label),
+            "validation_positives": positives("validation", label),
             "test_positives": positives("test", label),
         }
         for label, name in enumerate(TAGS)

@@ -556,7 +556,10 @@ def test_rate_is_kept_over_everything_together(tmp_path: Path, site: Site) -> No
 
 
 class Troubled:
-    """Answers 500 for some pictures, and a challenge page for the one after which the run has to end."""
+    """Answers 500 for some pictures.
+
+    And a challenge page for the one after which the run has to end.
+    """
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
@@ -576,7 +579,10 @@ class Troubled:
 
 @pytest.fixture
 def troubled(tmp_path: Path, board: SandboxBoard) -> Iterator[tuple[Project, Troubled]]:
-    """A sampled project that asks for one picture after the other, in order of md5, and what troubles its site."""
+    """A sampled project that asks for one picture after the other, in order of md5.
+
+    And what troubles its site.
+    """
     trouble = Troubled()
     with served(board, fault=trouble) as site:
         options = {
@@ -728,7 +734,10 @@ def lowered(project: Project) -> None:
 
 
 def readmitted(project: Project) -> None:
-    """A picture left its pack and may be fetched again; another may be kept no longer."""
+    """A picture left its pack and may be fetched again.
+
+    Another may be kept no longer.
+    """
     run(project)
     path = project.paths.snapshot / "posts.parquet"
     first, second = packs.index(project.paths.images)["post_id"][:2]
@@ -845,8 +854,8 @@ def test_originals_that_are_listed_as_too_large_are_not_asked_for(
         capfd.readouterr()
         run(project)
         assert (
-            f"download: {posts.height - len(large):,} of {posts.height:,} pictures to fetch"
-            in capfd.readouterr().err
+            f"download: {posts.height - len(large):,} of {posts.height:,} pictures to "
+            "fetch" in capfd.readouterr().err
         )
         assert not large.keys() & {Path(path).stem for path in pictures_asked(site)}
         refused = outcomes(project).filter(pl.col("outcome") == "too_large")
@@ -1239,7 +1248,10 @@ def jpeg(width: int, height: int) -> bytes:
 
 
 def judged(variant: str, size: tuple[int, int], body: bytes) -> str:
-    """Returns what becomes of a variant of a 2,500 x 1,700 picture: kept, or the reason."""
+    """Returns what becomes of a variant of a 2,500 x 1,700 picture.
+
+    Kept, or the reason.
+    """
     one = variants.image_request(1, "a" * 32, "jpg", *size, 1000, variant)
     try:
         verify.verify_image(one, Response("image/jpeg", body), 10**8)

@@ -1,4 +1,7 @@
-"""The judging stage: baselines are what an image-blind model reaches, and numbers are scikit-learn's."""
+"""The judging stage: baselines are what an image-blind model reaches.
+
+And numbers are scikit-learn's.
+"""
 
 import json
 import shutil
@@ -85,7 +88,8 @@ def test_tables_keep_their_schemas_and_order(evaluated: Paths) -> None:
     assert predictions["scores"].list.len().unique().to_list() == [len(toy_shards.TAGS)]
     assert predictions.filter(post_id=289)["md5"].to_list() == [toy_shards.md5_of(289)]
     assert set(parquet.read(folder / "curves.parquet")["curve"]) == {
-        "roc_micro", "pr_micro", "roc_baseline_micro", "pr_baseline_micro", "calibration",
+        "roc_micro", "pr_micro", "roc_baseline_micro", "pr_baseline_micro",
+        "calibration",
     }  # fmt: skip
 
 
@@ -151,7 +155,8 @@ def test_baselines_of_a_hand_computed_example() -> None:
     assert found["accuracy"].baseline == pytest.approx((0.75 + 0.5 + 1.0) / 3)
     # Saying the first tag gives 6/9, the first two 10/13, all three 10/17.
     assert found["micro_f1"].baseline == pytest.approx(10 / 13)
-    # Of 5 positive and 7 negative pairs: 0.7 is above 7 - 1 negatives and ties with 1, 0.4 above 4 and ties with 2.
+    # Of 5 positive and 7 negative pairs: 0.7 is above 7 - 1 negatives and ties with 1,
+    # 0.4 above 4 and ties with 2.
     assert found["micro_auc"].baseline == pytest.approx((3 * 6.5 + 2 * 5) / 35)
 
 

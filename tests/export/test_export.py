@@ -1,4 +1,7 @@
-"""The bundle: ONNX says what Keras says, other tools can read it, and it holds nothing that it must not."""
+"""The bundle: ONNX says what Keras says, other tools can read it.
+
+And it holds nothing that it must not.
+"""
 
 import csv
 import json
@@ -20,7 +23,8 @@ from pipeline.schemas.manifest import MANIFEST
 from pipeline.train import run as train
 from tests.builders import toy_shards
 
-# Keras hands its variables to h5py, and tf2onnx makes arrays, in ways that NumPy 2 asks to change.
+# Keras hands its variables to h5py, and tf2onnx makes arrays, in ways that NumPy 2 asks
+# to change.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation:DeprecationWarning"
 )
@@ -104,7 +108,8 @@ def test_lineage_goes_from_the_pin_to_the_weights(exported: Paths) -> None:
 def test_a_bundle_holds_no_picture_and_no_address(exported: Paths) -> None:
     files = {path.name: path.read_bytes() for path in exported.bundle.iterdir()}
     assert set(files) == {
-        "model.onnx", "selected_tags.csv", "thresholds.csv", "preprocessing.json", "model_card.md", "lineage.json",
+        "model.onnx", "selected_tags.csv", "thresholds.csv", "preprocessing.json",
+        "model_card.md", "lineage.json",
     }  # fmt: skip
     for body in files.values():
         assert b"\xff\xd8\xff\xe0" not in body

@@ -1,4 +1,6 @@
-"""The flow over a toy project: real DVC, a real Prefect server, worker and deployment, stages that take no time.
+"""The flow over a toy project.
+
+Real DVC, a real Prefect server, worker and deployment, stages that take no time.
 
 The toy project has this project's flows/, prefect.yaml and prefect.toml, a dvc.yaml of five stages, and a package
 `pipeline` whose stages do what a file of their own tells them: work, fail, sleep. Everything listens on 127.0.0.1.
@@ -108,7 +110,10 @@ elif stage == "report":
 
 @dataclass(frozen=True)
 class Project:
-    """A toy project on disk. Orders carry a number, so that giving one always makes its stage stale."""
+    """A toy project on disk.
+
+    Orders carry a number, so that giving one always makes its stage stale.
+    """
 
     root: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -295,7 +300,10 @@ def test_orphan_that_holds_the_output_open_is_not_waited_for(tmp_path: Path) -> 
 
 
 def gone(pids: list[int], seconds: float) -> bool:
-    """Whether these processes end within that time. A zombie is gone: only its entry waits for its parent."""
+    """Whether these processes end within that time.
+
+    A zombie is gone: only its entry waits for its parent.
+    """
     deadline = time.monotonic() + seconds
     while any(lives(pid) for pid in pids):
         if time.monotonic() > deadline:
@@ -338,7 +346,10 @@ def test_names_used_by_the_flows_are_the_pipelines() -> None:
 
 
 class Recorder(socketserver.ThreadingTCPServer):
-    """A proxy that writes down who was asked for and refuses. All that leaves this machine would pass it."""
+    """A proxy that writes down who was asked for and refuses.
+
+    All that leaves this machine would pass it.
+    """
 
     daemon_threads = True
 
@@ -375,7 +386,10 @@ def outside() -> Iterator[Recorder]:
 
 @dataclass(frozen=True)
 class Service:
-    """A Prefect server and a worker, the toy project deployed on them, and what a test asks of them."""
+    """A Prefect server and a worker, the toy project deployed on them.
+
+    And what a test asks of them.
+    """
 
     project: Project
     environment: dict[str, str]
@@ -388,7 +402,10 @@ class Service:
         return self.call("prefect", *arguments)
 
     def call(self, command: str, *arguments: str, status: int = 0) -> str:
-        """Runs a command of this virtual environment in the project; returns its output."""
+        """Runs a command of this virtual environment in the project.
+
+        Returns its output.
+        """
         done = subprocess.run(
             [BIN / command, *arguments],
             cwd=self.project.root,
@@ -422,7 +439,10 @@ class Service:
         return list(self.ask("POST", f"/{what}/filter", query))
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The server's answer. Like Prefect's own client it asks again on 503: SQLite is locked for a moment."""
+        """The server's answer.
+
+        Like Prefect's own client it asks again on 503: SQLite is locked for a moment.
+        """
         deadline = time.monotonic() + 60
         while (
             answer := self.client.request(method, path, json=body)
@@ -433,7 +453,10 @@ class Service:
         return answer.json() if answer.content else None
 
     def trigger(self) -> str:
-        """Runs the deployment, without the five seconds that the command takes; returns the id of the flow run."""
+        """Runs the deployment, without the five seconds that the command takes.
+
+        Returns the id of the flow run.
+        """
         deployment = self.ask("GET", "/deployments/name/e6tag/nightly")["id"]
         return str(
             self.ask("POST", f"/deployments/{deployment}/create_flow_run", {})["id"]
@@ -452,7 +475,10 @@ class Service:
         return self.state(flow_run)
 
     def wait(self, reached: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-        """Asks until the answer is true, and returns it; in the end fails with the logs of server and worker."""
+        """Asks until the answer is true, and returns it.
+
+        In the end fails with the logs of server and worker.
+        """
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             with contextlib.suppress(httpx.TransportError):
@@ -466,7 +492,10 @@ class Service:
         pytest.fail(f"no sign of {what} in {seconds} s\n{logs}")
 
     def tasks(self, flow_run: str) -> list[dict[str, Any]]:
-        """The task runs in the order of their start. They are recorded with a delay: give those that ran time."""
+        """The task runs in the order of their start.
+
+        They are recorded with a delay: give those that ran time.
+        """
         query = {
             "flow_runs": {"id": {"any_": [flow_run]}},
             "sort": "EXPECTED_START_TIME_ASC",
@@ -507,7 +536,8 @@ def service(
         port = probe.getsockname()[1]
     api = f"http://127.0.0.1:{port}/api"
     project = make_project(folder / "project")
-    # Neither DO_NOT_TRACK nor a CI's name: that nothing phones home must be the project's own doing.
+    # Neither DO_NOT_TRACK nor a CI's name: that nothing phones home must be the
+    # project's own doing.
     foreign = re.compile(
         r"PREFECT_|DO_NOT_TRACK$|CI$|CI_|.*_PROXY$|E6TAG_", re.IGNORECASE
     )
@@ -551,7 +581,10 @@ def service(
 
 
 def end_all(home: str) -> None:
-    """Ends every process that has this PREFECT_HOME: server, worker, and what they started, in any session."""
+    """Ends every process that has this PREFECT_HOME: server, worker.
+
+    And what they started, in any session.
+    """
     for sign in (signal.SIGINT, signal.SIGKILL, signal.SIGKILL):
         ours = [
             process
@@ -577,7 +610,10 @@ def prefect_home(process: psutil.Process) -> str | None:
 
 @pytest.fixture(scope="module")
 def scheduled(service: Service) -> list[dict[str, Any]]:
-    """The runs that the deployment's cron put on the calendar. It is paused then, lest its hour come during a test."""
+    """The runs that the deployment's cron put on the calendar.
+
+    It is paused then, lest its hour come during a test.
+    """
     service.prefect("--no-prompt", "deploy", "--all")
     query = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
@@ -741,7 +777,10 @@ def test_flow_runs_without_a_server(deployed: Service) -> None:
 
 
 def test_nothing_phones_home(deployed: Service, outside: Recorder) -> None:
-    """After all of the above: server, worker, deploy, runs. DO_NOT_TRACK was not set, prefect.toml alone did it."""
+    """After all of the above: server, worker, deploy, runs.
+
+    DO_NOT_TRACK was not set, prefect.toml alone did it.
+    """
     assert (
         deployed.ask("GET", "/admin/settings")["server"]["analytics_enabled"] is False
     )

@@ -1,4 +1,7 @@
-"""Harvest from the search API: any shape of answer, resumable at every page, the same tables as from exports."""
+"""Harvest from the search API.
+
+Any shape of answer, resumable at every page, the same tables as from exports.
+"""
 
 import asyncio
 import json
@@ -225,7 +228,8 @@ def test_pin_of_another_source_or_query_is_not_used(
     project = search(tmp_path, site, "rating:s")
     with pytest.raises(ExportChanged, match=words + r"\. Run e6tag refresh"):
         harvest.run(
-            project.params.harvest.model_copy(update=section), project.paths, site=project.params.site
+            project.params.harvest.model_copy(update=section), project.paths,
+            site=project.params.site
         )  # fmt: skip
 
 
@@ -398,7 +402,10 @@ def test_post_given_twice_is_taken_as_it_changed_last(
 def test_post_whose_newer_version_cannot_be_read_is_left_out(
     tmp_path: Path, board: SandboxBoard, where: str, change: int | None, stays: bool
 ) -> None:
-    """A page of 100 ends with the post and the next one begins with it; one of the two records cannot be read."""
+    """A page of 100 ends with the post and the next one begins with it.
+
+    One of the two records cannot be read.
+    """
     moved = board.posts[400]
     record = Shapes(board, "http://127.0.0.1").legacy(moved, Viewer())
     spoilt = {
@@ -494,7 +501,8 @@ def test_harvest_killed_at_any_page_asks_only_for_what_is_missing(
         before = len(at.requests)
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline", "harvest"],
-            cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+            cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
         )  # fmt: skip
         while len(at.requests) < before + answered and process.poll() is None:
             time.sleep(0.005)

@@ -1,4 +1,7 @@
-"""Refresh by delta: a day's changes for tens of requests, and the same snapshot as a full harvest of that moment."""
+"""Refresh by delta: a day's changes for tens of requests.
+
+And the same snapshot as a full harvest of that moment.
+"""
 
 import asyncio
 import hashlib
@@ -61,7 +64,10 @@ def given(like: Board, posts: list[Post]) -> Given:
 
 @dataclass(frozen=True, slots=True)
 class Days:
-    """Both days, the harvest of the first, and a way to have a board served where the first was."""
+    """Both days, the harvest of the first.
+
+    And a way to have a board served where the first was.
+    """
 
     day1: SandboxBoard
     day2: SandboxBoard
@@ -207,7 +213,10 @@ def test_second_delta_with_nothing_new_leaves_the_pin_as_it_is(
 
 
 def noon(days: Days) -> Given:
-    """Half of day 2's changes have happened, and a post came that is expunged by the evening."""
+    """Half of day 2's changes have happened.
+
+    And a post came that is expunged by the evening.
+    """
     later = sorted(post.change_seq for post in days.day2.posts)[-40]
     then = {post.id: post for post in days.day1.posts}
     then |= {post.id: post for post in days.day2.posts if post.change_seq <= later}
@@ -325,7 +334,10 @@ def test_too_many_differences_ask_for_a_full_refresh(
 def test_post_that_a_list_leaves_out_is_not_taken_for_gone(
     days: Days, project: Project
 ) -> None:
-    """Index and database disagree: counted and listed short by one, and yet the post is there."""
+    """Index and database disagree: counted and listed short by one.
+
+    And yet the post is there.
+    """
     shy = days.day2.posts[500].id
 
     async def forgetful(request: web.Request) -> web.StreamResponse | None:
@@ -422,7 +434,8 @@ def test_delta_killed_at_any_moment_goes_on_and_ends_the_same(
     site = days.serve(many, fault=slowly)
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "refresh", "--delta"],
-        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
     )  # fmt: skip
     while len(site.requests) < answered and process.poll() is None:
         time.sleep(0.005)
@@ -441,7 +454,10 @@ def test_delta_killed_at_any_moment_goes_on_and_ends_the_same(
 
 
 async def slowly(request: web.Request) -> web.StreamResponse | None:
-    """Nothing is wrong, but it takes its time, so that a run can be killed between two answers."""
+    """Nothing is wrong, but it takes its time.
+
+    So a run can be killed between two answers.
+    """
     await asyncio.sleep(0.08)
     return None
 
@@ -520,7 +536,8 @@ def test_post_that_cannot_be_read_stays_out_until_a_later_change_can(
     post = with_fate(days, Day2Event.RETAGGED)
 
     def changed(change_seq: int, tag: str) -> Given:
-        # What the export has, then what a delta has, goes too, and is not taken for gone.
+        # What the export has, then what a delta has, goes too, and is not taken for
+        # gone.
         late = replace(post, change_seq=change_seq, tags=(tag,))
         return given(
             days.day2, [late if one.id == post.id else one for one in days.day2.posts]
@@ -588,7 +605,10 @@ MIXED = (10, 400, 700)
 def test_post_is_as_the_latest_word_of_one_feed_says(
     days: Days, project: Project, page: int, change: int | None, stays: bool
 ) -> None:
-    """The record of post 400 can be read, and one feed tells of the post once more in one that cannot."""
+    """The record of post 400 can be read.
+
+    And one feed tells of the post once more in one that cannot.
+    """
     many = given(
         days.day2,
         [
@@ -701,7 +721,10 @@ def test_changes_that_do_not_tell_which_posts_are_out_are_fetched_again(
 
 
 def damage_base(project: Project) -> Path:
-    """Damages the export that a delta builds on, where nothing of it is noted; returns its path."""
+    """Damages the export that a delta builds on, where nothing of it is noted.
+
+    Returns its path.
+    """
     shutil.rmtree(project.paths.work("harvest") / "base")
     path = deltas.base_export(pin.load(project.paths.pin), project.paths)
     damage(path)

@@ -133,7 +133,10 @@ def test_harvest_killed_while_fetching_goes_on_where_it_was(
 
 
 def etag(project: Project) -> str:
-    """Asks for the posts export's validator; returns when the site has noted that, for it may be late."""
+    """Asks for the posts export's validator.
+
+    Returns when the site has noted that, for it may be late.
+    """
     url, before = (
         f"{project.site.static_url}/data/db_export/posts.csv.gz",
         len(project.site.requests),
@@ -155,7 +158,8 @@ def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
     part.symlink_to("/dev/full")
     result = subprocess.run(
         [sys.executable, "-m", "pipeline", "harvest"],
-        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        cwd=project.paths.root, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True,
     )  # fmt: skip
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
@@ -262,7 +266,10 @@ def test_site_that_is_not_there_can_be_tried_later(project: Project) -> None:
 
 
 def begin(project: Project, *, export: str = "posts") -> tuple[Path, bytes]:
-    """Leaves half of a fetched export as a part that can be resumed; returns where the whole belongs, and its bytes."""
+    """Leaves half of a fetched export as a part that can be resumed.
+
+    Returns where the whole belongs, and its bytes.
+    """
     run(project)
     checksum = pin.load(project.paths.pin).exports[export].checksum
     whole = project.paths.work("harvest") / "exports" / f"{checksum}.csv.gz"
@@ -560,13 +567,16 @@ RELATIONS = "id,antecedent_name,consequent_name,created_at,status\n"
 def posts_csv(*tag_strings: str) -> str:
     """A posts export with a record for each tag string."""
     columns = [
-        "id", "change_seq", "created_at", "md5", "file_ext", "rating", "image_width", "image_height", "file_size",
-        "duration", "parent_id", "is_deleted", "is_pending", "is_flagged", "score", "fav_count", "tag_string",
+        "id", "change_seq", "created_at", "md5", "file_ext", "rating", "image_width",
+        "image_height", "file_size",
+        "duration", "parent_id", "is_deleted", "is_pending", "is_flagged", "score",
+        "fav_count", "tag_string",
         "locked_tags",
     ]  # fmt: skip
     md5 = "0123456789abcdef" * 2
     rows = [
-        f"{number},{number},2026-01-02 03:04:05,{md5},png,s,640,480,9,,,f,f,f,1,2,{tags},"
+        f"{number},{number},2026-01-02 03:04:05,{md5},png,s,640,480,9,,,f,f,f,1,2,"
+        f"{tags},"
         for number, tags in enumerate(tag_strings, 1)
     ]
     return "\n".join([",".join(columns), *rows, ""])
@@ -777,7 +787,8 @@ def test_row_numbers_are_right_over_many_blocks_and_after_skipped_records(
         write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
     )
     assert [(row["row"], row["value"]) for row in rejected] == [
-        (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004, "id 10: None"),
+        (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004,
+        "id 10: None"),
     ]  # fmt: skip
     assert pl.read_parquet(tmp_path / "tags.parquet").height == 250_001
 
@@ -786,14 +797,16 @@ def test_row_numbers_are_right_where_all_is_read_once_more_by_text_and_in_larger
     tmp_path: Path,
 ) -> None:
     text = (
-        many_tags(range(1, 30_001)) + "7\n8,odd,none,1\n" + many_tags(range(30_001, 60_001)).removeprefix(TAGS)
+        many_tags(range(1, 30_001)) + "7\n8,odd,none,1\n" + many_tags(range(30_001,
+        60_001)).removeprefix(TAGS)
         + f"8,{'x' * 2_000_000},0\n9\n10,odd,0,\n60001,last,0,1\n12\n"
     )  # fmt: skip
     rejected = csv_reader.write_tags(
         write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
     )
     assert [(row["row"], row["value"][:11]) for row in rejected] == [
-        (30_001, "7"), (30_002, "id 8: 'none"), (60_003, "8," + "x" * 9), (60_004, "9"), (60_005, "id 10: None"),
+        (30_001, "7"), (30_002, "id 8: 'none"), (60_003, "8," + "x" * 9), (60_004, "9"),
+        (60_005, "id 10: None"),
         (60_007, "12"),
     ]  # fmt: skip
     assert pl.read_parquet(tmp_path / "tags.parquet")["tag_id"].to_list() == list(

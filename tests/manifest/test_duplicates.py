@@ -1,4 +1,7 @@
-"""Near-duplicates: copies are found however they were made, and unrelated pictures are left alone."""
+"""Near-duplicates: copies are found however they were made.
+
+And unrelated pictures are left alone.
+"""
 
 import io
 from collections.abc import Callable

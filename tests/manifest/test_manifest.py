@@ -1,4 +1,7 @@
-"""Manifest: every sampled post in one place, and no evaluation picture that training has seen."""
+"""Manifest: every sampled post in one place.
+
+And no evaluation picture that training has seen.
+"""
 
 import io
 import json

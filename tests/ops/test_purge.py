@@ -1,7 +1,10 @@
-"""A day passes, posts are taken down, and their pictures are looked for, byte by byte, in all that the project keeps.
+"""A day passes, posts are taken down.
 
-The line runs as a user runs it: `dvc repro`, `e6tag refresh`, `dvc repro`, `e6tag purge`, in a project of its own with
-a DVC remote, against a board served at the same addresses on both days.
+And their pictures are looked for, byte by byte, in all that the project keeps.
+
+The line runs as a user runs it: `dvc repro`, `e6tag refresh`, `dvc repro`, `e6tag
+purge`, in a project of its own with a DVC remote, against a board served at the same
+addresses on both days.
 """
 
 import os
@@ -54,14 +57,20 @@ REASONS = {
     Day2Event.REPLACED: "replaced",
     Day2Event.OPTED_OUT: "opted_out",
 }
-"""What becomes of a picture here when this becomes of its post there; pictures of all others stay."""
+"""What becomes of a picture here when this becomes of its post there.
+
+Pictures of all others stay.
+"""
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass(frozen=True)
 class Held:
-    """A picture of day 1 that has to go, or one that may stay: bytes out of its pack, and out of its record if any."""
+    """A picture of day 1 that has to go, or one that may stay: bytes out of its pack.
+
+    And out of its record if any.
+    """
 
     post_id: int
     reason: str | None
@@ -70,7 +79,10 @@ class Held:
 
 @dataclass
 class Story:
-    """What was seen on the way: where needles were found, by the moment, and what the commands said."""
+    """What was seen on the way: where needles were found, by the moment.
+
+    And what the commands said.
+    """
 
     folder: Path
     pictures: dict[str, Held] = field(default_factory=dict)  # by md5
@@ -192,7 +204,10 @@ def copy_project(folder: Path, base_url: str, static_url: str) -> None:
 
 
 def day_2() -> SandboxBoard:
-    """Returns the board a day later; one more post has become one that the rules forbid."""
+    """Returns the board a day later.
+
+    One more post has become one that the rules forbid.
+    """
     board = SandboxBoard(posts=POSTS, day=2)
     post = board.posts[GROWN_YOUNG]
     assert event_of(GROWN_YOUNG) is Day2Event.NOTHING
@@ -205,7 +220,10 @@ def day_2() -> SandboxBoard:
 
 
 def pictures(paths: Paths) -> dict[str, Held]:
-    """Returns the pictures in the packs that have to go, and some others, with what is to be looked for."""
+    """Returns the pictures in the packs that have to go.
+
+    And some others, with what is to be looked for.
+    """
     board = SandboxBoard(posts=POSTS).posts
     fates = {post.md5: event_of(index) for index, post in enumerate(board)}
     reasons = {md5: REASONS.get(fate) for md5, fate in fates.items()} | {
@@ -225,7 +243,10 @@ def pictures(paths: Paths) -> dict[str, Held]:
 
 
 def needle(picture: bytes) -> bytes:
-    """Returns bytes out of the middle of a picture, where it is least even: flat ground is alike in many."""
+    """Returns bytes out of the middle of a picture, where it is least even.
+
+    Flat ground is alike in many.
+    """
     # So are the tables before a JPEG's scan, which the marker ffda opens.
     scan = picture.find(b"\xff\xda") + 16 if picture.startswith(b"\xff\xd8") else 0
     places = range(
@@ -314,8 +335,8 @@ def test_purge_before_repro_refuses_and_removes_nothing(story: Story) -> None:
     assert said.stderr.startswith("error: harvest, ")
     assert ": not up to date, so dvc.lock still refers to older pictures" in said.stderr
     assert (
-        "Nothing was removed. Run dvc repro shard first. Where that stops before download, run "
-        in said.stderr
+        "Nothing was removed. Run dvc repro shard first. Where that stops before "
+        "download, run " in said.stderr
     )
     assert len(said.stderr.splitlines()) == 1
     assert story.files["too soon"] == story.files["day 1"]
@@ -409,8 +430,8 @@ def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
     said = purge(toy)
     assert said.returncode == 1
     assert (
-        "shared lies outside this project, and others may share it. Nothing was removed."
-        in said.stderr
+        "shared lies outside this project, and others may share it. Nothing was "
+        "removed." in said.stderr
     )
     assert (
         sum(
@@ -430,8 +451,8 @@ def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) ->
     said = purge(toy)
     assert said.returncode == 1
     assert (
-        "shared lies outside this project, and others may share it. Nothing was removed."
-        in said.stderr
+        "shared lies outside this project, and others may share it. Nothing was "
+        "removed." in said.stderr
     )
 
 
@@ -444,7 +465,10 @@ def test_a_lock_file_that_cannot_be_read_is_one_line(toy: Story) -> None:
 
 @pytest.fixture(scope="module")
 def stuck(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """Day 2 on which `sample` cannot succeed, so that `dvc repro` stops there; what was done about it, and its end."""
+    """Day 2 on which `sample` cannot succeed, so that `dvc repro` stops there.
+
+    What was done about it, and its end.
+    """
     told = Story(tmp_path_factory.mktemp("stuck") / "project")
     with served(SandboxBoard(posts=POSTS)) as site:
         copy_project(told.folder, site.base_url, site.static_url)
@@ -501,7 +525,8 @@ def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(
     said = stuck.said["download"]
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1] == (
-        "error: data/sample/posts.parquet is not there. Run dvc repro: the stage that writes it makes it."
+        "error: data/sample/posts.parquet is not there. Run dvc repro: the stage that "
+        "writes it makes it."
     )
     assert "pictures may no longer be kept and leave: " in said.stderr
     assert stuck.gone() == stuck.gone() & stuck.found["too soon"]["data"] > set()
@@ -519,8 +544,8 @@ def test_purge_says_what_to_do_where_repro_stops_before_download(stuck: Story) -
     said = stuck.said["too soon"]
     assert said.returncode == 1
     assert (
-        "download: not up to date, so dvc.lock still refers to older pictures, which would be kept."
-        in said.stderr
+        "download: not up to date, so dvc.lock still refers to older pictures, which "
+        "would be kept." in said.stderr
     )
     assert (
         "Where that stops before download, run python -m pipeline download"
@@ -539,8 +564,8 @@ def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed
         said.stdout,
     )
     assert (
-        "sample, validate@sample, download: not up to date, so this was about packs alone"
-        in said.stderr
+        "sample, validate@sample, download: not up to date, so this was about packs "
+        "alone" in said.stderr
     )
     assert said.stderr.endswith("run dvc repro download, then e6tag purge again.\n")
     assert stuck.gone() <= stuck.found["download"]["cache"], (

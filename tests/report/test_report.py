@@ -1,4 +1,7 @@
-"""The report page, from small datasets written by hand: what it says, what it shows, and what it never asks for."""
+"""The report page, from small datasets written by hand: what it says, what it shows.
+
+And what it never asks for.
+"""
 
 import base64
 import csv
@@ -370,8 +373,8 @@ def test_what_the_labels_lack_is_shown(html: str) -> None:
     assert "fox canine 16 16 100.0 %" in text
     assert "vulpine fox 8" in text
     assert (
-        "posts whose parent is gone: it makes them siblings all the same 1 7: parent 3 is not in the snap"
-        in text
+        "posts whose parent is gone: it makes them siblings all the same 1 7: parent 3 "
+        "is not in the snap" in text
     )
 
 
@@ -500,8 +503,8 @@ def test_a_pin_with_a_delta_names_export_and_changes(project: Paths) -> None:
         in text
     )
     assert (
-        "then 11 posts that changed or came and 1 that are gone, from change 5,480,000 to 900,009,584"
-        in text
+        "then 11 posts that changed or came and 1 that are gone, from change 5,480,000 "
+        "to 900,009,584" in text
     )
 
 

@@ -1,4 +1,7 @@
-"""Labels and candidates: random boards read by number say what a plain reading of their names says."""
+"""Labels and candidates.
+
+Random boards read by number say what a plain reading of their names says.
+"""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -75,7 +78,8 @@ def relation_table(pairs: list[tuple[str, str]]) -> pl.DataFrame:
 
 def tag_table(names: list[str]) -> pl.DataFrame:
     return pl.DataFrame({
-        "tag_id": list(range(1, len(names) + 1)), "name": names, "category": [0] * len(names),
+        "tag_id": list(range(1, len(names) + 1)), "name": names,
+        "category": [0] * len(names),
         "post_count": [1] * len(names),
     })  # fmt: skip
 
@@ -85,8 +89,10 @@ def write(
     names: list[str] = KNOWN,
 ) -> None:  # fmt: skip
     rest = {
-        "change_seq": 1, "ext": "png", "rating": "s", "width": 9, "height": 9, "file_size": 9, "duration": None,
-        "parent_id": None, "is_deleted": False, "is_pending": False, "is_flagged": False, "is_withheld": False,
+        "change_seq": 1, "ext": "png", "rating": "s", "width": 9, "height": 9,
+        "file_size": 9, "duration": None,
+        "parent_id": None, "is_deleted": False, "is_pending": False,
+        "is_flagged": False, "is_withheld": False,
         "score": 0, "fav_count": 0, "locked_tags": [],
     }  # fmt: skip
     start = datetime(2020, 1, 1, tzinfo=UTC)
@@ -214,7 +220,8 @@ def test_promises_hold_on_any_board(
     paths = Paths(tmp_path)
     write(paths, posts, [], implications)
     params = Sample.model_validate({
-        "min_positives": 2, "min_eval_positives": 1, "min_tags": 1, "ratings": ["s", "q"], "strategy": strategy,
+        "min_positives": 2, "min_eval_positives": 1, "min_tags": 1, "ratings": ["s",
+        "q"], "strategy": strategy,
         "seed": seed,
     })  # fmt: skip
     manifest = Manifest.model_validate(
@@ -325,8 +332,10 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
         for row in parquet.read(paths.sample / "oddities.parquet").iter_rows()
     }
     assert rows == {
-        ("two_categories", "g"), ("alias_to_nothing", "x"), ("alias_cycle", "y"), ("alias_cycle", "z"),
-        ("implication_cycle", "a"), ("implication_cycle", "b"), ("missing_parent", "6"), ("parent_cycle", "4"),
+        ("two_categories", "g"), ("alias_to_nothing", "x"), ("alias_cycle", "y"),
+        ("alias_cycle", "z"),
+        ("implication_cycle", "a"), ("implication_cycle", "b"), ("missing_parent", "6"),
+        ("parent_cycle", "4"),
         ("parent_cycle", "5"),
     }  # fmt: skip
     left_out = dict(
@@ -340,7 +349,10 @@ def test_oddities_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None
 def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(
     tmp_path: Path,
 ) -> None:
-    """Tags and posts are exported at different moments; once listed, the artist's own id would tell the split."""
+    """Tags and posts are exported at different moments.
+
+    Once listed, the artist's own id would tell the split.
+    """
     paths = Paths(tmp_path)
     signed = [
         ["new_artist"],
@@ -365,7 +377,8 @@ def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(
 def matrix(posts: list[list[int]], vocabulary: int = 8) -> LabelMatrix:
     """Returns records of one split with these labels; the ids are 1, 2, ..."""
     return LabelMatrix(
-        np.arange(1, len(posts) + 1), np.zeros(len(posts), np.int8), np.array([len(p) for p in posts], np.int32),
+        np.arange(1, len(posts) + 1), np.zeros(len(posts), np.int8),
+        np.array([len(p) for p in posts], np.int32),
         np.cumsum([0, *(len(post) for post in posts)]),
         np.array([label for post in posts for label in post], np.uint16),
         np.ones(sum(len(post) for post in posts), bool), vocabulary,

@@ -338,8 +338,8 @@ def test_sample_without_evaluation_posts_says_what_the_next_gate_will(
     tables = run(project, min_eval_positives=0)
     assert set(tables["posts"]["split"]) == {"train"}
     assert (
-        "candidates of test was chosen, which the next gate refuses: set sample.min_eval_positives"
-        in (capsys.readouterr().err)
+        "candidates of test was chosen, which the next gate refuses: set "
+        "sample.min_eval_positives" in (capsys.readouterr().err)
     )
 
 

@@ -21,7 +21,10 @@ def assign(
     params: Manifest = EVEN,
     artists: dict[int, int] | None = None,
 ) -> tuple[list[int], SplitAssignment]:
-    """Assigns posts uploaded a day apart, in 2020 and later. links: (child, parent), of which the last holds."""
+    """Assigns posts uploaded a day apart, in 2020 and later.
+
+    links: (child, parent), of which the last holds.
+    """
     parents, posts = dict(links), sorted(ids)
     return posts, splits.assign(
         np.array(posts),

@@ -213,12 +213,15 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
     script = (
         "import os; os.environ['TF_CPP_MIN_LOG_LEVEL']='3'\n"
         "import sys, tensorflow as tf\n"
-        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),'md5':tf.io.FixedLenFeature([],tf.string),"
-        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],tf.string)}\n"
+        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),"
+        "'md5':tf.io.FixedLenFeature([],tf.string),"
+        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],"
+        "tf.string)}\n"
         "for record in tf.data.TFRecordDataset(sys.argv[1]):\n"
         "    one=tf.io.parse_single_example(record,spec)\n"
         "    labels=tf.sparse.to_dense(one['labels']).numpy().tolist()\n"
-        "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
+        "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),"
+        "*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
     )
     path = ready.paths.shards / "train-00001-of-00004.tfrecord"
     result = subprocess.run(

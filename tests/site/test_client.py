@@ -1,4 +1,7 @@
-"""The client: polite to any server, whatever it answers. Real sockets on loopback; 127.0.0.2 counts as a real site."""
+"""The client: polite to any server, whatever it answers.
+
+Real sockets on loopback; 127.0.0.2 counts as a real site.
+"""
 
 import asyncio
 import gzip
@@ -79,7 +82,10 @@ async def serving(
     listener: socket.socket | None = None,
     opens_after: float = 0.0,
 ) -> AsyncIterator[Server]:
-    """Serves one answer for every request. opens_after: seconds until the first connection is accepted."""
+    """Serves one answer for every request.
+
+    opens_after: seconds until the first connection is accepted.
+    """
     times: list[float] = []
     requests: list[web.Request] = []
 
@@ -112,7 +118,10 @@ async def serving(
 
 @pytest.fixture(autouse=True)
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """An empty project; locks of real sites lie beside it, so that tests do not meet."""
+    """An empty project; locks of real sites lie beside it.
+
+    So tests do not meet.
+    """
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Paths(tmp_path / "project")
 
@@ -212,8 +221,9 @@ async def test_rate_that_arrives_is_the_limit_and_not_more(paths: Paths) -> None
 
             await asyncio.gather(*(work() for _ in range(32)))
         achieved = 199 / (server.times[-1] - server.times[0])
-        # Slack for a busy machine, where this process notes arrivals late: bench/limiter.py measures 98.7 % and never
-        # more than 50, with the kernel's times.
+        # Slack for a busy machine, where this process notes arrivals late:
+        # bench/limiter.py measures 98.7 % and never more than 50, with the kernel's
+        # times.
         assert 0.8 * 50 < achieved <= 50.5
         assert most_in_a_second(server.times) <= 52
 
@@ -1186,7 +1196,8 @@ def test_bar_on_a_terminal_shows_the_same() -> None:
     work = (
         "import time; from pipeline import progress\n"
         "with progress.meter('download', unit='pictures', total=9) as meter:\n"
-        "    for _ in range(6): time.sleep(0.1); meter.advance(bytes=9_000_000, note='1 refused')"
+        "    for _ in range(6): time.sleep(0.1); meter.advance(bytes=9_000_000, "
+        "note='1 refused')"
     )
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}

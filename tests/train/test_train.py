@@ -1,4 +1,7 @@
-"""The training stage: it learns, goes on after a kill, and trusts no shard that changed."""
+"""The training stage: it learns, goes on after a kill.
+
+And trusts no shard that changed.
+"""
 
 import csv
 import importlib.util
@@ -103,7 +106,8 @@ def test_a_killed_training_goes_on_after_its_last_epoch(
     assert f"goes on after epoch {done}" in capsys.readouterr().err
     broken, unbroken = history(project), history(trained)
     assert [row["epoch"] for row in broken] == [row["epoch"] for row in unbroken]
-    # The schedule, the orders and the optimizer's memory go on too; sums of floats differ in their last digits.
+    # The schedule, the orders and the optimizer's memory go on too; sums of floats
+    # differ in their last digits.
     assert [row["learning_rate"] for row in broken] == [
         row["learning_rate"] for row in unbroken
     ]
@@ -113,10 +117,15 @@ def test_a_killed_training_goes_on_after_its_last_epoch(
 
 
 def kill_after_epoch(epoch: int, paths: Paths) -> int:
-    """Kills a training once it says that `epoch` is over; returns how many epochs it had finished."""
+    """Kills a training once it says that `epoch` is over.
+
+    Returns how many epochs it had finished.
+    """
     code = (
-        "import sys; from pathlib import Path; from pipeline.params import Train; from pipeline.paths import Paths; "
-        "from pipeline.train import run; run(Train.model_validate_json(sys.argv[1]), Paths(Path(sys.argv[2])))"
+        "import sys; from pathlib import Path; from pipeline.params import Train; from "
+        "pipeline.paths import Paths; "
+        "from pipeline.train import run; run(Train.model_validate_json(sys.argv[1]), "
+        "Paths(Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, SMALL.model_dump_json(), str(paths.root)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
