@@ -11,6 +11,7 @@ import pytest
 from pipeline import manifest
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.app import Site
+from tests.builders import toy_shards
 from tests.builders.project import Project, copied, fetch, make_project, prepare, served
 
 
@@ -72,3 +73,20 @@ def misbehaving(
             return make_project(tmp_path / "project", spoilt, **sections)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """A project whose shards hold toy images. To be copied, not changed."""
+    return toy_shards.project(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_trained(toy: Paths, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """The toy project with a trained model. To be copied, not changed."""
+    from pipeline import train
+
+    root = tmp_path_factory.mktemp("toy_trained") / "project"
+    shutil.copytree(toy.root, root)
+    train.run(Train(**toy_shards.small()), Paths(root))
+    return Paths(root)

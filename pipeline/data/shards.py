@@ -1,16 +1,12 @@
-"""The shards as later stages find them: which files a split has.
+"""The shards as later stages find them, and whether they are still what was written."""
 
-And whether they are still what was written.
-"""
-
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from pipeline import parquet
+from pipeline import files, parquet
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import Paths
 
@@ -19,7 +15,7 @@ from pipeline.paths import Paths
 class Split:
     """The shards of one split, ordered by name.
 
-    `sums` holds the sha256 that each file must have.
+    `sums` holds the SHA-256 that each file must have.
     """
 
     name: str
@@ -40,29 +36,27 @@ def read_splits(paths: Paths) -> dict[str, Split]:
     Raises BadInput where index and vocabulary disagree.
     """
     index = parquet.read(paths.shards / "index.parquet").sort("shard")
-    tags = parquet.read(
-        paths.sample / "vocabulary.parquet", columns=["label_id"]
-    ).height
-    if any(length != tags for length in index["label_counts"].list.len()):
+    vocabulary = parquet.read(paths.sample / "vocabulary.parquet", columns=["label_id"])
+    tags = vocabulary.height
+    if (index["label_counts"].list.len() != tags).any():
         raise BadInput(
             f"{paths.shards}/index.parquet counts other tags than the {tags:,} of "
             f"{paths.sample}/vocabulary.parquet. "
             "Run dvc repro, which makes them anew together."
         )
     filled = index.filter(pl.col("records") > 0)
-    return {
-        name: _split(name, filled.filter(split=name), paths.shards)
-        for name in filled["split"].unique().sort()
-    }
+    names = filled["split"].unique().sort()
+    return {name: _split(name, filled.filter(split=name), paths) for name in names}
 
 
-def _split(name: str, rows: pl.DataFrame, folder: Path) -> Split:
+def _split(name: str, rows: pl.DataFrame, paths: Paths) -> Split:
+    label_counts = np.array(rows["label_counts"].to_list(), dtype=np.int64)
     return Split(
         name=name,
-        files=tuple(folder / shard for shard in rows["shard"]),
+        files=tuple(paths.shards / shard for shard in rows["shard"]),
         sums=tuple(rows["sha256"]),
         records=int(rows["records"].sum()),
-        positives=np.array(rows["label_counts"].to_list(), dtype=np.int64).sum(axis=0),
+        positives=label_counts.sum(axis=0),
     )
 
 
@@ -78,27 +72,25 @@ def require(splits: dict[str, Split], *names: str) -> list[Split]:
 
 
 def verify(*splits: Split) -> None:
-    """Compares every file with its sha256 in the index.
+    """Compares every file with its SHA-256 in the index.
 
     Raises CorruptFile naming the first that differs.
     """
     for split in splits:
         for path, expected in zip(split.files, split.sums, strict=True):
-            if (found := _sha256(path)) != expected:
-                what = (
-                    "is missing"
-                    if found is None
-                    else "is not what index.parquet says: its sha256 differs"
-                )
-                raise CorruptFile(
-                    f"shard {path} {what}. Delete it and run dvc repro again: the "
-                    "shard stage makes it anew."
-                )
+            _verify_file(path, expected)
 
 
-def _sha256(path: Path) -> str | None:
+def _verify_file(path: Path, expected: str) -> None:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        found = files.sha256(path)
     except FileNotFoundError:
-        return None
+        problem = "is missing"
+    else:
+        if found == expected:
+            return
+        problem = "is not what index.parquet lists: its SHA-256 differs"
+    raise CorruptFile(
+        f"shard {path} {problem}. Delete it and run dvc repro again: the shard stage "
+        "makes it anew."
+    )

@@ -86,9 +86,9 @@ def _compare(
     from pipeline.export import onnx
 
     batch = next(loader.batches(test, size, min(params.compared, test.records)))
-    logits = np.asarray(network.predict_on_batch(batch.pictures), np.float64)
+    logits = np.asarray(network.predict_on_batch(batch.images), np.float64)
     difference = float(
-        np.abs(onnx.run_onnx(file, batch.pictures) - 1 / (1 + np.exp(-logits))).max()
+        np.abs(onnx.run_onnx(file, batch.images) - 1 / (1 + np.exp(-logits))).max()
     )
     if not difference <= params.tolerance:
         raise BadInput(

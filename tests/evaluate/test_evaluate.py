@@ -16,12 +16,15 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from pipeline import parquet
 from pipeline.errors import BadInput, CorruptFile
-from pipeline.evaluate import curves, metrics, run
-from pipeline.metrics import bootstrap, ranking
-from pipeline.params import Evaluate, Train
+from pipeline.evaluate import run
+from pipeline.evaluate.evaluators import curves
+from pipeline.evaluate.evaluators import ranking as ranking_evaluator
+from pipeline.evaluate.evaluators import thresholded as thresholded_evaluator
+from pipeline.metrics import baselines, bootstrap, ranking, thresholded
+from pipeline.metrics.catalogue import Metric
+from pipeline.params import Evaluate
 from pipeline.paths import Paths
 from pipeline.schemas.evaluation import PER_TAG
-from pipeline.train import run as train
 from tests.builders import toy_shards
 
 # Keras hands its variables to h5py in a way that NumPy 2 asks to change.
@@ -33,11 +36,12 @@ PARAMS = Evaluate(bootstrap=50)
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    paths = toy_shards.project(tmp_path_factory.mktemp("evaluated"))
-    train(Train(**toy_shards.small()), paths)
-    run(PARAMS, paths)
-    return paths
+def evaluated(toy_trained: Paths, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """The trained toy project, evaluated."""
+    root = tmp_path_factory.mktemp("evaluated") / "project"
+    shutil.copytree(toy_trained.root, root)
+    run(PARAMS, Paths(root))
+    return Paths(root)
 
 
 @pytest.fixture
@@ -142,10 +146,11 @@ def test_a_model_of_another_vocabulary_is_refused(project: Paths) -> None:
 def test_baselines_of_a_hand_computed_example() -> None:
     labels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0]], np.uint8)
     scores = np.zeros((4, 3), np.float32)
-    found = metrics.compute_metrics(
-        labels, scores, np.zeros((4, 3), bool), np.array([0.7, 0.4, 0.1])
-    )
-    assert found["macro_auc"] == metrics.Metric(0.5, 0.5)
+    shares = np.array([0.7, 0.4, 0.1])
+    predicted = np.zeros((4, 3), bool)
+    found = dict(ranking_evaluator.evaluate(labels, scores, shares))
+    found |= dict(thresholded_evaluator.evaluate(labels, predicted, shares))
+    assert found["macro_auc"] == Metric(0.5, 0.5)
     assert found["macro_map"].baseline == pytest.approx(
         (3 / 4 + 2 / 4) / 2
     )  # the third tag has no positives
@@ -176,7 +181,7 @@ def test_the_image_blind_baseline_is_what_sklearn_says_of_constant_scores(
     always = [
         f1_score(column, np.ones_like(column), zero_division=0) for column in labels.T
     ]
-    assert metrics.constant_f1(labels) == pytest.approx(always)
+    assert baselines.constant_f1(labels) == pytest.approx(always)
 
 
 @settings(deadline=None)
@@ -185,7 +190,7 @@ def test_no_constant_answer_beats_the_micro_f1_baseline(
     case: tuple[np.ndarray, np.ndarray],
 ) -> None:
     labels, _ = case
-    best = metrics.constant_micro_f1(labels, labels.mean(axis=0))
+    best = baselines.constant_micro_f1(labels, labels.mean(axis=0))
     for answer in range(2 ** labels.shape[1]):
         said = np.broadcast_to(
             [answer >> tag & 1 for tag in range(labels.shape[1])], labels.shape
@@ -197,9 +202,9 @@ def test_no_constant_answer_beats_the_micro_f1_baseline(
 @given(judged())
 def test_no_threshold_beats_the_chosen_one(case: tuple[np.ndarray, np.ndarray]) -> None:
     labels, scores = case
-    for tag, threshold in enumerate(metrics.thresholds(labels, scores)):
+    for tag, threshold in enumerate(thresholded.choose_thresholds(labels, scores)):
         if not labels[:, tag].any():
-            assert threshold == metrics.FALLBACK_THRESHOLD
+            assert threshold == thresholded.FALLBACK_THRESHOLD
             continue
         chosen = f1_score(labels[:, tag], scores[:, tag] >= threshold)
         others = {

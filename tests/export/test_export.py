@@ -17,10 +17,9 @@ from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.evaluate import run as evaluate
 from pipeline.export import model_card, run
-from pipeline.params import Evaluate, Export, Shard, Train
+from pipeline.params import Evaluate, Export, Shard
 from pipeline.paths import Paths
 from pipeline.schemas.manifest import MANIFEST
-from pipeline.train import run as train
 from tests.builders import toy_shards
 
 # Keras hands its variables to h5py, and tf2onnx makes arrays, in ways that NumPy 2 asks
@@ -31,9 +30,11 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    paths = toy_shards.project(tmp_path_factory.mktemp("exported"))
-    train(Train(**toy_shards.small()).model_copy(update={"epochs": 3}), paths)
+def exported(toy_trained: Paths, tmp_path_factory: pytest.TempPathFactory) -> Paths:
+    """The trained toy project, evaluated and exported."""
+    root = tmp_path_factory.mktemp("exported") / "project"
+    shutil.copytree(toy_trained.root, root)
+    paths = Paths(root)
     evaluate(Evaluate(bootstrap=10), paths)
     run(Export(), paths, shard=Shard(size=toy_shards.SIZE))
     return paths
@@ -62,7 +63,7 @@ def test_onnx_gives_the_probabilities_of_the_evaluation(exported: Paths) -> None
     )
     assert (answer.name, answer.shape) == ("output", ["N", len(toy_shards.TAGS)])
     batch = next(loader.batches(shards.read_splits(exported)["test"], 32, 48))
-    found = session.run(None, {"input": batch.pictures.astype(np.float32)})[0]
+    found = session.run(None, {"input": batch.images.astype(np.float32)})[0]
     predicted = parquet.read(exported.evaluation / "predictions.parquet").filter(
         split="test"
     )

@@ -1,13 +1,13 @@
-"""Curves of the test split over all (picture, tag) pairs, thinned for drawing."""
+"""Curves over all pairs of image and tag, thinned for drawing: curves.parquet."""
 
 from collections.abc import Iterator
 
 import numpy as np
-from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from pipeline.metrics import baselines, calibration
+
 POINTS = 500  # per curve at most; a line of 500 pixels shows no more
-BINS = 15  # of the calibration curve, equally wide in score; empty ones are left out
 
 
 def rows(
@@ -15,24 +15,24 @@ def rows(
 ) -> Iterator[dict[str, object]]:
     """Yields rows of schemas.CURVES, curve by curve, along x.
 
-    shares: of each tag in training.
+    shares: of each tag in training. Nothing where all pairs have the same label.
     """
     truth = labels.ravel()
     if truth.min() == truth.max():
         return
-    blind = np.broadcast_to(shares, labels.shape).ravel()
-    for kind, values in (("micro", scores.ravel()), ("baseline_micro", blind)):
-        false_rate, true_rate, _ = roc_curve(truth, values)
+    blind = baselines.blind_scores(shares, len(labels))
+    for kind, values in (("micro", scores), ("baseline_micro", blind)):
+        flat = values.ravel()
+        false_rate, true_rate, _ = roc_curve(truth, flat)
         yield from _curve(f"roc_{kind}", false_rate, true_rate)
-        precision, recall, _ = precision_recall_curve(truth, values)
+        precision, recall, _ = precision_recall_curve(truth, flat)
         yield from _curve(f"pr_{kind}", recall[::-1], precision[::-1])
-    share, score = calibration_curve(truth, scores.ravel(), n_bins=BINS)
+    score, share = calibration.reliability_curve(labels, scores)
     yield from _curve("calibration", score, share)
 
 
 def _curve(name: str, x: np.ndarray, y: np.ndarray) -> Iterator[dict[str, object]]:
-    kept = np.unique(
-        np.linspace(0, len(x) - 1, min(POINTS, len(x))).round().astype(int)
-    )
-    for position in kept:
+    count = min(POINTS, len(x))
+    positions = np.linspace(0, len(x) - 1, count).round().astype(int)
+    for position in np.unique(positions):
         yield {"curve": name, "x": float(x[position]), "y": float(y[position])}
