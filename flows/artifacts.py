@@ -2,10 +2,12 @@
 
 Each gate's verdict, the stages, the metrics, the report.
 
-Reads       data/gates/<dataset>/verdict.json, data/evaluation/metrics.json, reports/index.html
-Writes      artifacts `gate-<dataset>`, `stages`, `metrics` and `report` of the run they are called in
+Reads       data/gates/<dataset>/verdict.json, data/evaluation/metrics.json,
+            reports/index.html
+Writes      artifacts `gate-<dataset>`, `stages`, `metrics` and `report` of the run they
+            are called in
 Guarantees  no metric without its image-blind baseline beside it; what has not been
-written is not published.
+            written is not published.
 """
 
 import json

@@ -2,12 +2,14 @@
 
 Its order is DVC's and is written nowhere here.
 
-Reads       the project in the working directory; parameters of the flow (see `pipeline`)
-Writes      what the stages write; snapshot.json when the site has news; artifacts (see flows.artifacts)
+Reads       the project in the working directory; parameters of the flow (see
+            `pipeline`)
+Writes      what the stages write; snapshot.json when the site has news; artifacts (see
+            flows.artifacts)
 Guarantees  a task run per stage, named as the stage, whose log holds the stage's
-output; the state is `UpToDate`,
-            `Restored` or `Rebuilt`; only exit status 75 is tried again; the first failure ends the run, after a
-            gate's verdict has been published; a cancelled run leaves no process behind.
+            output; the state is `UpToDate`, `Restored` or `Rebuilt`; only exit status
+            75 is tried again; the first failure ends the run, after a gate's verdict
+            has been published; a cancelled run leaves no process behind.
 
     python -m flows.nightly [--no-refresh] [TARGET ...]      # with or without a Prefect server
 """

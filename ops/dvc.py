@@ -3,11 +3,11 @@
 Knows nothing of Prefect.
 
 Reads       dvc.yaml, dvc.lock and what they name, through `dvc.repo`
-Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes what the stage does, and dvc.lock;
-            `record` writes dvc.lock and the cache
+Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes what
+            the stage does, and dvc.lock; `record` writes dvc.lock and the cache
 Guarantees  the order is DVC's own, with the names of a foreach expanded
-(`validate@snapshot`); a stage that fails
-            keeps its own exit status; nothing of a stage outlives `run`.
+            (`validate@snapshot`); a stage that fails keeps its own exit status; nothing
+            of a stage outlives `run`.
 
 DVC has no public interface for the plan. What is used of its inside is imported here
 and nowhere else.

@@ -3,10 +3,9 @@
 And nothing left of them afterwards.
 
 Guarantees  however `stream` ends (exit, exception, Ctrl-C, SIGTERM turned into an
-exception), no process of the
-            command's session is alive when it returns, pools of grandchildren included;
-            the command's `python` is this one; a grandchild that keeps the output open
-            cannot make it wait for ever.
+            exception), no process of the command's session is alive when it returns,
+            pools of grandchildren included; the command's `python` is this one; a
+            grandchild that keeps the output open cannot make it wait for ever.
 """
 
 import contextlib

@@ -1,13 +1,15 @@
 """`e6tag purge`: what dvc.lock no longer refers to leaves DVC's cache, pictures that were taken down among it.
 
 Reads       dvc.yaml and dvc.lock, through DVC
-Writes      dvc.lock, where the packs here were rid of pictures and the stages after them cannot follow; files of the
-            cache go, and of a remote that is named
-Guarantees  refuses while a stage that holds pictures is behind its inputs: dvc.lock still refers to its older outputs,
-            so they would be kept; but packs that `download` was rid of pictures by itself replace those of dvc.lock.
-            What dvc.lock refers to is never removed; nothing under data/ or reports/ is touched; a cache that other
-            projects may share is left alone. What goes cannot be brought back: the outputs of older commits go too,
-            models among them.
+Writes      dvc.lock, where the packs here were rid of pictures and the stages after
+            them cannot follow; files of the cache go, and of a remote that is named
+Guarantees  refuses while a stage that holds pictures is behind its inputs: dvc.lock
+            still refers to its older outputs, so they would be kept; but packs that
+            `download` was rid of pictures by itself replace those of dvc.lock. What
+            dvc.lock refers to is never removed; nothing under data/ or reports/ is
+            touched; a cache that other projects may share is left alone. What goes
+            cannot be brought back: the outputs of older commits go too, models among
+            them.
 
     python -m ops.purge [--dry-run] [--remote NAME]
 """

@@ -2,11 +2,11 @@
 
 From the tables, in a second at any size.
 
-Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row groups that may hold the answer
+Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row
+            groups that may hold the answer
 Writes      nothing
 Guarantees  every line is what the tables say, or follows from the parameters that they
-were made with; nothing is
-            computed over all posts.
+            were made with; nothing is computed over all posts.
 """
 
 import json

@@ -1,8 +1,10 @@
 """Refresh: asks the site what is newest and rewrites the pin only when there is news.
 
-Reads       the site's /db_exports.json; or /posts.json, where harvest.source is api; with --delta also what changed
+Reads       the site's /db_exports.json; or /posts.json, where harvest.source is api;
+            with --delta also what changed
 Writes      snapshot.json, a diff that people review and commit
-            .work/refresh/changes/<sha256>.parquet    with --delta: see pipeline.harvest.changes
+            .work/refresh/changes/<sha256>.parquet
+                with --delta: see pipeline.harvest.changes
 """
 
 import asyncio

@@ -1,17 +1,18 @@
 """Harvest: the site's metadata, as pinned, in Parquet.
 
-Reads       snapshot.json                                  which exports, with checksums; or which search
-            the site                                       /db_exports.json and the exports it lists; or the search API
-            .work/refresh/changes                          with a delta: what changed since the export of posts
+Reads       snapshot.json          which exports, with checksums; or which search
+            the site               /db_exports.json and the exports it lists; or the
+                                   search API
+            .work/refresh/changes  with a delta: what changed since the export of posts
 Writes      data/snapshot/posts.parquet                    schemas.POSTS
             data/snapshot/tags.parquet                     schemas.TAGS
             data/snapshot/{aliases,implications}.parquet   schemas.RELATIONS
             data/snapshot/rejected.parquet                 schemas.SNAPSHOT_REJECTED
             data/snapshot/unknown_tags.parquet             schemas.UNKNOWN_TAGS
 Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same bytes out.
-A run killed while fetching goes
-            on where it was; an export that was fetched is not asked for again while the
-            pin stands, unless it cannot be read and turns out to be damaged.
+            A run killed while fetching goes on where it was; an export that was fetched
+            is not asked for again while the pin stands, unless it cannot be read and
+            turns out to be damaged.
 """
 
 import asyncio

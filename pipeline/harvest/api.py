@@ -2,12 +2,14 @@
 
 The posts that harvest.query finds.
 
-Reads       /posts.json by id, from the pinned newest post down; /tag_aliases.json and /tag_implications.json, those in
-            force; /tags.json for the names that these posts carry or lead to
-Writes      .work/harvest/pages                  every answer, kept until another pin is harvested
-            the tables of data/snapshot          the same schemas as from the exports
+Reads       /posts.json by id, from the pinned newest post down; /tag_aliases.json and
+            /tag_implications.json, those in force; /tags.json for the names that these
+            posts carry or lead to
+Writes      .work/harvest/pages          every answer, kept until another pin is
+                                         harvested
+            the tables of data/snapshot  the same schemas as from the exports
 Guarantees  killed at any moment, it goes on at the last cursor; the same pages give the
-same bytes.
+            same bytes.
 
 Unlike an export, a search is of no single moment: a post that changes between the
 refresh and its page is taken as it is then. What differs from a harvest of the exports:

@@ -1,17 +1,25 @@
 """A delta: what changed on the site since the pinned export of posts, for tens of requests instead of the whole export.
 
-Reads       /posts.json as a feed of changes (contract section 2.6); /posts/count.json, which finds expunged posts
-Writes      .work/refresh/changes/<sha256>.parquet    schemas.POSTS: the posts that changed or came since the export,
-                                                      over all deltas of it; in its metadata those that are gone,
-                                                      and those of which the latest record cannot be read
-            .work/refresh/pages                       answers, kept until the delta is done
-            .work/harvest/base/<checksum>.parquet     post_id and change_seq of an export, so that it is read once
-Guarantees  a harvest with a delta writes what a full harvest of that moment would, but for four things: `score` and
-            `fav_count` are as of a post's last change, for votes are no change; `is_withheld` tells of changed posts
-            what an export cannot; a tag that the tags table does not know is not on a changed post; `created_at` of a
-            new post is to the millisecond, in exports to the microsecond. A post whose latest record cannot be read is
-            left out, as by a full harvest, whatever was known of it before: that it was deleted or retagged may be what
-            the record says.
+Reads       /posts.json as a feed of changes (contract section 2.6); /posts/count.json,
+            which finds expunged posts
+Writes      .work/refresh/changes/<sha256>.parquet  schemas.POSTS: the posts that
+                                                    changed or came since the export,
+                                                    over all deltas of it; in its
+                                                    metadata those that are gone, and
+                                                    those of which the latest record
+                                                    cannot be read
+            .work/refresh/pages                     answers, kept until the delta is
+                                                    done
+            .work/harvest/base/<checksum>.parquet   post_id and change_seq of an export,
+                                                    so that it is read once
+Guarantees  a harvest with a delta writes what a full harvest of that moment would, but
+            for four things: `score` and `fav_count` are as of a post's last change, for
+            votes are no change; `is_withheld` tells of changed posts what an export
+            cannot; a tag that the tags table does not know is not on a changed post;
+            `created_at` of a new post is to the millisecond, in exports to the
+            microsecond. A post whose latest record cannot be read is left out, as by a
+            full harvest, whatever was known of it before: that it was deleted or
+            retagged may be what the record says.
 
 Assumed, and not documented by the site: posts whose addresses are hidden from anonymous visitors are listed and
 counted for them, and counts are as fresh as searches.

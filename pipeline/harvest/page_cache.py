@@ -2,9 +2,10 @@
 
 What a killed run has asked for it never asks for again.
 
-Writes      .work/<stage>/pages/<fingerprint>/*.parquet    rows of one answer; what it could not read in the metadata
+Writes      .work/<stage>/pages/<fingerprint>/*.parquet  rows of one answer; what it
+                                                         could not read in the metadata
 Guarantees  a page is whole or not there; pages of another pin, login or schema are
-never mixed in.
+            never mixed in.
 """
 
 import hashlib

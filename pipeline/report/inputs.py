@@ -3,7 +3,7 @@
 Every file that `report` reads, checked before anything is drawn.
 
 Guarantees  a file that is missing, damaged or of another form raises CorruptFile or
-BadInput, which name it.
+            BadInput, which name it.
 """
 
 import csv

@@ -3,7 +3,7 @@
 Its colours are the stylesheet's, its text is text.
 
 Guarantees  the same numbers give the same bytes; nothing in a plot names an address
-outside the page.
+            outside the page.
 """
 
 import io

@@ -11,12 +11,11 @@ Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
             data/sample/co_occurrence.parquet       schemas.CO_OCCURRENCE
             data/sample/oddities.parquet            schemas.ANOMALIES
 Guarantees  every vocabulary tag has at least min_positives training posts and
-min_eval_positives validation and test
-            posts, each plus `reserve` as far as the snapshot has them; no post that the
-            policy refuses; families of parents and children never span splits; a post
-            never changes its split, whatever happens on the board (with
-            group_by_artist: as long as its artist stays): it may leave the sample; same
-            snapshot and parameters, same bytes.
+            min_eval_positives validation and test posts, each plus `reserve` as far as
+            the snapshot has them; no post that the policy refuses; families of parents
+            and children never span splits; a post never changes its split, whatever
+            happens on the board (with group_by_artist: as long as its artist stays): it
+            may leave the sample; same snapshot and parameters, same bytes.
 """
 
 import json

@@ -5,8 +5,8 @@ So exports are true before anything is drawn.
 Reads       sandbox/board/catalogue-621.bin
 Writes      the same file, by `python -m sandbox catalogue`
 Guarantees  an entry is what drawing the post gives, with the Pillow of
-requirements.lock; the file's first n entries
-            serve every board of the same seed with n posts; same art, same bytes.
+            requirements.lock; the file's first n entries serve every board of the same
+            seed with n posts; same art, same bytes.
 """
 
 import os

@@ -1,10 +1,9 @@
 """The drawn board: posts, tags and relations of one day, from a seed alone.
 
 Guarantees  a post is a pure function of (seed, index), so that a board with fewer posts
-is a prefix of a larger one
-            of the same day, day 2's new posts aside; the same bytes for a picture every
-            time; what is true of a picture (`truth`) is known here only and never
-            served.
+            is a prefix of a larger one of the same day, day 2's new posts aside; the
+            same bytes for a picture every time; what is true of a picture (`truth`) is
+            known here only and never served.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ domain.
 Reads       /usr/share/openclipart/png/**/*.png and the metadata of
             the SVG file at the same path
 Guarantees  posts, tags, relations and ids depend on the packages' contents alone;
-nothing is written
+            nothing is written
 
 A post is one distinct file: of the 8,121 paths 1,221 are links that show a drawing in a
 second folder, so there are 6,900 posts, each with the words of all its paths. Words are

@@ -3,7 +3,7 @@
 CSV HEADER` writes it (contract sections 1.4 and 1.5).
 
 Guarantees  the bytes depend on the board alone: same board, same checksums, on every
-machine.
+            machine.
 """
 
 import hashlib
