@@ -22,7 +22,7 @@ class DownloadFailure(Reason):
 
     NOT_FOUND = "not_found", "404 or 410: the site does not have it"
     FORBIDDEN = "forbidden", "401 or 403 for this one picture"
-    MD5_MISMATCH = "md5_mismatch"  # the bytes are another file than the export says
+    MD5_MISMATCH = "md5_mismatch", "the bytes are another file than the export lists"
     NOT_A_PICTURE = "not_a_picture", "HTML or another type where a picture was expected"
     UNSUPPORTED_FORMAT = "unsupported_format", "a picture, but not jpg, png or webp"
     TRUNCATED = "truncated", "the bytes end too soon, after all retries"
