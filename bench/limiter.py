@@ -1,10 +1,12 @@
-"""How evenly requests arrive under a limit: aiolimiter beside ours, on one loopback server in a process of its own.
+"""How evenly requests arrive under a limit: aiolimiter beside ours.
 
-python bench/limiter.py [--runs 5] [--seconds 10] [--rates 50 2]
+    python bench/limiter.py [--runs 5] [--seconds 10] [--rates 50 2]
 
-The figures are of arrival times, taken by the kernel and not by the server, which may be late to look. "achieved" is
-(arrivals - 1) / (last - first) as a share of the limit; "in one second" the largest number of arrivals in any window of
-one second, which must not pass the limit. The limiters take turns within each run.
+The requests go to one loopback server in another process. The figures are of arrival
+times, taken by the kernel and not by the server, which may be late. "achieved" is
+(arrivals - 1) / (last - first) as a share of the limit; "in one second" is the largest
+number of arrivals in any window of one second, which must not pass the limit. The
+limiters take turns within each run.
 """
 
 import argparse
@@ -33,28 +35,45 @@ async def _leave(limiter: RateLimiter) -> None:
     (await limiter.acquire()).left()
 
 
+def _bucket_of_one(rate: float) -> Acquire:
+    return AsyncLimiter(1, 1 / rate).acquire
+
+
+def _bucket_of_one_with_wider_grid(rate: float) -> Acquire:
+    return AsyncLimiter(1, 1.01 / rate).acquire
+
+
+def _bucket_of_a_second(rate: float) -> Acquire:
+    burst = max(rate, 1)
+    return AsyncLimiter(burst, burst / rate).acquire
+
+
+def _ours(rate: float) -> Acquire:
+    return partial(_leave, RateLimiter(rate))
+
+
 LIMITERS: dict[str, Callable[[float], Acquire]] = {
-    "aiolimiter, bucket of 1": lambda rate: AsyncLimiter(1, 1 / rate).acquire,
-    "aiolimiter, bucket of 1, grid 1 % wider": lambda rate: (
-        AsyncLimiter(1, 1.01 / rate).acquire
-    ),
-    "aiolimiter, bucket of a second": lambda rate: (
-        AsyncLimiter(max(rate, 1), max(rate, 1) / rate).acquire
-    ),
-    "ours": lambda rate: partial(_leave, RateLimiter(rate)),
+    "aiolimiter, bucket of 1": _bucket_of_one,
+    "aiolimiter, bucket of 1, grid 1 % wider": _bucket_of_one_with_wider_grid,
+    "aiolimiter, bucket of a second": _bucket_of_a_second,
+    "ours": _ours,
 }
-SO_TIMESTAMPNS = (
-    35  # Linux: a note with the time of arrival comes with what is received
-)
-WORKERS = 32  # requests that may be under way, the default of site.concurrency
+# Linux: the time of arrival comes as ancillary data with what is received
+SO_TIMESTAMPNS = 35
+WORKERS = 32  # requests that may be in flight, the default of site.concurrency
+HEAD = """\
+| limiter | achieved, median | worst | in one second, median | worst | smallest gap, median |
+|---|---|---|---|---|---|"""  # noqa: E501
 
 
 def serve(pipe: Connection) -> None:
-    """The least an HTTP server can be. Sends its port; then, for each message, the arrivals since the last one."""
+    """Runs a minimal HTTP server.
+
+    It sends its port; then, for each message, the arrivals since the last one.
+    """
     listener = socket.create_server(("127.0.0.1", 0), backlog=WORKERS)
-    listener.setsockopt(
-        socket.SOL_SOCKET, SO_TIMESTAMPNS, 1
-    )  # what it accepts inherits it, before anything arrives
+    # Connections that it accepts inherit this before anything arrives.
+    listener.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     pipe.send(listener.getsockname()[1])
     arrivals: list[float] = []
     with selectors.DefaultSelector() as selector:
@@ -76,7 +95,10 @@ def serve(pipe: Connection) -> None:
 
 
 def answer(connection: socket.socket, arrivals: list[float]) -> bool:
-    """Notes when the request arrived, all of it in one segment, and says OK; False where the client is gone."""
+    """Records when a request arrived, all of it in one segment, and responds.
+
+    Returns False where the client is gone.
+    """
     data, notes, _, _ = connection.recvmsg(4096, 64)
     if not data:
         connection.close()
@@ -84,17 +106,19 @@ def answer(connection: socket.socket, arrivals: list[float]) -> bool:
     if notes:
         seconds, nanoseconds = struct.unpack("qq", notes[0][2])
         arrivals.append(seconds + nanoseconds / 1e9)
-    else:  # the kernel takes a moment until it does
+    else:  # the kernel starts to take times a moment after it was requested
         arrivals.append(time.time())
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
     return True
 
 
-async def ask(url: str, acquire: Acquire, seconds: float) -> None:
-    """Asks as fast as the limiter allows, as the stage does: many workers over one session."""
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=WORKERS)
-    ) as session:
+async def send_requests(url: str, acquire: Acquire, seconds: float) -> None:
+    """Sends requests as fast as the limiter allows.
+
+    It does so as the download stage does: many workers over one session.
+    """
+    connector = aiohttp.TCPConnector(limit=WORKERS)
+    async with aiohttp.ClientSession(connector=connector) as session:
 
         async def work() -> None:
             while True:
@@ -120,7 +144,8 @@ def achieved(arrivals: list[float]) -> float:
 
 def crowded(arrivals: list[float]) -> int:
     """Returns the largest number of arrivals in any window of one second (its end excluded)."""
-    most, first = 0, 0
+    most = 0
+    first = 0
     for last, moment in enumerate(arrivals):
         while moment - arrivals[first] >= 1.0:
             first += 1
@@ -130,11 +155,7 @@ def crowded(arrivals: list[float]) -> int:
 
 def main() -> None:
     """Prints one table per limit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--rates", type=float, nargs="+", default=[50.0, 2.0])
-    options = parser.parse_args()
+    options = _options()
     pipe, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("spawn")
     server = context.Process(target=serve, args=(theirs,), daemon=True)
@@ -152,31 +173,49 @@ def main() -> None:
     server.join()
 
 
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rates", type=float, nargs="+", default=[50.0, 2.0])
+    return parser.parse_args()
+
+
 async def limited(
     url: str, make: Callable[[float], Acquire], rate: float, seconds: float
 ) -> None:
-    """One run; the limiter is made inside its loop."""
-    await ask(url, make(rate), seconds)
+    """Does one run; the limiter is made inside its event loop."""
+    await send_requests(url, make(rate), seconds)
 
 
 def show(rate: float, runs: dict[str, list[list[float]]]) -> None:
     """Prints Markdown."""
     count = len(next(iter(runs.values())))
     print(f"\nLimit {rate:g}/s, {count} runs:\n")
-    print(
-        "| limiter | achieved, median | worst | in one second, median | worst | smallest gap, median |"
-    )
-    print("|---|---|---|---|---|---|")
+    print(HEAD)
     for name, arrivals in runs.items():
         shares = [achieved(one) / rate for one in arrivals]
+        worst = max(shares, key=_distance_from_one)
         crowds = [crowded(one) for one in arrivals]
-        gaps = [
-            min(later - sooner for sooner, later in pairwise(one)) for one in arrivals
+        gaps = [smallest_gap(one) for one in arrivals]
+        cells = [
+            name,
+            f"{statistics.median(shares):.2%}",
+            f"{worst:.2%}",
+            f"{statistics.median(crowds):g}",
+            str(max(crowds)),
+            f"{statistics.median(gaps) * 1000:.1f} ms",
         ]
-        print(
-            f"| {name} | {statistics.median(shares):.2%} | {max(shares, key=lambda share: abs(share - 1)):.2%} "
-            f"| {statistics.median(crowds):g} | {max(crowds)} | {statistics.median(gaps) * 1000:.1f} ms |"
-        )
+        print(f"| {' | '.join(cells)} |")
+
+
+def _distance_from_one(share: float) -> float:
+    return abs(share - 1)
+
+
+def smallest_gap(arrivals: list[float]) -> float:
+    """Returns the shortest time between two arrivals, in seconds."""
+    return min(later - sooner for sooner, later in pairwise(arrivals))
 
 
 if __name__ == "__main__":

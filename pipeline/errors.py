@@ -1,26 +1,26 @@
-"""Expected failures. Each prints as one line: what happened, to which one, what to do now.
+"""Expected failures. Each prints one line: what happened, to what, and what to do now.
 
-E6tagError                      exit status 1: something must be changed before another try can succeed
-├── BadParameter                params.yaml or a profile is not what the pipeline understands
-├── BadInput                    a file another stage or the site made is not what it should be
-│   ├── BadExport               an export lacks a column, or cannot be read
-│   ├── BadAnswer               an answer of the API is not what the contract says
-│   ├── ExportChanged           the site no longer serves what snapshot.json pins
-│   └── CorruptFile             a pack, shard or table on disk is damaged
-├── ImpossibleSample            the snapshot cannot give what `sample` asks for
-├── TooManyRejects              more records were refused than a parameter allows
-├── GateFailed                  an expectation of a gate does not hold
-├── PolicyViolation             something that no parameter can switch on was asked for
-├── MissingPackage              a package of the operating system or of Python is not installed
-└── NoSpace                     the disk is full or read-only
-TryAgainLater                   exit status 75: nothing is wrong here and nothing is lost
-├── SiteUnreachable             no answer, or only errors, after all retries
-├── ChallengePage               the site asks for a human
-└── Busy                        another process holds the lock of the stage
+E6tagError             exit status 1: something must change before a retry can succeed
+├── BadParameter       params.yaml or a profile is not what the pipeline understands
+├── BadInput           a file of another stage or of the site is not what it should be
+│   ├── BadExport      an export lacks a column, or cannot be read
+│   ├── BadAnswer      a response of the API does not follow the contract
+│   ├── ExportChanged  the site no longer serves what snapshot.json pins
+│   └── CorruptFile    a pack, shard or table on disk is damaged
+├── ImpossibleSample   the snapshot cannot give what the parameters of `sample` demand
+├── TooManyRejects     more records were rejected than a parameter allows
+├── GateFailed         an expectation of a gate does not hold
+├── PolicyViolation    a request that the policy forbids, whatever the parameters
+├── MissingPackage     a package of the operating system or of Python is not installed
+└── NoSpace            the disk is full or read-only
+TryAgainLater          exit status 75: nothing is wrong here and nothing is lost
+├── SiteUnreachable    no response, or only errors, after all retries
+├── ChallengePage      the site demands proof of a human
+└── Busy               another process holds the lock of the stage
 """
 
 EXIT_FAILURE = 1
-EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h; the flow retries this one and no other
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h; the only one that the flow retries
 
 
 class E6tagError(Exception):
@@ -34,7 +34,7 @@ class BadParameter(E6tagError):
 
 
 class BadInput(E6tagError):
-    """A file another stage or the site made is not what it should be."""
+    """A file of another stage or of the site is not what it should be."""
 
 
 class BadExport(BadInput):
@@ -42,7 +42,7 @@ class BadExport(BadInput):
 
 
 class BadAnswer(BadInput):
-    """An answer of the API is not what the contract says."""
+    """A response of the API does not follow the contract."""
 
 
 class ExportChanged(BadInput):
@@ -54,11 +54,11 @@ class CorruptFile(BadInput):
 
 
 class ImpossibleSample(E6tagError):
-    """The snapshot cannot give what `sample` asks for."""
+    """The snapshot cannot give what the parameters of `sample` demand."""
 
 
 class TooManyRejects(E6tagError):
-    """More records were refused than a parameter allows."""
+    """More records were rejected than a parameter allows."""
 
 
 class GateFailed(E6tagError):
@@ -66,7 +66,7 @@ class GateFailed(E6tagError):
 
 
 class PolicyViolation(E6tagError):
-    """Something that no parameter can switch on was asked for."""
+    """A request that the policy forbids, whatever the parameters."""
 
 
 class MissingPackage(E6tagError):
@@ -84,11 +84,11 @@ class TryAgainLater(E6tagError):
 
 
 class SiteUnreachable(TryAgainLater):
-    """No answer, or only errors, after all retries."""
+    """No response, or only errors, after all retries."""
 
 
 class ChallengePage(TryAgainLater):
-    """The site asks for a human (contract section 5): never evaded."""
+    """The site demands proof of a human (contract section 5): never evaded."""
 
 
 class Busy(TryAgainLater):

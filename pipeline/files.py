@@ -1,4 +1,7 @@
-"""Files that are either whole or not there: written under a temporary name, flushed, renamed."""
+"""Writes files that are either whole or not there.
+
+They are written under a temporary name, flushed and renamed.
+"""
 
 import errno
 import hashlib
@@ -23,25 +26,28 @@ _DISK = {
 
 @contextmanager
 def open_atomic(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it becomes `path`, on failure nothing is left.
+    """Yields a temporary path that becomes `path` on success and is removed on failure.
 
-    shared: other processes may write the same path at this moment, as when a cluster runs a job twice; each then has a
-    temporary name of its own. Else the name is fixed: a killed run leaves at most one temporary file per target, which
-    the next run overwrites, and the stage's lock keeps two writers apart.
+    shared: other processes may write the same path at this moment, as when a cluster
+    runs a job twice; each then has a temporary name of its own. Else the name is fixed:
+    a killed run leaves at most one temporary file per target, which the next run
+    overwrites, and the stage's lock keeps two writers apart.
 
     Raises NoSpace where the disk is full, over quota or read-only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}{f'.{uuid4().hex}' if shared else ''}.tmp")
+    name = f".{path.name}"
+    if shared:
+        name += f".{uuid4().hex}"
+    temporary = path.with_name(f"{name}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        with suppress(
-            OSError
-        ):  # where nothing can be written, nothing can be removed either
+        # Where nothing can be written, nothing can be removed either.
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise _explained(error, path) from error
     except BaseException:
@@ -61,7 +67,7 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a tree as JSON for people and diffs: two spaces, sorted keys."""
+    """Writes a tree as JSON that people and diffs can read: two spaces, sorted keys."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
@@ -73,7 +79,10 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `target`, on the same file system; on success it becomes `target`."""
+    """Yields the path of a new folder, which becomes `target` on success.
+
+    It is beside `target`, on the same file system, and does not exist yet.
+    """
     draft = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     yield draft
@@ -81,7 +90,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def publish_folder(source: Path, target: Path) -> None:
-    """Makes the finished folder `source` become `target`, beside which it lies; the old one goes last."""
+    """Moves the folder `source` to `target` beside it; removes the old one last."""
     old = target.with_name(f".{target.name}.old")
     if old.exists():
         shutil.rmtree(old)
@@ -93,7 +102,10 @@ def publish_folder(source: Path, target: Path) -> None:
 
 
 def remove_stale_temps(folder: Path) -> None:
-    """Removes what killed writers left in a folder that is kept between runs. Only for who holds the stage's lock."""
+    """Removes what killed writers left in a folder that is kept between runs.
+
+    The caller must hold the stage's lock.
+    """
     for path in sorted(folder.glob(".*.tmp")):
         path.unlink()
 

@@ -1,4 +1,8 @@
-"""Lineage: what a dataset or model was made from. Travels as Parquet metadata, and as lineage.json in the bundle."""
+"""Lineage: what a dataset or model was made from.
+
+It is stored in the metadata of the manifest's Parquet files, and in the bundle as
+lineage.json.
+"""
 
 import json
 from pathlib import Path
@@ -13,27 +17,34 @@ KEY = "lineage"
 
 
 def for_manifest(pinned: pin.Pin, params: Params) -> str:
-    """Returns the lineage of a manifest as sorted JSON: the pin, the rules' version and what chose its records."""
+    """Returns the lineage of a manifest as sorted JSON.
+
+    It holds the pin, the version of the policy and the parameters that chose the
+    records.
+    """
+    download = params.download.model_dump(
+        mode="json", include={"variant", "max_bytes", "max_pixels"}
+    )
+    parameters = {
+        "harvest": params.harvest.model_dump(mode="json"),
+        "sample": params.sample.model_dump(mode="json"),
+        "download": download,
+        "manifest": params.manifest.model_dump(mode="json"),
+    }
     tree = {
         "pin": pin.to_dict(pinned),
         "policy_version": policy.VERSION,
-        "parameters": {
-            "harvest": params.harvest.model_dump(mode="json"),
-            "sample": params.sample.model_dump(mode="json"),
-            "download": params.download.model_dump(
-                mode="json", include={"variant", "max_bytes", "max_pixels"}
-            ),
-            "manifest": params.manifest.model_dump(mode="json"),
-        },
+        "parameters": parameters,
     }
     return json.dumps(tree, sort_keys=True)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Returns the lineage that a file of the manifest carries; raises BadInput where it carries none."""
+    """Returns the lineage in a file of the manifest; raises BadInput if it has none."""
     text = parquet.metadata(path).get(KEY)
     if text is None:
         raise BadInput(
-            f"{path} carries no lineage. It was not made by this pipeline: run dvc repro manifest."
+            f"{path} carries no lineage. It was not made by this pipeline: run "
+            "dvc repro manifest."
         )
     return dict(json.loads(text))

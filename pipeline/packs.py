@@ -1,11 +1,11 @@
-"""Image packs: a few big Parquet files of pictures as they were served, keyed by md5 (schemas.PACK).
+"""Image packs: a few big Parquet files of images as they were served, keyed by md5.
 
-A row group holds one picture, so that a reader fetches any picture without its neighbours; page checksums tell a
-damaged file from a good one.
+The schema is schemas.images.PACK. A row group holds one image, so that a reader fetches
+any image without its neighbours; page checksums tell a damaged file from a good one.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -20,14 +20,27 @@ from pipeline.schemas.images import PACK, TAKEDOWNS
 FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
 
-WRITE_BUFFER = (
-    4 << 20
-)  # bytes written to a pack at once; no trace of it is left in the file
+INDEX_TYPES = {
+    "md5": pl.String,
+    "post_id": pl.Int64,
+    "variant": pl.String,
+    "format": pl.String,
+    "width": pl.Int32,
+    "height": pl.Int32,
+    "pack": pl.String,
+}
+"""Columns of `index`: those above, and the pack's file name."""
+
+# bytes written to a pack at once; no trace of it is left in the file
+WRITE_BUFFER = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class PackedImage:
-    """One picture as it was served. `format` is read from the bytes: jpeg, png or webp; sizes are pixels."""
+    """One image as it was served; sizes are pixels.
+
+    `format` is read from the bytes: jpeg, png or webp.
+    """
 
     md5: str
     post_id: int
@@ -43,11 +56,13 @@ def pack_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("pack-*.parquet"))
 
 
-def write(path: Path, pictures: Iterable[PackedImage]) -> None:
-    """Writes one pack; the pictures come in order of md5 and are held a few at a time. Flushed to disk when complete.
+def write(path: Path, images: Iterable[PackedImage]) -> None:
+    """Writes one pack and flushes it to disk.
 
-    Nothing is compressed: pictures are already, and a row of the other columns is smaller without. 0.13 ms for a
-    picture of 100 kB; one at a time, through unbuffered writes and with compressors, it took 0.25 ms.
+    The images come in order of md5 and are held a few at a time. Nothing is compressed:
+    images are already, and a row of the other columns is smaller without. It takes
+    0.13 ms for an image of 100 kB; one at a time, through unbuffered writes and with
+    compressors, it took 0.25 ms.
     """
     with (
         files.open_atomic(path) as temporary,
@@ -61,57 +76,64 @@ def write(path: Path, pictures: Iterable[PackedImage]) -> None:
             write_statistics=["md5"],
         ) as writer,
     ):
-        for some in _together(pictures):
-            rows = [
-                {name: getattr(picture, name) for name in PACK.names}
-                for picture in some
-            ]
+        for batch in _batches(images):
+            rows = [_row(image) for image in batch]
             writer.write_table(parquet.cast(rows, PACK), row_group_size=1)
 
 
-def _together(pictures: Iterable[PackedImage]) -> Iterator[list[PackedImage]]:
-    """Yields the pictures in lists of WRITE_BUFFER bytes or one picture, whichever is more."""
-    some: list[PackedImage] = []
+def _row(image: PackedImage) -> dict[str, object]:
+    return {name: getattr(image, name) for name in PACK.names}
+
+
+def _batches(images: Iterable[PackedImage]) -> Iterator[list[PackedImage]]:
+    """Yields the images in lists of WRITE_BUFFER bytes, or of one larger image."""
+    batch: list[PackedImage] = []
     size = 0
-    for picture in pictures:
-        some.append(picture)
-        size += len(picture.bytes)
+    for image in images:
+        batch.append(image)
+        size += len(image.bytes)
         if size >= WRITE_BUFFER:
-            yield some
-            some, size = [], 0
-    if some:
-        yield some
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def index(folder: Path) -> pl.DataFrame:
-    """Returns md5, post_id, variant, format, width, height and pack (file name) of every picture, ordered by md5."""
-    frames = [_facts(path) for path in pack_files(folder)]
-    empty = pl.DataFrame(
-        schema={
-            **dict.fromkeys(("md5", "variant", "format", "pack"), pl.String),
-            "post_id": pl.Int64,
-            "width": pl.Int32,
-            "height": pl.Int32,
-        }
-    )
-    columns = [*FACTS, "pack"]
-    return pl.concat([empty.select(columns), *frames]).sort("md5")
+    """Returns the columns INDEX_TYPES of every image of a folder, ordered by md5."""
+    frames = [pl.DataFrame(schema=INDEX_TYPES)]
+    frames += [_facts(path) for path in pack_files(folder)]
+    return pl.concat(frames).sort("md5")
+
+
+def _facts(path: Path) -> pl.DataFrame:
+    # Not pq.read_table: it imports pandas, and takes twelve times as long over
+    # thousands of small row groups.
+    try:
+        file = pq.ParquetFile(path, pre_buffer=True)
+        table = file.read(columns=FACTS).combine_chunks()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise corrupt_file_error(path, error) from error
+    frame = pl.from_arrow(table)
+    return frame.with_columns(pack=pl.lit(path.name))  # type: ignore[union-attr]
 
 
 def read_images(path: Path) -> Iterator[PackedImage]:
-    """Yields the pictures of one pack, in order of md5, checking every page; raises CorruptFile."""
+    """Yields the images of one pack in order of md5, checking every page.
+
+    Raises CorruptFile.
+    """
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
         for group in range(file.num_row_groups):
-            yield from (
-                PackedImage(**row) for row in file.read_row_group(group).to_pylist()
-            )
+            for row in file.read_row_group(group).to_pylist():
+                yield PackedImage(**row)
     except (pa.ArrowInvalid, OSError) as error:
         raise corrupt_file_error(path, error) from error
 
 
 class PackReader:
-    """Random access to the pictures of a folder. Holds one open pack at a time."""
+    """Random access to the images of a folder. Holds one open pack at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -120,166 +142,204 @@ class PackReader:
         self._rows: dict[str, int] = {}
 
     def bytes(self, pack: str, md5: str) -> bytes:
-        """Returns the stored bytes of a picture; raises CorruptFile where the pack is damaged or lacks it."""
+        """Returns the stored bytes of an image.
+
+        Raises CorruptFile where the pack is damaged or lacks the image.
+        """
         path = self._folder / pack
         try:
-            if pack != self._name or self._file is None:
-                # Opened from memory-mapped bytes: thousands of row groups make seeks through a buffered file slow.
-                self._file = pq.ParquetFile(
-                    pa.memory_map(str(path)), page_checksum_verification=True
-                )
-                self._rows = {
-                    name: row
-                    for row, name in enumerate(
-                        self._file.read(columns=["md5"])["md5"].to_pylist()
-                    )
-                }
-                self._name = pack
-            return bytes(
-                self._file.read_row_group(self._rows[md5], columns=["bytes"])["bytes"][
-                    0
-                ].as_py()
-            )
+            file = self._open(path)
+            group = file.read_row_group(self._rows[md5], columns=["bytes"])
+            return bytes(group["bytes"][0].as_py())
         except (pa.ArrowInvalid, OSError) as error:
             raise corrupt_file_error(path, error) from error
         except KeyError as error:
-            raise corrupt_file_error(
-                path, ValueError(f"picture {md5} is not in it")
-            ) from error
+            lacking = ValueError(f"image {md5} is not in it")
+            raise corrupt_file_error(path, lacking) from error
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        if path.name == self._name and self._file is not None:
+            return self._file
+        # Opened from memory-mapped bytes: thousands of row groups make seeks through a
+        # buffered file slow.
+        mapped = pa.memory_map(str(path))
+        self._file = pq.ParquetFile(mapped, page_checksum_verification=True)
+        names = self._file.read(columns=["md5"])["md5"].to_pylist()
+        self._rows = {name: row for row, name in enumerate(names)}
+        self._name = path.name
+        return self._file
 
 
-def verify(
-    path: Path, see: Callable[[PackedImage], object] = lambda _: None
-) -> str | None:
-    """Returns what is wrong with a pack, reading all of it, or null. Shows each sound picture to `see` on the way.
+def _ignore(_: PackedImage) -> None:
+    """Does nothing with an image."""
 
-    Raises what says nothing about the pack, such as no permission, no memory or too many open files: who would remove
-    a damaged pack must not remove that one.
+
+def verify(path: Path, see: Callable[[PackedImage], object] = _ignore) -> str | None:
+    """Returns what is wrong with a pack, reading all of it, or None.
+
+    see: called with each sound image on the way.
+
+    Raises errors that do not come from the pack itself, such as no permission, no
+    memory or too many open files: a caller that removes damaged packs must not remove
+    that one.
     """
     try:
         previous = ""
-        for picture in read_images(path):
-            if picture.md5 <= previous:
-                return f"md5 {picture.md5} is out of order"
-            previous = picture.md5
-            see(picture)
+        for image in read_images(path):
+            if image.md5 <= previous:
+                return f"md5 {image.md5} is out of order"
+            previous = image.md5
+            see(image)
     except MemoryError:
         raise
-    except Exception as error:  # whatever a damaged file makes the reader raise, the answer is the same
+    except Exception as error:  # a damaged file can make the reader raise anything
         cause = error.__cause__ or error
-        if (
-            isinstance(cause, OSError) and cause.errno is not None
-        ):  # the system's word, not the reader's
+        # An error number comes from the operating system, not from the reader.
+        if isinstance(cause, OSError) and cause.errno is not None:
             raise cause from error
-        return " ".join(str(error.__cause__ or error).split())[:200]
+        return " ".join(str(cause).split())[:200]
     return None
 
 
 @dataclass(frozen=True, slots=True)
 class PackAudit:
-    """What `audit` found. A problem is one line: what is wrong with which pack or picture."""
+    """What `audit` found.
+
+    A problem is one line: what is wrong with which pack or image. `pictures` are the
+    sound images; `unlisted` are those of them that outcomes.parquet does not list,
+    since they remain from an earlier sample.
+    """
 
     packs: int
-    pictures: int  # sound ones
-    unlisted: int  # those of them that outcomes.parquet does not speak of: kept from an earlier sample
+    pictures: int
+    unlisted: int
     problems: tuple[str, ...]
 
 
-def audit(folder: Path) -> PackAudit:
-    """Reads every pack in full and compares what is there with what outcomes.parquet says is kept.
+_Outcome = tuple[str, str, str | None, str | None]
+"""Variant, outcome, pack and detail of an image, as in outcomes.parquet."""
 
-    Raises BadInput where there is nothing to read. Pictures that were taken down since are no problem.
+
+@dataclass
+class _Contents:
+    """What is in the packs of a folder.
+
+    packs: file name of the pack by md5 and variant. damaged: file names.
     """
-    if not pack_files(folder) and not (folder / "outcomes.parquet").exists():
+
+    packs: dict[tuple[str, str], str] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+
+    def read(self, path: Path) -> None:
+        """Adds the images of one pack."""
+
+        def see(image: PackedImage) -> None:
+            self.packs[image.md5, image.variant] = path.name
+
+        problem = verify(path, see)
+        if problem:
+            self.damaged.add(path.name)
+            self.problems.append(f"{path}: {problem}")
+
+    def trusted(self) -> dict[tuple[str, str], str]:
+        """Returns `packs` without those damaged: their one line covers their images."""
+        return {
+            key: pack for key, pack in self.packs.items() if pack not in self.damaged
+        }
+
+
+def audit(folder: Path) -> PackAudit:
+    """Reads every pack in full and compares the images with outcomes.parquet.
+
+    Raises BadInput where there is nothing to read. Images that were taken down since
+    the outcomes were written are no problem.
+    """
+    paths = pack_files(folder)
+    if not paths and not (folder / "outcomes.parquet").exists():
         raise BadInput(
-            f"there are no packs in {folder}. Run from the folder that holds dvc.yaml, or run dvc repro download first."
+            f"there are no packs in {folder}. Run from the folder that holds dvc.yaml, "
+            "or run dvc repro download first."
         )
-    problems, damaged_packs = [], set()
-    where: dict[tuple[str, str], str] = {}
-    for path in pack_files(folder):
+    contents = _Contents()
+    for path in paths:
+        contents.read(path)
+    outcomes = _outcomes(folder)
+    taken_down = set(_takedowns(folder)["md5"])
+    problems = [*contents.problems, *_contradictions(contents, outcomes, taken_down)]
+    unlisted = 0
+    for md5, variant in contents.trusted():
+        if md5 not in outcomes or outcomes[md5][0] != variant:
+            unlisted += 1
+    return PackAudit(len(paths), len(contents.packs), unlisted, tuple(problems))
 
-        def see(picture: PackedImage, pack: str = path.name) -> None:
-            where[picture.md5, picture.variant] = pack
 
-        if problem := verify(path, see):
-            damaged_packs.add(path.name)
-            problems.append(f"{path}: {problem}")
-    outcomes, taken = _outcomes(folder), set(_takedowns(folder)["md5"])
-    # What a damaged pack held is not told one by one: its one line says it all.
-    here = {key: pack for key, pack in where.items() if pack not in damaged_packs}
+def _contradictions(
+    contents: _Contents, outcomes: dict[str, _Outcome], taken_down: set[str]
+) -> Iterator[str]:
+    """Yields a line for each image whose outcome is not what the packs hold."""
+    here = contents.trusted()
     for md5, (variant, outcome, pack, _) in sorted(outcomes.items()):
         found = here.get((md5, variant))
-        if (
-            outcome == "kept"
-            and found != pack
-            and pack not in damaged_packs
-            and md5 not in taken
-        ):
-            problems.append(
-                f"{md5}: outcomes.parquet says that its {variant} is in {pack}, where it is not"
+        if outcome != "kept":
+            if found:
+                yield (
+                    f"{md5}: its outcome in outcomes.parquet is {outcome}, but its "
+                    f"{variant} is in {found}"
+                )
+        elif found != pack and pack not in contents.damaged and md5 not in taken_down:
+            yield (
+                f"{md5}: outcomes.parquet has its {variant} in {pack}, where it is not"
             )
-        if outcome != "kept" and found:
-            problems.append(
-                f"{md5}: outcomes.parquet says {outcome}, but its {variant} is in {found}"
-            )
-    unlisted = sum(outcomes.get(md5, ("",))[0] != variant for md5, variant in here)
-    return PackAudit(len(pack_files(folder)), len(where), unlisted, tuple(problems))
 
 
 def get(folder: Path, md5: str) -> PackedImage:
-    """Returns a picture by its md5; raises BadInput saying what became of it where no pack holds it."""
+    """Returns an image by its md5.
+
+    Raises BadInput with what became of the image where no pack holds it.
+    """
     rows = index(folder).filter(pl.col("md5") == md5)
-    variant, outcome, _, detail = _outcomes(folder).get(md5, (None, None, None, None))
+    outcome = _outcomes(folder).get(md5)
     if not rows.height:
-        told = (
-            f"outcomes.parquet says: {outcome}{f', {detail}' if detail else ''}"
-            if outcome
-            else "nobody asked for it"
-        )
+        fate = _fate(outcome)
+        taken_down = _takedown(folder, md5)
         raise BadInput(
-            f"{md5} is in none of the packs of {folder}: {told}.{_takedown(folder, md5)}"
+            f"{md5} is in none of the packs of {folder}: {fate}.{taken_down}"
         )
-    row = next(
-        (row for row in rows.iter_rows(named=True) if row["variant"] == variant),
-        rows.row(0, named=True),
-    )
-    return PackedImage(
-        bytes=PackReader(folder).bytes(row["pack"], md5),
-        **{name: row[name] for name in FACTS},
-    )
+    wanted = rows.filter(pl.col("variant") == outcome[0]) if outcome else rows
+    row = (wanted if wanted.height else rows).row(0, named=True)
+    content = PackReader(folder).bytes(row["pack"], md5)
+    facts = {name: row[name] for name in FACTS}
+    return PackedImage(bytes=content, **facts)
 
 
-def _outcomes(folder: Path) -> dict[str, tuple[str, str, str | None, str | None]]:
-    """Returns variant, outcome, pack and detail by md5; empty where no run has ended yet."""
+def _fate(outcome: _Outcome | None) -> str:
+    if outcome is None:
+        return "no sample has selected it"
+    _, reason, _, detail = outcome
+    text = f"its outcome in outcomes.parquet is {reason}"
+    if detail:
+        text += f", {detail}"
+    return text
+
+
+def _outcomes(folder: Path) -> dict[str, _Outcome]:
+    """Returns the outcomes by md5; none where no run has ended yet."""
     path = folder / "outcomes.parquet"
-    return (
-        {md5: tuple(rest) for md5, *rest in parquet.read(path).iter_rows()}
-        if path.exists()
-        else {}
-    )
+    if not path.exists():
+        return {}
+    return {md5: tuple(rest) for md5, *rest in parquet.read(path).iter_rows()}
 
 
 def _takedowns(folder: Path) -> pl.DataFrame:
     path = folder / "takedowns.parquet"
-    return parquet.read(path) if path.exists() else parquet.frame([], TAKEDOWNS)
+    if not path.exists():
+        return parquet.frame([], TAKEDOWNS)
+    return parquet.read(path)
 
 
 def _takedown(folder: Path, md5: str) -> str:
     rows = _takedowns(folder).filter(pl.col("md5") == md5)
-    return (
-        f" It was taken down: {rows['reason'][0]}, as of {rows['snapshot'][0]}."
-        if rows.height
-        else ""
-    )
-
-
-def _facts(path: Path) -> pl.DataFrame:
-    try:
-        # Not pq.read_table: it imports pandas, and takes twelve times as long over thousands of small row groups.
-        table = (
-            pq.ParquetFile(path, pre_buffer=True).read(columns=FACTS).combine_chunks()
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise corrupt_file_error(path, error) from error
-    frame = pl.from_arrow(table)
-    return frame.with_columns(pack=pl.lit(path.name))  # type: ignore[union-attr]
+    if not rows.height:
+        return ""
+    return f" It was taken down: {rows['reason'][0]}, as of {rows['snapshot'][0]}."

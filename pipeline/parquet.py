@@ -1,4 +1,8 @@
-"""Parquet in and out: cast to a schema of `schemas.py`, ordered, whole or not there, same bytes for same rows."""
+"""Reads and writes Parquet files.
+
+They are cast to a schema of `pipeline.schemas` and ordered, either whole or not there,
+and the same rows give the same bytes.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +26,7 @@ def write(
     order_by: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes one Parquet file. `metadata` joins the schema's own, as readable text keys."""
+    """Writes one Parquet file. `metadata` is added to the schema's own, as text."""
     table = cast(rows, schema)
     if order_by is not None:
         table = table.sort_by(order_by)
@@ -35,7 +39,10 @@ def write(
 def cast(
     rows: pa.Table | pl.DataFrame | Iterable[Mapping[str, Any]], schema: pa.Schema
 ) -> pa.Table:
-    """Returns the rows as a table of exactly this schema; raises an error where a value does not fit."""
+    """Returns the rows as a table of exactly this schema.
+
+    Raises TypeError or pyarrow.ArrowInvalid where a value does not fit.
+    """
     if not isinstance(rows, pa.Table | pl.DataFrame):
         rows = frame(list(rows), schema)
     if isinstance(rows, pl.DataFrame):
@@ -44,41 +51,43 @@ def cast(
 
 
 def frame(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pl.DataFrame:
-    """Returns rows as a frame of the schema's types, also where there are none; raises TypeError on a value of another.
+    """Returns rows as a frame of the schema's types, also where there are none.
 
-    Not by pyarrow, which imports pandas as soon as it sees a list: a second of CPU in every stage.
+    Raises TypeError where a value is of another type. Not by pyarrow, which imports
+    pandas as soon as it sees a list: a second of CPU in every stage.
     """
-    types = pl.Schema(schema).items()
-    return pl.DataFrame(
-        [pl.Series(name, [row.get(name) for row in rows], kind) for name, kind in types]
-    )
+    columns = []
+    for name, kind in pl.Schema(schema).items():
+        values = [row.get(name) for row in rows]
+        columns.append(pl.Series(name, values, kind))
+    return pl.DataFrame(columns)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """Reads one Parquet file into Polars; raises CorruptFile naming it when it cannot be read."""
+    """Reads one Parquet file; raises CorruptFile naming it when it cannot be read."""
     try:
         # Not pq.read_table, which imports pandas: a second of CPU in every stage.
         with pq.ParquetFile(path) as file:
-            if lacking := set(columns or ()) - set(file.schema_arrow.names):
-                raise corrupt_file_error(
-                    path, ValueError(f"it has no column {', '.join(sorted(lacking))}")
-                )
+            lacking = set(columns or ()) - set(file.schema_arrow.names)
+            if lacking:
+                names = ", ".join(sorted(lacking))
+                raise corrupt_file_error(path, ValueError(f"it has no column {names}"))
             return pl.from_arrow(file.read(columns=columns))  # type: ignore[return-value]
     except (pa.ArrowInvalid, OSError) as error:
         raise corrupt_file_error(path, error) from error
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """Returns the text metadata of a file, the schema's own keys left out."""
+    """Returns the text metadata of a file without the keys of Arrow and pandas."""
     try:
         raw = pq.read_schema(path).metadata or {}
     except (pa.ArrowInvalid, OSError) as error:
         raise corrupt_file_error(path, error) from error
-    return {
-        key.decode(): value.decode()
-        for key, value in raw.items()
-        if not key.startswith((b"ARROW", b"pandas"))
-    }
+    text = {}
+    for key, value in raw.items():
+        if not key.startswith((b"ARROW", b"pandas")):
+            text[key.decode()] = value.decode()
+    return text
 
 
 def corrupt_file_error(path: Path, error: Exception) -> CorruptFile:
@@ -89,5 +98,6 @@ def corrupt_file_error(path: Path, error: Exception) -> CorruptFile:
         )
     why = " ".join(str(error).split())[:200]
     return CorruptFile(
-        f"{path} cannot be read: {why}. Delete it and run dvc repro again: the stage that writes it makes it anew."
+        f"{path} cannot be read: {why}. Delete it and run dvc repro again: the stage "
+        "that writes it makes it anew."
     )

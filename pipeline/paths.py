@@ -1,4 +1,7 @@
-"""Where every dataset lives, relative to the project's folder. The same paths stand in `dvc.yaml`; a test compares."""
+"""Where every dataset is, relative to the project's folder.
+
+`dvc.yaml` has the same paths; a test compares them.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +10,9 @@ DATASETS = ("snapshot", "sample", "manifest", "shards", "evaluation", "bundle")
 """Datasets with a gate, in the order of the stages that write them."""
 
 SPLITS = ("train", "validation", "test", "fresh")
-"""Splits of the manifest and of the shards; `fresh` is empty unless manifest.fresh_after is set."""
+"""Splits of the manifest and of the shards.
+
+`fresh` is empty unless manifest.fresh_after is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,7 @@ class Paths:
 
     @property
     def params(self) -> Path:
-        """Every knob."""
+        """Every parameter."""
         return self.root / "params.yaml"
 
     @property
@@ -38,7 +43,7 @@ class Paths:
 
     @property
     def sample(self) -> Path:
-        """The vocabulary, the posts, what was left out and why, what the labels lack (Parquet)."""
+        """The vocabulary, the posts, what was left out and why (Parquet)."""
         return self.data / "sample"
 
     @property
@@ -53,7 +58,7 @@ class Paths:
 
     @property
     def politeness(self) -> Path:
-        """Requests and waits of every stage that talks to the site. A metric: no stage depends on it."""
+        """Requests and waits of every stage that uses the site. Not a DVC output."""
         return self.data / "politeness.json"
 
     @property

@@ -1,33 +1,42 @@
-"""How long work shows itself: a bar on a terminal, a plain line every ten seconds elsewhere."""
+"""Shows how far long work is: a bar on a terminal, else a line every ten seconds."""
 
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from functools import partial
 from threading import Event, Thread
 from typing import TypeVar
 
 _T = TypeVar("_T")
 PLAIN_INTERVAL = 10.0  # seconds between plain lines
-_BAR_INTERVAL = 1.0  # seconds after which rate and time left are worked out anew where nothing was finished meanwhile
+# seconds after which rate and time left are computed again where no unit was finished
+_BAR_INTERVAL = 1.0
 
 
 class Meter:
-    """Counts finished units. `note` is shown beside the count, such as failures so far."""
+    """Counts finished units. `note` is shown beside the count, such as failures."""
 
     def __init__(self, label: str, unit: str, total: int | None) -> None:
-        self.label, self.unit, self.total, self.done, self.note = (
-            label,
-            unit,
-            total,
-            0,
-            "",
-        )
-        self._found = self._bytes = 0
+        self.label = label
+        self.unit = unit
+        self.total = total
+        self.done = 0
+        self.note = ""
+        self._skipped = 0
+        self._bytes = 0
         self._started = time.monotonic()
 
-    def advance(self, units: int = 1, note: str | None = None, bytes: int = 0) -> None:  # noqa: A002  # the unit's name
-        """Counts `units` more as done. bytes: what they brought with them; where any came, MB/s are shown too."""
+    def advance(
+        self,
+        units: int = 1,
+        note: str | None = None,
+        bytes: int = 0,  # noqa: A002  # the unit's name
+    ) -> None:
+        """Counts `units` more as done.
+
+        bytes: size of what was transferred for them; if any, MB/s are shown too.
+        """
         self.done += units
         self._bytes += bytes
         if note is not None:
@@ -35,8 +44,8 @@ class Meter:
         self._show()
 
     def skip_done(self, units: int) -> None:
-        """Counts units that an earlier run finished: they are done, and say nothing about how fast this one is."""
-        self._found += units
+        """Counts units that an earlier run finished: they do not count for the rate."""
+        self._skipped += units
         self.advance(units)
 
     def line(self) -> str:
@@ -44,23 +53,34 @@ class Meter:
         return f"{self.label}: {self.state()}"
 
     def state(self) -> str:
-        """Returns done, total, rate, bytes per second, time left, note; what does not apply is left out."""
+        """Returns done, total, rate, bytes per second, time left and note.
+
+        What does not apply is left out.
+        """
         seconds = max(time.monotonic() - self._started, 1e-3)
-        rate = (self.done - self._found) / seconds
-        of = f" of {self._counted(self.total)}" if self.total is not None else ""
-        unit = "" if self.unit == "bytes" else f" {self.unit}"
-        parts = [
-            f"{self._counted(self.done)}{of}{unit}",
-            f"{self._counted(rate, '.1f')}/s",
-        ]
+        rate = (self.done - self._skipped) / seconds
+        parts = [self._done_of_total(), f"{self._counted(rate, '.1f')}/s"]
         if self._bytes:
             parts.append(f"{self._bytes / seconds / 1e6:,.1f} MB/s")
         if self.total and rate > 0 and self.done < self.total:
-            parts.append(f"{_roughly((self.total - self.done) / rate)} left")
-        return ", ".join([*parts, *([self.note] if self.note else [])])
+            seconds_left = (self.total - self.done) / rate
+            parts.append(f"{_roughly(seconds_left)} left")
+        if self.note:
+            parts.append(self.note)
+        return ", ".join(parts)
+
+    def _done_of_total(self) -> str:
+        text = self._counted(self.done)
+        if self.total is not None:
+            text += f" of {self._counted(self.total)}"
+        if self.unit != "bytes":
+            text += f" {self.unit}"
+        return text
 
     def _counted(self, units: float, form: str = "") -> str:
-        return f"{units / 1e6:,.1f} MB" if self.unit == "bytes" else f"{units:,{form}}"
+        if self.unit == "bytes":
+            return f"{units / 1e6:,.1f} MB"
+        return f"{units:,{form}}"
 
     def _show(self) -> None:
         """Shows the state at once, where that is wanted."""
@@ -68,13 +88,24 @@ class Meter:
 
 @contextmanager
 def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]:
-    """Shows a meter while the block runs and its last state as a plain line afterwards."""
-    if not sys.stderr.isatty():
-        plain = Meter(label, unit, total)
-        with _every(PLAIN_INTERVAL, lambda: log(plain.line())):
-            yield plain
+    """Shows a meter while the block runs, and its last state as a line afterwards."""
+    show = _bar_meter if sys.stderr.isatty() else _plain_meter
+    with show(Meter(label, unit, total)) as shown:
+        yield shown
+    log(shown.line())
+
+
+@contextmanager
+def _plain_meter(plain: Meter) -> Iterator[Meter]:
+    def show() -> None:
         log(plain.line())
-        return
+
+    with _every(PLAIN_INTERVAL, show):
+        yield plain
+
+
+@contextmanager
+def _bar_meter(plain: Meter) -> Iterator[Meter]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -84,7 +115,7 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
         TextColumn("{task.fields[state]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total, state="")
+        task = bar.add_task(plain.label, total=plain.total, state="")
 
         class _BarMeter(Meter):
             def _show(self) -> None:
@@ -92,15 +123,17 @@ def meter(label: str, *, unit: str, total: int | None = None) -> Iterator[Meter]
                     task, completed=self.done, total=self.total, state=self.state()
                 )
 
-        shown = _BarMeter(label, unit, total)
-        with _every(_BAR_INTERVAL, lambda: shown.advance(0)):
+        shown = _BarMeter(plain.label, plain.unit, plain.total)
+        with _every(_BAR_INTERVAL, partial(shown.advance, 0)):
             yield shown
-    log(shown.line())
 
 
 @contextmanager
 def _every(seconds: float, show: Callable[[], None]) -> Iterator[None]:
-    """Calls `show` so often while the block runs, also where it waits: silence looks like a hung process."""
+    """Calls `show` at an interval while the block runs.
+
+    It does so also while the block waits: silence looks like a hung process.
+    """
     is_over = Event()
 
     def tick() -> None:
@@ -117,16 +150,17 @@ def _every(seconds: float, show: Callable[[], None]) -> Iterator[None]:
 
 
 def _roughly(seconds: float) -> str:
-    """Returns a time left: seconds below two minutes, then minutes, hours from two on, days from two on."""
+    """Returns a time left: seconds below two minutes, then minutes, hours or days.
+
+    Hours are given from two hours on, days from two days on.
+    """
     if seconds < 120:
         return f"{seconds:,.0f} s"
     if seconds < 7_200:
         return f"{seconds / 60:,.0f} min"
-    return (
-        f"{seconds / 3_600:,.1f} h"
-        if seconds < 172_800
-        else f"{seconds / 86_400:,.1f} days"
-    )
+    if seconds < 172_800:
+        return f"{seconds / 3_600:,.1f} h"
+    return f"{seconds / 86_400:,.1f} days"
 
 
 def track(

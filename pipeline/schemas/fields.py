@@ -1,4 +1,4 @@
-"""What the schemas share: a documented field, and the types that occur in several datasets."""
+"""What the schemas share: a field with its description, and common types."""
 
 import pyarrow as pa
 

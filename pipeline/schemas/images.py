@@ -43,7 +43,7 @@ OUTCOMES = pa.schema(
         ),
     ]
 )
-"""data/images/outcomes.parquet: one row per picture wanted, ordered by md5."""
+"""data/images/outcomes.parquet, ordered by md5: a row per image of the sample."""
 
 TAKEDOWNS = pa.schema(
     [
@@ -56,7 +56,8 @@ TAKEDOWNS = pa.schema(
         field(
             "reason",
             pa.string(),
-            "a value of Takedown, or the rule that forbids it now: a value of PostExclusion",
+            "a value of Takedown, or the rule that forbids it now: a value of "
+            "PostExclusion",
         ),
         field(
             "snapshot",
@@ -65,4 +66,6 @@ TAKEDOWNS = pa.schema(
         ),
     ]
 )
-"""data/images/takedowns.parquet, ordered by md5: pictures that a refresh removed, as long as they stay forbidden."""
+"""data/images/takedowns.parquet, ordered by md5.
+
+Images that a refresh removed, as long as they stay forbidden."""

@@ -58,7 +58,7 @@ REJECTED = pa.schema(
         ),
     ]
 )
-"""data/manifest/rejected.parquet and data/shards/rejected.parquet, ordered by post_id."""
+"""data/manifest/rejected.parquet and data/shards/rejected.parquet, by post_id."""
 
 LEAKAGE = pa.schema(
     [
@@ -79,4 +79,6 @@ LEAKAGE = pa.schema(
         ),
     ]
 )
-"""data/manifest/leakage.parquet, ordered by distance: of at most 2,000 test pictures."""
+"""data/manifest/leakage.parquet, ordered by distance.
+
+Of at most 2,000 test images."""

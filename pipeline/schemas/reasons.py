@@ -1,16 +1,23 @@
-"""Why a tag, post, image or record is left out: each reason is an enum member that carries its sentence."""
+"""Why a tag, post, image or record is left out.
+
+Each reason is an enum member with the sentence that explains it.
+"""
 
 from enum import StrEnum
 from typing import Self
 
 
 class Reason(StrEnum):
-    """A reason as it stands in a table, with the sentence that explains it."""
+    """A reason as a table has it, with the sentence that explains it."""
 
     sentence: str
 
     def __new__(cls, value: str, sentence: str = "") -> Self:
-        """Makes a member whose value is `value`."""
+        """Makes a member whose value is `value`.
+
+        Every member has a sentence. It has a default only so that type checkers accept
+        a lookup by value alone, such as `Takedown("replaced")`.
+        """
         member = str.__new__(cls, value)
         member._value_ = value
         member.sentence = sentence
@@ -18,40 +25,43 @@ class Reason(StrEnum):
 
 
 class DownloadFailure(Reason):
-    """Why a picture that was wanted is not there."""
+    """Why an image of the sample is not in the packs."""
 
     NOT_FOUND = "not_found", "404 or 410: the site does not have it"
-    FORBIDDEN = "forbidden", "401 or 403 for this one picture"
-    MD5_MISMATCH = "md5_mismatch"  # the bytes are another file than the export says
-    NOT_A_PICTURE = "not_a_picture", "HTML or another type where a picture was expected"
-    UNSUPPORTED_FORMAT = "unsupported_format", "a picture, but not jpg, png or webp"
+    FORBIDDEN = "forbidden", "401 or 403 for this one image"
+    MD5_MISMATCH = "md5_mismatch", "the bytes are another file than the export lists"
+    NOT_A_PICTURE = "not_a_picture", "HTML or another type where an image was expected"
+    UNSUPPORTED_FORMAT = "unsupported_format", "an image, but not jpg, png or webp"
     TRUNCATED = "truncated", "the bytes end too soon, after all retries"
     BROKEN_PICTURE = "broken_picture", "cannot be decoded"
     DECOMPRESSION_BOMB = "decompression_bomb", "more pixels than download.max_pixels"
     TOO_LARGE = (
         "too_large",
-        "more bytes than download.max_bytes; an original that is listed so is not asked for",
+        "more bytes than download.max_bytes; such an original is not requested",
     )
     WRONG_DIMENSIONS = (
         "wrong_dimensions",
-        "not the size that the export's width and height lead to",
+        "not the size that follows from the width and height in the export",
     )
     REDIRECTED = (
         "redirected",
-        "the answer points to another place, which is never followed",
+        "the response redirects to another URL, which is never followed",
     )
     UNAVAILABLE = (
         "unavailable",
-        "only temporary errors, after all retries; asked for again by the next run",
+        "only temporary errors, after all retries; requested again by the next run",
     )
 
 
 class RecordRejection(Reason):
-    """Why a sampled post is not in the manifest or the shards, besides the reasons of DownloadFailure."""
+    """Why a sampled post is not in the manifest or the shards.
+
+    The reasons of DownloadFailure come on top.
+    """
 
     NEAR_DUPLICATE = (
         "near_duplicate",
-        "an evaluation picture that looks like one of an earlier split",
+        "an evaluation image that looks like one of an earlier split",
     )
     SAME_PICTURE = "same_picture", "another post of the sample holds the same md5"
 
@@ -61,13 +71,13 @@ class TagExclusion(Reason):
 
     ALIASED = (
         "aliased",
-        "only another spelling: its posts count for the tag it stands for",
+        "only another spelling: its posts count for the tag that it is an alias of",
     )
     EXCLUDED = "excluded", "sample.exclude_tags"
-    POLICY = "policy", "a name the policy refuses to select posts by"
+    POLICY = "policy", "a name that the policy does not select posts by"
     FILE_DERIVED = (
         "file_derived",
-        "says something about the file, not about the picture (contract section 6)",
+        "describes the file, not the image (contract section 6)",
     )
     TOO_FEW_POSITIVES = (
         "too_few_positives",
@@ -96,10 +106,13 @@ class TagExclusion(Reason):
 
 
 class PostExclusion(Reason):
-    """Why a post of the snapshot is not a candidate. The first that holds is given, in this order."""
+    """Why a post of the snapshot is not a candidate.
+
+    The first reason that applies is given, in this order.
+    """
 
     DELETED = "deleted", "deleted on the site (policy rule 1)"
-    WITHHELD = "withheld", "the API gave no address for its file (rule 4)"
+    WITHHELD = "withheld", "the API gave no URL for its file (rule 4)"
     FORBIDDEN_YOUNG = (
         "forbidden_young",
         "rated q or e and tagged young, or a tag that implies it (rule 2)",
@@ -115,20 +128,20 @@ class PostExclusion(Reason):
     TOO_FEW_TAGS = "too_few_tags", "fewer than sample.min_tags"
     SPANS_SPLITS = (
         "spans_splits",
-        "the oldest post of its family (or another of its artists) belongs to another split",
+        "its family's oldest post, or another of its artists, is in another split",
     )
 
 
 class Anomaly(Reason):
-    """What is wrong with a snapshot and was worked around."""
+    """What is wrong with a snapshot, and how it is resolved."""
 
     ALIAS_CYCLE = (
         "alias_cycle",
-        "aliases that lead back to the name: it stands for the last name before that",
+        "aliases that lead back to the name: the last name before that is used",
     )
     ALIAS_OF_TWO = (
         "alias_of_two",
-        "a name with two aliases in force: the later one holds",
+        "a name with two aliases in force: the later one is used",
     )
     ALIAS_TO_NOTHING = (
         "alias_to_nothing",
@@ -136,7 +149,7 @@ class Anomaly(Reason):
     )
     IMPLICATION_CYCLE = (
         "implication_cycle",
-        "tags that imply each other: each brings all of them",
+        "tags that imply each other: a post with one gets all of them",
     )
     TWO_CATEGORIES = (
         "two_categories",
@@ -144,7 +157,7 @@ class Anomaly(Reason):
     )
     MISSING_PARENT = (
         "missing_parent",
-        "a parent that is not in the snapshot: it links its children all the same",
+        "a parent that is not in the snapshot: its children are still one family",
     )
     PARENT_CYCLE = (
         "parent_cycle",
@@ -153,11 +166,11 @@ class Anomaly(Reason):
 
 
 class Takedown(Reason):
-    """Why a picture that was here had to go, besides the rules' values of PostExclusion."""
+    """Why an image was removed from the packs, besides the rules of PostExclusion."""
 
     REPLACED = "replaced", "the post now holds another file"
     EXPUNGED = "expunged", "the post is gone from the site"
     NOT_LISTED = (
         "not_listed",
-        "the search no longer finds the post: deleted, expunged, or harvest.query does not match",
+        "the search finds the post no more: deleted, expunged, or another query",
     )

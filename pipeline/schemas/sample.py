@@ -13,7 +13,8 @@ VOCABULARY = pa.schema(
         field(
             "snapshot_posts",
             pa.int64(),
-            "posts of the snapshot with this tag, after closure, whatever became of them",
+            "posts of the snapshot with this tag, after closure, whatever became of "
+            "them",
         ),
         field("candidate_posts", pa.int64(), "those of them that may be sampled"),
         field(
@@ -33,7 +34,7 @@ VOCABULARY = pa.schema(
         ),
     ]
 )
-"""data/sample/vocabulary.parquet, ordered by candidate_posts (most first), then name."""
+"""data/sample/vocabulary.parquet, ordered by candidate_posts (most first), name."""
 
 EXCLUDED_TAGS = pa.schema(
     [
@@ -42,7 +43,8 @@ EXCLUDED_TAGS = pa.schema(
         field(
             "snapshot_posts",
             pa.int64(),
-            "posts of the snapshot with this tag, after closure, whatever became of them",
+            "posts of the snapshot with this tag, after closure, whatever became of "
+            "them",
         ),
         field("candidate_posts", pa.int64(), "those of them that may be sampled"),
         field("train_posts", pa.int64(), "those of them in the training split"),
@@ -67,7 +69,8 @@ SAMPLED_POSTS = pa.schema(
         field(
             "group_id",
             pa.int64(),
-            "smallest post id of its family of parents and children; never spans splits",
+            "smallest post id of its family of parents and children; never spans "
+            "splits",
         ),
         field("split", pa.string(), "train, validation, test or fresh"),
         field(
@@ -107,14 +110,17 @@ EXCLUDED_POSTS = pa.schema(
         ),
     ]
 )
-"""data/sample/dropped.parquet: posts of the snapshot that are not candidates, ordered by post_id."""
+"""data/sample/dropped.parquet, ordered by post_id.
+
+Posts of the snapshot that are not candidates."""
 
 STRATEGIES = pa.schema(
     [
         field(
             "strategy",
             pa.string(),
-            "cover, quota, natural: for the tags' needs; sample: as written; board: all",
+            "cover, quota, natural: for the tags' needs; sample: as written; board: "
+            "all",
         ),
         field("is_chosen", pa.bool_(), "sample.strategy, and what was written by it"),
         field("posts", pa.int64(), "posts of train, validation and test"),
@@ -132,7 +138,8 @@ STRATEGIES = pa.schema(
         field(
             "short_tags",
             pa.int64(),
-            "tags that miss their positives in some split, of those the board could give",
+            "tags that miss their positives in some split, of those the board could "
+            "give",
         ),
         field(
             "mean_tags",
@@ -146,7 +153,9 @@ STRATEGIES = pa.schema(
         ),
     ]
 )
-"""data/sample/strategies.parquet: what each strategy would take, from the same candidates."""
+"""data/sample/strategies.parquet.
+
+What each strategy would select, from the same candidates."""
 
 MISSING_IMPLICATIONS = pa.schema(
     [
@@ -163,9 +172,10 @@ MISSING_IMPLICATIONS = pa.schema(
         field("share", pa.float64(), "lacking over posts"),
     ]
 )
-"""data/sample/lacking_implied.parquet, ordered by lacking (most first): implied tags missing in the source.
+"""data/sample/lacking_implied.parquet, ordered by lacking (most first).
 
-Looked at are posts that neither the policy nor their own columns drop, a million or more of them."""
+Implied tags that are missing in the source, counted over the posts that neither the
+policy nor their own columns exclude, a million or more of them."""
 
 ALIASES_IN_USE = pa.schema(
     [
@@ -179,7 +189,9 @@ ALIASES_IN_USE = pa.schema(
         ),
     ]
 )
-"""data/sample/aliased_spellings.parquet, ordered by posts (most first). Looked at are those of MISSING_IMPLICATIONS."""
+"""data/sample/aliased_spellings.parquet, ordered by posts (most first).
+
+Counted over the same posts as MISSING_IMPLICATIONS."""
 
 CO_OCCURRENCE = pa.schema(
     [
@@ -193,7 +205,9 @@ CO_OCCURRENCE = pa.schema(
         field("is_implied", pa.bool_(), "one implies the other"),
     ]
 )
-"""data/sample/co_occurrence.parquet, ordered by lift (highest first): the 200 highest and the 200 lowest."""
+"""data/sample/co_occurrence.parquet, ordered by lift (highest first).
+
+The 200 highest and the 200 lowest."""
 
 ANOMALIES = pa.schema(
     [
@@ -202,4 +216,6 @@ ANOMALIES = pa.schema(
         field("detail", pa.string(), "what was seen"),
     ]
 )
-"""data/sample/oddities.parquet, ordered by kind, then subject: what was wrong with the snapshot."""
+"""data/sample/oddities.parquet, ordered by kind, then subject.
+
+What is wrong with the snapshot."""

@@ -40,7 +40,9 @@ POSTS = pa.schema(
         field("locked_tags", TAG_NAMES, "tags locked by moderators; may hold -tag"),
     ]
 )
-"""data/snapshot/posts.parquet, ordered by post_id. Uploaders, approvers and descriptions are personal and left out."""
+"""data/snapshot/posts.parquet, ordered by post_id.
+
+Uploaders, approvers and descriptions are personal and left out."""
 
 TAGS = pa.schema(
     [
@@ -60,7 +62,8 @@ RELATIONS = pa.schema(
         field(
             "status",
             pa.string(),
-            "active, processing and queued are in force; all others are kept for the record",
+            "active, processing and queued are in force; all others are kept for the "
+            "record",
         ),
     ]
 )
@@ -78,7 +81,7 @@ SNAPSHOT_REJECTED = pa.schema(
         field("value", pa.string(), "the id and the offending value, shortened"),
     ]
 )
-"""data/snapshot/rejected.parquet: records of the exports that could not be read."""
+"""data/snapshot/rejected.parquet: records of the exports that are unreadable."""
 
 UNKNOWN_TAGS = pa.schema(
     [
@@ -90,4 +93,6 @@ UNKNOWN_TAGS = pa.schema(
         field("posts", pa.int64(), "posts that carry it"),
     ]
 )
-"""data/snapshot/unknown_tags.parquet, ordered by name: posts and tags are different moments of the site."""
+"""data/snapshot/unknown_tags.parquet, ordered by name.
+
+There are some because posts and tags are exported at different moments."""

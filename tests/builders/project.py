@@ -1,7 +1,10 @@
 """Project folders that read from a board served on loopback."""
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +20,9 @@ from pipeline.paths import Paths
 from sandbox.board.records import Board
 from sandbox.server.app import Site, serve
 
+ROOT = Path(__file__).parents[2]
+"""The repository."""
+
 SMALL: dict[str, Any] = {
     "sample": {
         "min_positives": 40,
@@ -31,15 +37,14 @@ SMALL: dict[str, Any] = {
 }
 """Parameters that fit the small board."""
 
-ROOT = Path(__file__).parents[2]
-"""The repository."""
-
 
 @contextmanager
 def served(board: Board, **options: Any) -> Iterator[Site]:
-    """Serves a board from a thread of its own, since stages bring their own event loop."""
+    """Serves a board from another thread, since each stage runs an event loop."""
     loop = asyncio.new_event_loop()
-    ready, over, sites = threading.Event(), asyncio.Event(), []
+    ready = threading.Event()
+    over = asyncio.Event()
+    sites = []
 
     async def run() -> None:
         async with serve(board, **options) as site:
@@ -47,9 +52,10 @@ def served(board: Board, **options: Any) -> Iterator[Site]:
             ready.set()
             await over.wait()
 
-    thread = threading.Thread(
-        target=lambda: loop.run_until_complete(run()), daemon=True
-    )
+    def work() -> None:
+        loop.run_until_complete(run())
+
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
         assert ready.wait(60), "the sandbox did not start"
@@ -70,7 +76,10 @@ class Project:
 
 
 def make_project(folder: Path, at: Site, /, **sections: dict[str, Any]) -> Project:
-    """Writes params.yaml for the served site and pins what it serves. Sections add to SMALL."""
+    """Writes params.yaml for the served site and pins what it serves.
+
+    Sections add to SMALL.
+    """
     tree: dict[str, Any] = {name: dict(section) for name, section in SMALL.items()}
     tree["site"] = {
         "name": "custom",
@@ -87,7 +96,7 @@ def make_project(folder: Path, at: Site, /, **sections: dict[str, Any]) -> Proje
 
 
 def prepare(project: Project) -> Project:
-    """Harvests and samples, so that pictures can be fetched."""
+    """Harvests and samples, so that images can be fetched."""
     params = project.params
     harvest.run(params.harvest, project.paths, site=params.site)
     sample.run(
@@ -102,6 +111,22 @@ def prepare(project: Project) -> Project:
 def fetch(project: Project) -> None:
     """Runs the download stage."""
     download.run(project.params.download, project.paths, site=project.params.site)
+
+
+def run_command(
+    folder: Path, *arguments: str, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m pipeline` in a project folder. options: of subprocess.run."""
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        **options,
+    )
 
 
 def damage(path: Path) -> None:

@@ -189,5 +189,5 @@ def test_a_bundle_with_a_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"weights")
     policy.check_no_images(tmp_path)
     (tmp_path / "cover.bin").write_bytes(b"\x89PNG\r\n\x1a\n...")
-    with pytest.raises(PolicyViolation, match=r"cover\.bin is a picture"):
+    with pytest.raises(PolicyViolation, match=r"cover\.bin is an image"):
         policy.check_no_images(tmp_path)
