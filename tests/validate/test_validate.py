@@ -92,17 +92,14 @@ def test_good_datasets_pass_their_gates(
 def test_everything_measured_is_judged_and_everything_judged_is_measured(
     good: Paths, dataset: str
 ) -> None:
-    from pipeline.validate import dataset_files, expectations, measurements
+    from pipeline.validate import dataset_files, gate
 
-    measured = measurements.measure(dataset, PARAMS, good)
-    suites = expectations.profile(dataset, PARAMS)
-    assert set(measured.frames()) == set(suites)
-    assert set(measured.findings) == {
-        expectation.column for expectation in suites["findings"]
-    }
-    assert set(expectations.rows(dataset, PARAMS, 3)) == set(
-        dataset_files.PARQUET[dataset]
-    )
+    rules = gate.RULES[dataset]
+    for table in rules.measure(PARAMS, good):
+        assert table.checks, table.name
+        for check in table.checks:
+            assert set(check.columns) <= set(table.rows.columns), table.name
+    assert set(rules.row_checks(PARAMS, 3)) == set(dataset_files.PARQUET[dataset])
 
 
 def row(
@@ -924,7 +921,7 @@ def test_a_warning_is_noted_and_does_not_stop_the_line(
 
     assert failed(paths, "snapshot") == {("findings", "unknown_tag")}
     assert json.loads(paths.verdict("snapshot").read_text())["success"]
-    assert "noted (warning)" in capsys.readouterr().err
+    assert "validate snapshot: warning: every tag" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -1059,9 +1056,9 @@ def test_an_artist_in_two_splits_is_refused_where_parameters_promise_otherwise(
 
 def test_gates_and_sample_agree_on_who_is_no_artist() -> None:
     from pipeline.sample import splits
-    from pipeline.validate import tables as measures
+    from pipeline.validate import sample
 
-    assert measures.NOBODY == splits.PSEUDO_ARTISTS
+    assert sample.PSEUDO_ARTISTS == splits.PSEUDO_ARTISTS
 
 
 def test_the_page_asks_nothing_of_any_host(paths: Paths) -> None:
