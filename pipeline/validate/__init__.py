@@ -1,16 +1,20 @@
-"""The gates: a dataset is judged by Great Expectations before the next stage may read it.
+"""The gates: Great Expectations checks a dataset before the next stage may read it.
 
 Reads       data/<dataset>/ and the dataset before it    as in `dvc.yaml`
-Writes      data/gates/<dataset>/verdict.json            every expectation with its outcome; sorted, no times
-            reports/gates/<dataset>/index.html           the same as a page, with offending rows
-Guarantees  same data and parameters, same verdict; both are written also when the gate fails; memory is flat in rows.
+Writes      data/gates/<dataset>/verdict.json            every check with its result;
+                                                         sorted, without times
+            reports/gates/<dataset>/index.html           the same with offending rows
+Guarantees  same data and parameters, same verdict; both are written also when the gate
+            fails; memory does not grow with rows.
 
-Great Expectations judges, Polars measures: row-local rules run over the files chunk by chunk, global rules over small
-tables that Polars computes. The rules are in `pipeline/validate/expectations.py`.
+Rules about single rows run over the files chunk by chunk. Rules that take more than one
+row are counted by Polars, and Great Expectations checks the small tables of counts.
+Each dataset has a module here, such as `snapshot.py`, with all of its rules: a new rule
+is one `yield` there.
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline import files, progress
 from pipeline.errors import BadParameter, GateFailed
@@ -20,44 +24,45 @@ from pipeline.paths import DATASETS, Paths
 if TYPE_CHECKING:
     from pipeline.validate.gx_runner import ExpectationResult, GateResult
 
-PRINTED = 5  # offending rows printed per failed expectation
+PRINTED = 5  # offending rows printed per failed check
+MAX_VALUE = 120  # characters of a value that are printed
 
 
 def run(dataset: str, params: Params, paths: Paths) -> None:
-    """Judges one dataset; raises GateFailed when a critical expectation does not hold."""
+    """Checks one dataset; raises GateFailed when a critical check fails."""
     if dataset not in DATASETS:
-        raise BadParameter(
-            f"there is no gate for {dataset!r}. Gates: {', '.join(DATASETS)}."
-        )
+        gates = ", ".join(DATASETS)
+        raise BadParameter(f"there is no gate for {dataset!r}. Gates: {gates}.")
+    from pipeline.validate import page, verdict
+
+    result = _run_gate(dataset, params, paths)
+    files.write_text(paths.verdict(dataset), verdict.to_json(result))
+    page.write(paths.data_docs(dataset), result)
+    for failure in result.results:
+        if not failure.success:
+            progress.log(_details(dataset, failure))
+    if result.failed:
+        raise GateFailed(_summary_of_failure(result.failed, dataset, paths))
+    progress.log(_summary_of_success(result))
+
+
+def _run_gate(dataset: str, params: Params, paths: Paths) -> "GateResult":
+    """Runs the gate; raises CorruptFile naming a table that cannot be read."""
     import polars as pl
     import pyarrow as pa
 
-    from pipeline.validate import page
+    from pipeline.validate import gate
 
     try:
-        judgement = examine(dataset, params, paths)
+        return gate.check_dataset(dataset, params, paths)
     except (pl.exceptions.ComputeError, pa.ArrowInvalid, OSError):
-        _name_damaged(
-            paths
-        )  # pages are read here first: a whole footer says nothing of them
+        # The state of a file comes from its footer: its pages may still be damaged.
+        _raise_for_corrupt_table(paths)
         raise
-    outcomes = judgement.outcomes
-    files.write_text(paths.verdict(dataset), verdict(judgement))
-    page.write(paths.data_docs(dataset), judgement)
-    failed = [outcome for outcome in outcomes if not outcome.success]
-    for outcome in failed:
-        progress.log(_details(dataset, outcome))
-    stopping = [outcome for outcome in failed if outcome.stops]
-    if stopping:
-        raise GateFailed(_summary_line(dataset, stopping, paths))
-    noted = f", {len(failed)} only noted" if failed else ""
-    progress.log(
-        f"validate {dataset}: {len(outcomes) - len(failed)} of {len(outcomes)} expectations hold{noted}"
-    )
 
 
-def _name_damaged(paths: Paths) -> None:
-    """Raises CorruptFile naming the first table of any dataset that cannot be read to its end."""
+def _raise_for_corrupt_table(paths: Paths) -> None:
+    """Raises CorruptFile for the first table of any dataset that cannot be read."""
     from pipeline import parquet
 
     for path in sorted(paths.data.glob("*/*.parquet")):
@@ -65,113 +70,41 @@ def _name_damaged(paths: Paths) -> None:
             parquet.read(path)
 
 
-def examine(dataset: str, params: Params, paths: Paths) -> "GateResult":
-    """Judges the files, then, if all are as declared, their rows and what was measured over them."""
-    from pipeline.validate import (
-        dataset_files,
-        gx_runner,
-        importing,
-        measurements,
-        rows,
-    )
+def _details(dataset: str, result: "ExpectationResult") -> str:
+    """Returns the lines that are printed for a failed check, with a few rows."""
+    from pipeline.validate.verdict import to_json_value
 
-    states = dataset_files.states(dataset, paths)
-    whole = bool((states["state"] == dataset_files.AS_DECLARED).all())
-    # Measured before Great Expectations is imported: the two peaks of memory do not add up.
-    measured = (
-        measurements.measure(dataset, params, paths)
-        if whole
-        else measurements.Measurements()
-    )
-    importing.great_expectations()
-    from pipeline.validate import expectations
-
-    court = gx_runner.GateRunner()
-    outcomes = court.judge("files", expectations.files(), [states])
-    if not whole:
-        return gx_runner.GateResult(dataset, outcomes, {}, {"files": states})
-    for stem, suite in expectations.rows(
-        dataset, params, dataset_files.vocabulary_size(paths)
-    ).items():
-        path = dataset_files.folder(dataset, paths) / f"{stem}.parquet"
-        outcomes += court.judge(path.name, suite, rows.chunks(path, suite))
-    suites = expectations.profile(dataset, params)
-    for table, frame in measured.frames().items():
-        outcomes += court.judge(table, suites[table], [frame])
-    for outcome in outcomes:
-        if outcome.table == measurements.FINDINGS:
-            finding = measured.findings[outcome.column]
-            outcome.checked, outcome.unexpected, outcome.samples = (
-                finding.checked,
-                finding.count,
-                finding.rows,
-            )
-    return gx_runner.GateResult(
-        dataset,
-        outcomes,
-        dataset_files.row_counts(dataset, paths),
-        {"files": states, **measured.tables},
-    )
-
-
-def verdict(judgement: "GateResult") -> str:
-    """Returns the content of verdict.json."""
-    told = [
-        {
-            "table": outcome.table,
-            "column": outcome.column,
-            "rule": outcome.rule,
-            "given": {
-                key: to_json_value(value) for key, value in outcome.given.items()
-            },
-            "description": outcome.description,
-            "severity": outcome.severity,
-            "success": outcome.success,
-            "checked": outcome.checked,
-            "unexpected": outcome.unexpected,
-        }
-        for outcome in judgement.outcomes
-    ]
-    success = not any(outcome.stops for outcome in judgement.outcomes)
-    content = {
-        "dataset": judgement.dataset,
-        "success": success,
-        "rows": judgement.rows,
-        "expectations": told,
-    }
-    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def to_json_value(value: Any) -> Any:
-    """Returns an argument or a value of a row as JSON can say it."""
-    if isinstance(value, list | tuple):
-        return [to_json_value(one) for one in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _details(dataset: str, outcome: "ExpectationResult") -> str:
-    """Returns what is printed for a failed expectation: what must hold, how often it does not, a few rows."""
-    head = "failed" if outcome.stops else "noted (warning)"
+    head = "failed" if result.fails_gate else "warning"
+    given = json.dumps(to_json_value(result.given))
     lines = [
-        f"validate {dataset}: {head}: {outcome.description}",
-        f"  expectation {outcome.rule} {json.dumps({key: to_json_value(value) for key, value in outcome.given.items()})}",
-        f"  column {outcome.table}: {outcome.column}",
-        f"  {outcome.observed}",
+        f"validate {dataset}: {head}: {result.description}",
+        f"  expectation {result.rule} {given}",
+        f"  column {result.table}: {result.column}",
+        f"  {result.observed}",
     ]
-    rows = outcome.samples[:PRINTED]
-    lines += [
-        "    " + "  ".join(f"{name}={str(value)[:120]}" for name, value in row.items())
-        for row in rows
-    ]
+    for row in result.samples[:PRINTED]:
+        values = [f"{name}={str(value)[:MAX_VALUE]}" for name, value in row.items()]
+        lines.append("    " + "  ".join(values))
     return "\n".join(lines)
 
 
-def _summary_line(
-    dataset: str, stopping: list["ExpectationResult"], paths: Paths
+def _summary_of_failure(
+    failed: list["ExpectationResult"], dataset: str, paths: Paths
 ) -> str:
-    first, page = stopping[0], paths.data_docs(dataset) / "index.html"
-    others = f" {len(stopping) - 1} more failed." if len(stopping) > 1 else ""
+    """Returns the message of a failed gate: the first failed check in full."""
+    first = failed[0]
+    page = paths.data_docs(dataset) / "index.html"
+    others = f" {len(failed) - 1} more failed." if len(failed) > 1 else ""
     return (
-        f"gate {dataset}: {first.rule} on {first.table}: {first.column} failed, {first.observed}: "
-        f"{first.description}.{others} See {page}, mend what it shows, then run dvc repro."
+        f"gate {dataset}: {first.rule} on {first.table}: {first.column} failed, "
+        f"{first.observed}: {first.description}.{others} "
+        f"See {page}, fix what it shows, then run dvc repro."
     )
+
+
+def _summary_of_success(result: "GateResult") -> str:
+    """Returns the line that is printed for a gate that passed."""
+    total = len(result.results)
+    warnings = len(result.warnings)
+    line = f"validate {result.dataset}: {total - warnings} of {total} expectations hold"
+    return f"{line}, {warnings} warnings" if warnings else line

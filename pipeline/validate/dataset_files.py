@@ -1,9 +1,10 @@
-"""The files of every dataset: whether each is there, readable and of the declared form, before anything is judged."""
+"""The files of every dataset: is each there, readable and of the declared form?
+
+This is checked before anything is measured.
+"""
 
 import csv
 import json
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -70,7 +71,7 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
     },
     "bundle": {},
 }
-"""Parquet files of each dataset, by stem. Packs, which hold the pictures, are as many as there need to be."""
+"""Parquet files of each dataset, by stem. The packs of images have no fixed number."""
 
 OTHERS: dict[str, tuple[str, ...]] = {
     "evaluation": ("metrics.json", "thresholds.json"),
@@ -85,137 +86,129 @@ OTHERS: dict[str, tuple[str, ...]] = {
 }
 """All other files of a dataset that must be there and not empty."""
 
-BESIDE: dict[str, tuple[str, ...]] = {
+COMPARED_WITH: dict[str, tuple[str, ...]] = {
     "sample": ("snapshot",),
     "manifest": ("sample", "images", "snapshot"),
     "shards": ("manifest",),
     "evaluation": ("sample",),
     "bundle": ("sample",),
 }
-"""Datasets that a gate compares with: their files must be readable too. As in `dvc.yaml`, but that of the
-snapshot beside the manifest only the pin is listed there: every manifest carries it, and so is judged anew with it."""
+"""Datasets that a gate compares with: their files must be readable too.
 
-_STARTS = {
-    "JPEG": rb"\xff\xd8\xff",
-    "PNG": rb"\x89PNG\r\n",
-    "GIF": rb"GIF8[79]a",
-    "WebP": rb"RIFF....WEBP",
-    "AVIF": rb"....ftypavif",
-}
-_INSIDE = {
-    "JPEG": rb"\xff\xd8\xff(\xe0..JFIF|\xe1..Exif)\0",
-    "PNG": rb"\x89PNG\r\n\x1a\n....IHDR",
-    "GIF": rb"GIF8[79]a.{6,8}[\0-\x0f]\0!\xff\x0bNETSCAPE",
-    "WebP": rb"RIFF....WEBPVP8[ LX]",
-    "picture as text": rb"data:image/(jpeg|jpg|png|gif|webp|avif)",
-}
-"""Marks found anywhere are longer than those of a file's first bytes: weights are noise, and hold every short one."""
+As in `dvc.yaml`, with one exception: of the snapshot, with which the manifest is
+compared, only the pin is listed there. Every manifest carries the pin, so that a new
+snapshot makes a new manifest, and the gate runs again.
+"""
 
-_PIECE = 1 << 20  # bytes read at once while looking for pictures
-_OVERLAP = 64  # bytes; longer than any mark, so that none is cut in two
+MISSING = "not there"
 
 
 def folder(dataset: str, paths: Paths) -> Path:
-    """Returns where a dataset lives."""
+    """Returns the folder of a dataset."""
     return Path(getattr(paths, dataset))
 
 
 def states(dataset: str, paths: Paths) -> pl.DataFrame:
-    """Returns a row per file of the dataset and of those beside it: file, state ("as declared", or what is wrong)."""
-    found = []
-    for name in (dataset, *BESIDE.get(dataset, ())):
-        place = folder(name, paths)
-        for stem, schema in PARQUET[name].items():
-            path = place / f"{stem}.parquet"
-            found.append(
-                {"file": f"{name}/{path.name}", "state": _parquet_state(path, schema)}
-            )
-        if name == dataset:
-            found += [
-                {"file": f"{name}/{one}", "state": _state(place / one)}
-                for one in OTHERS.get(name, ())
-            ]
+    """Returns a row per file of the dataset and of those it is compared with.
+
+    Columns: file, and state ("as declared", or what is wrong).
+    """
+    found = _states_of_parquet_files(dataset, paths)
+    place = folder(dataset, paths)
+    for name in OTHERS.get(dataset, ()):
+        found.append({"file": f"{dataset}/{name}", "state": _state(place / name)})
+    for other in COMPARED_WITH.get(dataset, ()):
+        found += _states_of_parquet_files(other, paths)
     return pl.DataFrame(found, schema={"file": pl.String, "state": pl.String})
 
 
-def row_counts(dataset: str, paths: Paths) -> dict[str, int]:
-    """Returns the rows of each Parquet file of a dataset, from the footers."""
+def rows_by_stem(dataset: str, paths: Paths) -> dict[str, int]:
+    """Returns the rows of each Parquet file of a dataset by stem, from the footers."""
     place = folder(dataset, paths)
-    return {
-        f"{stem}.parquet": pq.read_metadata(place / f"{stem}.parquet").num_rows
-        for stem in PARQUET[dataset]
-    }
+    rows = {}
+    for stem in PARQUET[dataset]:
+        rows[stem] = pq.read_metadata(place / f"{stem}.parquet").num_rows
+    return rows
+
+
+def row_counts(dataset: str, paths: Paths) -> dict[str, int]:
+    """Returns the rows of each Parquet file of a dataset by name of the file."""
+    rows = rows_by_stem(dataset, paths)
+    return {f"{stem}.parquet": count for stem, count in rows.items()}
 
 
 def vocabulary_size(paths: Paths) -> int:
-    """Returns the number of tags in the vocabulary; 0 while there is none yet, as before `sample`."""
+    """Returns the number of tags in the vocabulary; 0 before `sample` has run."""
     path = paths.sample / "vocabulary.parquet"
-    return pq.read_metadata(path).num_rows if path.exists() else 0
+    if not path.exists():
+        return 0
+    return int(pq.read_metadata(path).num_rows)
 
 
-def pictures(place: Path) -> Iterator[tuple[Path, str]]:
-    """Yields every file of a folder that is a picture or holds one, with what it is."""
-    for path in sorted(place.rglob("*")):
-        if path.is_file() and (kind := _picture_in(path)):
-            yield path, kind
+def _states_of_parquet_files(dataset: str, paths: Paths) -> list[dict[str, str]]:
+    place = folder(dataset, paths)
+    found = []
+    for stem, schema in PARQUET[dataset].items():
+        path = place / f"{stem}.parquet"
+        state = _parquet_state(path, schema)
+        found.append({"file": f"{dataset}/{path.name}", "state": state})
+    return found
 
 
-def _parquet_state(path: Path, schema: pa.Schema) -> str:
+def _parquet_state(path: Path, declared: pa.Schema) -> str:
+    """Compares the schema of a Parquet file with the declared one."""
     try:
         found = pq.read_schema(path)
     except FileNotFoundError:
-        return "not there"
+        return MISSING
     except (pa.ArrowInvalid, OSError) as error:
-        return f"cannot be read: {' '.join(str(error).split())[:150]}"
-    wrong = [
-        f"column {name} is missing" for name in schema.names if name not in found.names
-    ]
-    wrong += [
-        f"column {name} is not declared"
-        for name in found.names
-        if name not in schema.names
-    ]
-    for field in schema:
-        if field.name in found.names and not found.field(field.name).equals(field):
-            wrong.append(
-                f"column {field.name} is {_type(found.field(field.name))}, declared {_type(field)}"
-            )
+        return _unreadable(error)
+    missing = [name for name in declared.names if name not in found.names]
+    extra = [name for name in found.names if name not in declared.names]
+    wrong = [f"column {name} is missing" for name in missing]
+    wrong += [f"column {name} is not declared" for name in extra]
+    wrong += _differing_types(found, declared)
     return "; ".join(wrong) if wrong else AS_DECLARED
 
 
+def _differing_types(found: pa.Schema, declared: pa.Schema) -> list[str]:
+    wrong = []
+    for field in declared:
+        if field.name not in found.names:
+            continue
+        stored = found.field(field.name)
+        if not stored.equals(field):
+            types = f"{_type(stored)}, declared {_type(field)}"
+            wrong.append(f"column {field.name} is {types}")
+    return wrong
+
+
 def _type(field: pa.Field) -> str:
-    return f"{field.type}{'' if field.nullable else ' not null'}"
+    return str(field.type) if field.nullable else f"{field.type} not null"
 
 
 def _state(path: Path) -> str:
+    """Returns the state of a file that is not Parquet."""
     if not path.is_file():
-        return "not there"
+        return MISSING
     if path.stat().st_size == 0:
         return "empty"
     try:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
-        if path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
-                if not next(csv.reader(file), []):
-                    return "without a header"
+        if path.suffix == ".csv" and not _has_header(path):
+            return "without a header"
     except (ValueError, csv.Error) as error:
-        return f"cannot be read: {' '.join(str(error).split())[:150]}"
+        return _unreadable(error)
     return AS_DECLARED
 
 
-def _picture_in(path: Path) -> str | None:
-    """Returns the kind of picture that a file is or holds."""
-    tail = b""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            if not tail:
-                for kind, start in _STARTS.items():
-                    if re.match(start, piece, re.DOTALL):
-                        return kind
-            window = tail + piece
-            for kind, mark in _INSIDE.items():
-                if re.search(mark, window, re.DOTALL):
-                    return f"{kind} inside"
-            tail = window[-_OVERLAP:]
-    return None
+def _has_header(path: Path) -> bool:
+    with path.open(newline="", encoding="utf-8") as file:
+        header = next(csv.reader(file), [])
+    return bool(header)
+
+
+def _unreadable(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"cannot be read: {text[:150]}"

@@ -1,9 +1,11 @@
-"""Great Expectations at work: suites are run over tables, chunk by chunk, and the results of chunks merged.
+"""Runs checks with Great Expectations, chunk by chunk, and merges the results.
 
-Guarantees  the outcome does not depend on where chunks are cut: counts are summed, samples are the first in row order.
+Guarantees  the result does not depend on where chunks are cut: counts are summed, and
+            samples are the first in the order of the rows.
 """
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,33 +14,18 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.errors import BadInput
-from pipeline.validate import importing
+from pipeline.validate.checks import Check
+from pipeline.validate.rows import IDENTITY
+from pipeline.validate.violations import SAMPLES
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.expectations.expectation import Expectation
 
-SAMPLES = 20  # offending rows kept per expectation: five are printed, all of them stand on the page
-IDENTITY = (
-    "post_id",
-    "md5",
-    "label_id",
-    "tag_id",
-    "relation_id",
-    "name",
-    "shard",
-    "split",
-    "export",
-    "row",
-    "file",
-    "metric",
-)
-"""Columns that tell which row is meant; those that a table has are shown beside the offending value."""
-
 
 @dataclass(slots=True)
 class ExpectationResult:
-    """What Great Expectations found for one expectation, over all chunks of its table."""
+    """The result of one check over all chunks of its table."""
 
     table: str
     column: str
@@ -46,164 +33,231 @@ class ExpectationResult:
     given: dict[str, Any]  # its arguments
     description: str
     severity: str
-    text: str  # the rule as Great Expectations words it
+    text: str  # the rule in Great Expectations' words
     success: bool = True
     checked: int = 0
     unexpected: int = 0
-    samples: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # the first offending rows: identity and value
+    # The first offending rows: the columns that identify the row, and the value.
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def observed(self) -> str:
-        """What was seen, in words."""
+        """How many values were unexpected, in words."""
         return f"{self.unexpected:,} of {self.checked:,} unexpected"
 
     @property
-    def stops(self) -> bool:
-        """Whether this outcome fails the gate."""
+    def fails_gate(self) -> bool:
+        """Whether this result fails the gate."""
         return not self.success and self.severity == "critical"
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether the check failed without failing the gate."""
+        return not self.success and self.severity != "critical"
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """All that a gate found. `rows`: by file; `tables`: what was measured, by name."""
+    """All results of a gate."""
 
     dataset: str
-    outcomes: list[ExpectationResult]
-    rows: Mapping[str, int]
-    tables: Mapping[str, pl.DataFrame]
+    results: list[ExpectationResult]
+    rows: Mapping[str, int]  # by file
+    tables: Mapping[str, pl.DataFrame]  # measured tables by name
+
+    @property
+    def failed(self) -> list[ExpectationResult]:
+        """Results that fail the gate."""
+        return [result for result in self.results if result.fails_gate]
+
+    @property
+    def warnings(self) -> list[ExpectationResult]:
+        """Results that are reported and do not fail the gate."""
+        return [result for result in self.results if result.is_warning]
 
 
 class GateRunner:
-    """One Great Expectations context without a store: suites in, outcomes out."""
+    """One Great Expectations context without a store: checks in, results out."""
 
     def __init__(self) -> None:
-        gx = importing.great_expectations()
-        self._context = gx.get_context(mode="ephemeral")
-        self._context.variables.progress_bars = {"globally": False}
-        asset = self._context.data_sources.add_pandas("polars").add_dataframe_asset(
-            "chunk"
-        )
+        gx = _great_expectations()
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        source = context.data_sources.add_pandas("polars")
+        asset = source.add_dataframe_asset("chunk")
         self._batches = asset.add_batch_definition_whole_dataframe("chunk")
 
-    def judge(
-        self,
-        table: str,
-        expectations: "list[Expectation]",
-        chunks: Iterable[pl.DataFrame],
+    def run(
+        self, table: str, checks: list[Check], chunks: Iterable[pl.DataFrame]
     ) -> list[ExpectationResult]:
-        """Returns an outcome per expectation, in their order. A table without rows is one chunk without rows."""
-        gx = importing.great_expectations()
-        outcomes = [_unjudged(table, expectation) for expectation in expectations]
-        # The order of GX's results is its own: each is found again by its number, carried through as meta.
-        numbered = [
-            one.copy(update={"meta": {"number": i}, "id": None})
-            for i, one in enumerate(expectations)
-        ]
-        suite = gx.ExpectationSuite(name=table, expectations=numbered)
+        """Returns a result per check, in their order.
+
+        A table without rows is passed as one chunk without rows.
+        """
+        gx = _great_expectations()
+        expectations = []
+        results = []
+        for number, check in enumerate(checks):
+            expectation = _to_expectation(check, number)
+            expectations.append(expectation)
+            results.append(_initial_result(table, check, expectation))
+        suite = gx.ExpectationSuite(name=table, expectations=expectations)
         for chunk in chunks:
-            batch = self._batches.get_batch({"dataframe": chunk.to_pandas()})
-            # SUMMARY costs as much as BOOLEAN_ONLY plus the counts, and no more memory: the samples are 20 at most.
-            result = batch.validate(
-                suite,
-                result_format={
-                    "result_format": "SUMMARY",
-                    "partial_unexpected_count": SAMPLES,
-                },
-            )
-            for one in result.results:
-                _merge(outcomes[one.expectation_config.meta["number"]], one, chunk)
-        return outcomes
+            for found in self._validate(suite, chunk):
+                number = found.expectation_config.meta["number"]
+                _merge(results[number], found, chunk)
+        for check, result in zip(checks, results, strict=True):
+            _show_violations(check, result)
+        return results
+
+    def _validate(
+        self, suite: Any, chunk: pl.DataFrame
+    ) -> "list[ExpectationValidationResult]":
+        """Returns the results for one chunk, in an order of Great Expectations' own."""
+        batch = self._batches.get_batch({"dataframe": chunk.to_pandas()})
+        # SUMMARY costs as much as BOOLEAN_ONLY plus the counts, and no more memory:
+        # the samples are 20 at most.
+        form = {"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES}
+        return list(batch.validate(suite, result_format=form).results)
 
 
-def _unjudged(table: str, expectation: "Expectation") -> ExpectationResult:
+def _great_expectations() -> Any:
+    """Imports Great Expectations with its telemetry off."""
+    # The variable is read when the package is imported.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations
+
+    return great_expectations
+
+
+def _to_expectation(check: Check, number: int) -> "Expectation":
+    """Returns the check as an expectation, with its number as meta data.
+
+    Great Expectations returns results in an order of its own: the number identifies
+    each of them.
+    """
+    kind = getattr(_great_expectations().expectations, check.expectation)
+    return kind(
+        **check.arguments,
+        description=check.description,
+        severity=check.severity,
+        meta={"number": number},
+    )
+
+
+def _initial_result(
+    table: str, check: Check, expectation: "Expectation"
+) -> ExpectationResult:
+    """Returns the result of a check before any chunk was read."""
     configuration = expectation.configuration
-    given = {
-        key: _whole(value)
-        for key, value in configuration.kwargs.items()
-        if value is not None
-    }
+    given = {}
+    for key, value in configuration.kwargs.items():
+        if value is not None:
+            given[key] = _integral(value)
     column = given.pop("column", None) or given["column_A"]
+    arguments = json.dumps(configuration.kwargs, default=str, sort_keys=True)
     return ExpectationResult(
         table=table,
         column=str(column),
         rule=configuration.type,
         given=given,
-        description=expectation.description or "",
-        severity=str(getattr(expectation.severity, "value", expectation.severity)),
-        text=_worded(
-            configuration.type,
-            json.dumps(configuration.kwargs, default=str, sort_keys=True),
-        ),
+        description=check.description,
+        severity=check.severity,
+        text=_rendered_text(configuration.type, arguments),
     )
 
 
-def _whole(value: Any) -> Any:
+def _integral(value: Any) -> Any:
     """Returns 2 for the 2.0 that Great Expectations makes of 2."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 @cache
-def _worded(rule: str, arguments: str) -> str:
-    """Returns the rule in Great Expectations' own words. Kept, as it takes 6 ms and splits share their rules."""
+def _rendered_text(rule: str, arguments: str) -> str:
+    """Returns the rule in Great Expectations' own words.
+
+    arguments: as JSON. Cached: it takes 6 ms, and splits share their rules.
+    """
     from great_expectations.expectations.expectation_configuration import (
         ExpectationConfiguration,
     )
     from great_expectations.render.renderer.inline_renderer import InlineRenderer
 
-    kwargs = {key: _whole(value) for key, value in json.loads(arguments).items()}
-    for content in InlineRenderer(
-        render_object=ExpectationConfiguration(type=rule, kwargs=kwargs)
-    ).get_rendered_content():
-        words = str(content.value.template or "")
-        # Longest names first: $v__10 must not be taken for $v__1.
-        for name, param in sorted(
-            (content.value.params or {}).items(), key=lambda pair: -len(pair[0])
-        ):
-            words = words.replace(f"${name}", str(_whole(param["value"])))
+    kwargs = json.loads(arguments)
+    for key, value in kwargs.items():
+        kwargs[key] = _integral(value)
+    configuration = ExpectationConfiguration(type=rule, kwargs=kwargs)
+    renderer = InlineRenderer(render_object=configuration)
+    for content in renderer.get_rendered_content():
+        words = _fill_template(content.value.template or "", content.value.params or {})
         if words:
             return words
     return ""
 
 
+def _fill_template(template: str, params: Mapping[str, Any]) -> str:
+    """Replaces $name by the value of each parameter."""
+    words = str(template)
+    # Longest names first: $v__10 must not be taken for $v__1.
+    for name in sorted(params, key=len, reverse=True):
+        value = _integral(params[name]["value"])
+        words = words.replace(f"${name}", str(value))
+    return words
+
+
 def _merge(
-    outcome: ExpectationResult,
-    result: "ExpectationValidationResult",
+    result: ExpectationResult,
+    found: "ExpectationValidationResult",
     chunk: pl.DataFrame,
 ) -> None:
-    """Adds what one chunk showed."""
-    found = result.result
-    if "element_count" not in found:
+    """Adds the result of one chunk."""
+    counts = found.result
+    if "element_count" not in counts:
+        cause = _exception_message(found.exception_info)
         raise BadInput(
-            f"{outcome.table}.{outcome.column} cannot be judged by {outcome.rule}: {_why(result.exception_info)}. "
-            "The gate and the table do not fit together: this is a fault of e6tag, please report it."
+            f"{result.table}.{result.column} cannot be checked by {result.rule}: "
+            f"{cause}. The check does not fit the table: this is a bug of e6tag, "
+            "please report it."
         )
-    outcome.success = outcome.success and bool(result.success)
-    outcome.checked += found["element_count"]
-    outcome.unexpected += found["unexpected_count"]
-    columns = [
-        outcome.column,
-        *(str(value) for key, value in outcome.given.items() if key == "column_B"),
-    ]
-    shown = [
-        name for name in IDENTITY if name in chunk.columns and name not in columns
-    ] + columns
-    for index in found.get("partial_unexpected_index_list") or []:
-        if len(outcome.samples) < SAMPLES:
-            outcome.samples.append(chunk.select(shown).row(index, named=True))
+    result.success = result.success and bool(found.success)
+    result.checked += counts["element_count"]
+    result.unexpected += counts["unexpected_count"]
+    shown = _shown_columns(result, chunk)
+    for index in counts.get("partial_unexpected_index_list") or []:
+        if len(result.samples) == SAMPLES:
+            break
+        result.samples.append(chunk.select(shown).row(index, named=True))
 
 
-def _why(exception: Any) -> str:
-    texts = [
-        exception,
-        *(value for value in (exception or {}).values() if isinstance(value, dict)),
-    ]
-    return next(
-        (
-            str(text["exception_message"])
-            for text in texts
-            if text and text.get("exception_message")
-        ),
-        "no counts",
-    )
+def _shown_columns(result: ExpectationResult, chunk: pl.DataFrame) -> list[str]:
+    """Returns the columns that identify a row, then those that were checked."""
+    checked = [result.column]
+    if "column_B" in result.given:
+        checked.append(str(result.given["column_B"]))
+    identifying = [name for name in IDENTITY if name in chunk.columns]
+    return [name for name in identifying if name not in checked] + checked
+
+
+def _show_violations(check: Check, result: ExpectationResult) -> None:
+    """Replaces the one row of the table `findings` by the rows that were counted."""
+    found = check.violations
+    if found is None:
+        return
+    result.checked = found.checked
+    result.unexpected = found.count
+    result.samples = found.rows
+
+
+def _exception_message(exception: Any) -> str:
+    """Returns the message of the exception that Great Expectations caught.
+
+    exception: the message under `exception_message`, or a mapping of such mappings.
+    """
+    nested = (exception or {}).values()
+    candidates = [exception, *nested]
+    for candidate in candidates:
+        if isinstance(candidate, dict) and candidate.get("exception_message"):
+            return str(candidate["exception_message"])
+    return "no counts"

@@ -39,7 +39,7 @@ from pipeline.schemas.sample import (
 )
 from pipeline.schemas.snapshot import UNKNOWN_TAGS
 from pipeline.site.request_stats import WaitReason
-from pipeline.validate.tables import STRATEGIES
+from pipeline.validate.sample_explanations import STRATEGIES
 from tests.builders import tables
 from tests.builders.tables import (
     PACK,
