@@ -267,7 +267,7 @@ class Fetcher:
         self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:
             raise SiteUnreachable(
-                f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
+                f"{client.endpoints.static_url} gave none of {GIVE_UP} pictures in a row, the last: {answer.reason}, "
                 f"{answer.detail}. Every picture that arrived is kept and these will be asked for again. Check "
                 "site.static_url and site.contact. " + retry_hint(client.pause)
             )
