@@ -1,41 +1,34 @@
-"""Download: the sampled posts' pictures, politely, once.
+"""Download: the images of the sampled posts, politely, each once.
 
-Reads       data/sample/posts.parquet       which pictures
+Reads       data/sample/posts.parquet       which images
             data/snapshot/*.parquet         which posts the policy permits today
-            snapshot.json                   which moment of the site that is
+            snapshot.json                   which state of the site that is
             the site                        /data/...
 Writes      data/images/pack-*.parquet      schemas.PACK
-            data/images/outcomes.parquet    schemas.OUTCOMES: what became of each picture wanted
-            data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to go
+            data/images/outcomes.parquet    schemas.OUTCOMES: what became of each image
+                                            wanted
+            data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to
+                                            go
             data/ledger.sqlite              every attempt; not an output
-            nothing in a dry run, which prints the plan that a run would follow
-Guarantees  every picture wanted has exactly one outcome; a picture that is here is
-never asked for again, and a kill
-            loses only those in flight; pictures that the policy no longer permits leave
-            the packs, also where there is no sample; damaged packs are found, named and
-            fetched anew; what failed for a passing reason is asked for again by every
-            run, or after the unfinished one where its pack is sealed; from empty, same
-            sample and same answers, same bytes.
+            nothing in a dry run, which logs the plan that a run would follow
+Guarantees  every image wanted has exactly one outcome; an image that is here is never
+            requested again, and a kill loses only those in flight; images that the
+            policy no longer permits leave the packs, also where there is no sample;
+            damaged packs are found, named and fetched anew; temporary failures are
+            retried by every run, or after the unfinished one where their pack is
+            sealed; from empty, same sample and same responses, same bytes.
 """
 
 import asyncio
 import shutil
-from pathlib import Path
-
-import polars as pl
 
 from pipeline import packs, parquet, pin, policy, progress
-from pipeline.download import inventory, permissions, plan, spool
+from pipeline.download import plan, spool, takedowns
 from pipeline.download.fetch import Fetcher, recover_spooled
-from pipeline.download.inventory import StoredImage
-from pipeline.download.ledger import Ledger
-from pipeline.download.variants import ImageRequest, image_request
-from pipeline.errors import (
-    CorruptFile,
-    PolicyViolation,
-    SiteUnreachable,
-    TooManyRejects,
-)
+from pipeline.download.ledger import Failures, Ledger
+from pipeline.download.plan import RunPlan
+from pipeline.download.variants import ImageRequest
+from pipeline.errors import SiteUnreachable, TooManyRejects
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas.images import OUTCOMES
@@ -43,250 +36,140 @@ from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
+Outcome = dict[str, str | None]
+"""A row of outcomes.parquet."""
+
 
 def run(params: Download, paths: Paths, *, site: Site, dry_run: bool = False) -> None:
-    """Fetches what is missing, pack by pack.
+    """Plans the run, then removes what must go and fetches what is missing.
 
-    Then writes the outcomes and judges the share of refusals.
-
-    dry_run: prints the plan of just this run, and writes nothing.
+    dry_run: logs the plan that a run would follow, and writes nothing.
     """
-    found = inventory.scan(paths)
-    posts = _sampled(paths)
-    sampled = set() if isinstance(posts, CorruptFile) else set(posts["md5"])
-    stands = permissions.check_permissions(paths, found.md5s | sampled, found.post_ids)
-    if dry_run:
-        inventory.check_same_site(paths, found, stands)
-    else:
-        inventory.remove_disallowed(params, paths, found, stands)
-    # Only now: where sample cannot succeed, pictures that have to go are gone all the
-    # same.
-    if isinstance(posts, CorruptFile):
-        raise posts
-    _refuse_forbidden(posts, stands.permitted)
-    here = inventory.retained(params, found, stands)
-    wishes = _wishes(posts, params)
     open_ledger = Ledger.snapshot if dry_run else Ledger.open
-    with open_ledger(paths.ledger, _place(site)) as ledger:
-        planned = _plan(
-            params, paths, _worth_asking(wishes, params), ledger, here, keep=not dry_run
-        )
-        refused = ledger.refusals()
-        pictures = [
-            one for pack in planned for one in pack.pictures if one.key not in refused
-        ]
-        waits = {one.key for one in here if one.pack is None}.intersection(
-            one.key for one in pictures
-        )
-        arrived = recover_spooled(
-            params, paths, [one for one in pictures if one.key in waits]
-        )
-        if not dry_run and len(arrived) < len(waits):
-            cut = len(waits) - len(arrived)
-            progress.log(
-                f"download: {cut:,} of {len(waits):,} waiting pictures are not whole: "
-                "fetched again"
-            )
-        _print_plan(
-            planned,
-            [one for one in pictures if one.key not in arrived],
-            len(wishes),
-            site,
-        )
-        if dry_run:
-            return
-        if planned:
-            asyncio.run(Fetcher(params, paths, ledger, arrived).fetch(planned, site))
-        outcomes = _outcomes(params, paths, wishes, ledger)
-        parquet.write(
-            paths.images / "outcomes.parquet",
-            outcomes,
-            OUTCOMES,
-            order_by="md5",
-        )
-    _plan_path(paths).unlink(missing_ok=True)
+    with open_ledger(paths.ledger, _ledger_site(site)) as ledger:
+        planned = plan.plan_run(params, paths, ledger.failures())
+        if not dry_run:
+            execute(planned, params, paths, ledger, site)
+        elif planned.problem is not None:
+            raise planned.problem
+        else:
+            plan.log_plan(planned, site)
+
+
+def execute(
+    planned: RunPlan, params: Download, paths: Paths, ledger: Ledger, site: Site
+) -> None:
+    """Carries a plan out: removals first, then the packs, then the outcomes.
+
+    Raises the plan's problem only after the removals: where sample cannot succeed,
+    images that must go are gone all the same.
+    """
+    takedowns.remove(params, paths, planned.removals)
+    if planned.problem is not None:
+        raise planned.problem
+    ledger.forget(sorted(planned.retried))
+    if planned.to_save is not None:
+        plan.save_plan(plan.plan_path(paths), planned.fingerprint, planned.to_save)
+    _log_start(planned, site)
+    if planned.packs:
+        recovered = recover_spooled(paths, planned.recovered)
+        fetcher = Fetcher(params, paths, ledger, recovered)
+        asyncio.run(fetcher.fetch(list(planned.packs), site))
+    outcomes = _outcomes(params, paths, planned, ledger.failures())
+    table = paths.images / "outcomes.parquet"
+    parquet.write(table, outcomes, OUTCOMES, order_by="md5")
+    plan.plan_path(paths).unlink(missing_ok=True)
     shutil.rmtree(spool.folder(paths), ignore_errors=True)
-    _judge(params, outcomes, site)
+    _check_failures(params, outcomes, site)
 
 
-def _sampled(paths: Paths) -> pl.DataFrame | CorruptFile:
-    """Returns the sampled posts, or why there are none."""
-    try:
-        return parquet.read(paths.sample / "posts.parquet")
-    except CorruptFile as error:
-        return error
+def _ledger_site(site: Site) -> str:
+    """Returns what a failure holds for.
 
-
-def _place(site: Site) -> str:
-    """Returns what a refusal holds for.
-
-    Another site, or another place for its files, may answer otherwise.
+    Another site, or another place for its files, may answer differently.
     """
     return f"{pin.site_key(site)} {site.static_url or ''}".strip()
 
 
-def _refuse_forbidden(posts: pl.DataFrame, permitted: frozenset[str]) -> None:
-    forbidden = posts.filter(~pl.col("md5").is_in(permitted))
-    if forbidden.height:
-        raise PolicyViolation(
-            f"{forbidden.height:,} sampled posts may not be fetched under the "
-            "snapshot's present state, first "
-            f"{forbidden['post_id'][0]}. Nothing was requested. Run dvc repro, which "
-            "samples anew."
+def _log_start(planned: RunPlan, site: Site) -> None:
+    if planned.spoilt:
+        spooled = planned.spoilt + len(planned.recovered)
+        progress.log(
+            f"download: {planned.spoilt:,} of {spooled:,} waiting pictures are not "
+            "whole: fetched again"
         )
-
-
-def _wishes(posts: pl.DataFrame, params: Download) -> list[ImageRequest]:
-    """Returns what is wanted, a picture for each md5, in order of md5."""
-    columns = ("post_id", "md5", "ext", "width", "height", "file_size")
-    rows = (
-        posts.sort("post_id")
-        .select(columns)
-        .unique("md5", keep="first")
-        .sort("md5")
-        .iter_rows()
-    )
-    return [
-        image_request(post_id, md5, ext, width, height, size, params.variant)
-        for post_id, md5, ext, width, height, size in rows
-    ]
-
-
-def _worth_asking(wishes: list[ImageRequest], params: Download) -> list[ImageRequest]:
-    return [one for one in wishes if not _listed_too_large(one, params)]
-
-
-def _listed_too_large(one: ImageRequest, params: Download) -> bool:
-    """Returns whether the answer is known beforehand.
-
-    Other variants are smaller than the listed size.
-    """
-    return one.variant == "original" and one.file_size > params.max_bytes
-
-
-def _plan(
-    params: Download,
-    paths: Paths,
-    wishes: list[ImageRequest],
-    ledger: Ledger,
-    here: list[StoredImage],
-    *,
-    keep: bool,
-) -> list[plan.PlannedPack]:
-    """Returns the packs still to be made: those of the unfinished run.
-
-    And those of what it did not plan for.
-
-    Reopens in the ledger what failed for a passing reason, unless its pack is sealed:
-    that stays as it is until the plan is finished.
-    """
-    have = {one.key for one in here if one.pack}
-    sealed = {one.pack.name for one in here if one.pack}
-    fingerprint = plan.fingerprint(wishes, params)
-    resumed = plan.load_plan(_plan_path(paths), fingerprint, wishes)
-    ledger.retry_transient(
-        but={
-            one.key
-            for pack in resumed or ()
-            if pack.name in sealed
-            for one in pack.pictures
-        }
-    )
-    unfinished = [pack for pack in resumed or () if pack.name not in sealed]
-    settled = (
-        have
-        | set(ledger.refusals())
-        | {one.key for pack in unfinished for one in pack.pictures}
-    )
-    more = plan.make_plan(
-        [one for one in wishes if one.key not in settled], params.pack_pictures
-    )
-    if keep and (more or resumed is None):
-        plan.save_plan(_plan_path(paths), fingerprint, [*(resumed or ()), *more])
-    return [*unfinished, *more]
-
-
-def _plan_path(paths: Paths) -> Path:
-    return paths.work("download") / "plan.json"
-
-
-def _print_plan(
-    planned: list[plan.PlannedPack],
-    pictures: list[ImageRequest],
-    total: int,
-    site: Site,
-) -> None:
-    """Says what will be asked for.
-
-    pictures: those of the planned packs that are neither here nor refused.
-    """
-    bound = sum(one.file_size for one in pictures)
-    rate = policy.requests_per_second(site)
-    duration = (
-        f"{len(pictures) / rate / 3600:,.1f} hours at {rate:g} requests/s"
-        if rate
-        else "no limit on this machine"
-    )
-    progress.log(
-        f"download: {len(pictures):,} of {total:,} pictures to fetch in "
-        f"{len(planned):,} packs, one request each, "
-        f"{bound / 1e6:,.0f} MB as originals, {duration}"
-    )
+    plan.log_plan(planned, site)
 
 
 def _outcomes(
-    params: Download, paths: Paths, wishes: list[ImageRequest], ledger: Ledger
-) -> list[dict[str, str | None]]:
+    params: Download, paths: Paths, planned: RunPlan, failures: Failures
+) -> list[Outcome]:
+    """Returns what became of each image wanted, ordered by md5."""
     index = packs.index(paths.images)
-    kept = {
-        (md5, variant): pack
-        for md5, variant, pack in index.select("md5", "variant", "pack").iter_rows()
-    }
-    refusals = ledger.refusals()
-    rows = []
-    for one in wishes:
-        pack, outcome, detail = kept.get(one.key), "kept", None
-        if pack is None and _listed_too_large(one, params):
-            outcome = DownloadFailure.TOO_LARGE.value
-            detail = f"listed with {one.file_size:,} bytes, limit {params.max_bytes:,}: not asked for"
-        elif pack is None:
-            outcome, detail = refusals.get(
-                one.key, (DownloadFailure.UNAVAILABLE.value, "not settled")
-            )
-        rows.append(
-            {
-                "md5": one.md5,
-                "variant": one.variant,
-                "outcome": str(outcome),
-                "pack": pack,
-                "detail": detail,
-            }
+    rows = index.select("md5", "variant", "pack").iter_rows()
+    packed = {(md5, variant): pack for md5, variant, pack in rows}
+    outcomes = []
+    for one in planned.wanted:
+        pack = packed.get(one.key)
+        if pack is not None:
+            outcome, detail = "kept", None
+        else:
+            outcome, detail = _failure(one, params, failures)
+        row = {
+            "md5": one.md5,
+            "variant": one.variant,
+            "outcome": outcome,
+            "pack": pack,
+            "detail": detail,
+        }
+        outcomes.append(row)
+    return outcomes
+
+
+def _failure(
+    one: ImageRequest, params: Download, failures: Failures
+) -> tuple[str, str | None]:
+    """Returns why an image is not in a pack: the reason, and its detail."""
+    if plan.is_listed_too_large(one, params):
+        detail = (
+            f"listed with {one.file_size:,} bytes, limit {params.max_bytes:,}: "
+            "not asked for"
         )
-    return rows
+        return DownloadFailure.TOO_LARGE.value, detail
+    if one.key not in failures:
+        return DownloadFailure.UNAVAILABLE.value, "not settled"
+    failure, detail = failures[one.key]
+    return failure.value, detail
 
 
-def _judge(params: Download, outcomes: list[dict[str, str | None]], site: Site) -> None:
-    """Raises TooManyRejects, or SiteUnreachable where most failures are temporary."""
-    refused = [row for row in outcomes if row["outcome"] != "kept"]
-    limit = params.max_rejected * len(outcomes)
+def _check_failures(params: Download, outcomes: list[Outcome], site: Site) -> None:
+    """Raises TooManyRejects where more images failed than download.max_rejected.
+
+    Or SiteUnreachable where they are few enough without the temporary failures.
+    """
+    failed = [row for row in outcomes if row["outcome"] != "kept"]
+    total = len(outcomes)
+    limit = params.max_rejected * total
     progress.log(
-        f"download: {len(outcomes) - len(refused):,} of {len(outcomes):,} pictures are "
-        f"here, {len(refused):,} refused"
+        f"download: {total - len(failed):,} of {total:,} pictures are here, "
+        f"{len(failed):,} refused"
     )
-    if len(refused) <= limit:
+    if len(failed) <= limit:
         return
-    share = f"{len(refused):,} of {len(outcomes):,} pictures are not here (limit {params.max_rejected:.1%})"
-    first = (
-        f"first {refused[0]['md5']}: {refused[0]['outcome']}, {refused[0]['detail']}"
+    first = failed[0]
+    share = (
+        f"{len(failed):,} of {total:,} pictures are not here "
+        f"(limit {params.max_rejected:.1%})"
     )
-    temporary = sum(row["outcome"] == DownloadFailure.UNAVAILABLE for row in refused)
-    if len(refused) - temporary <= limit:
-        pause = (Timeouts() if policy.is_remote(site) else LOCAL_TIMEOUTS).pause
+    example = f"first {first['md5']}: {first['outcome']}, {first['detail']}"
+    temporary = sum(row["outcome"] == DownloadFailure.UNAVAILABLE for row in failed)
+    if len(failed) - temporary <= limit:
+        timeouts = Timeouts() if policy.is_remote(site) else LOCAL_TIMEOUTS
         raise SiteUnreachable(
-            f"{share}, {temporary:,} of them after temporary errors only, {first}. "
-            "What is here is kept. " + retry_hint(pause)
+            f"{share}, {temporary:,} of them after temporary errors only, {example}. "
+            f"What is here is kept. {retry_hint(timeouts.pause)}"
         )
     raise TooManyRejects(
-        f"{share}, {first}. See data/images/outcomes.parquet, or raise "
-        "download.max_rejected."
+        f"{share}, {example}. See data/images/outcomes.parquet, "
+        "or raise download.max_rejected."
     )

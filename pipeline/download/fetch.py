@@ -1,11 +1,11 @@
-"""Fetches the pictures of planned packs.
+"""Fetches the images of planned packs, many requests at once.
 
-Many requests under way, each picture on disk as soon as it is whole.
+Each image is on disk as soon as it is whole.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from pipeline.download import spool, verify
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
 from pipeline.download.spool import Spool, SpooledImage
-from pipeline.download.variants import ImageRequest
+from pipeline.download.variants import ImageKey, ImageRequest
 from pipeline.download.verify import ImageInfo
 from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import PackedImage
@@ -34,66 +34,48 @@ from pipeline.site.client import (
 )
 from pipeline.site.session import open_site
 
-# Pictures in a row that the site gave none of: it is the site that fails, not the
-# pictures
-GIVE_UP = 25
+GIVE_UP = 25  # failed images in a row: the site fails, not these images
 
 SITE_WIDE = frozenset(DownloadFailure) - {
     DownloadFailure.NOT_FOUND,
     DownloadFailure.TOO_LARGE,
     DownloadFailure.DECOMPRESSION_BOMB,
 }
-"""Refusals that tell of the site where picture after picture meets them.
+"""Failures that point to the site where image after image has one: it is down, blocks
+this client, or serves every image the same wrong bytes. So does NOT_FOUND, where files
+are requested from the wrong place, but only until one was ever found there; the others
+left out depend on limits of ours."""
 
-It is down, has shut this client out, or gives every picture the same wrong bytes. So
-does NOT_FOUND, where files are looked for in the wrong place, but only as long as not
-one was ever found there; the others left out are judged by limits of ours."""
-
-# Threads that look at pictures and put them away; hashing, decoding and writing release
-# the GIL
-INSPECTORS = 2
-
-# Pictures that came and are looked at while as many requests as the client allows are
-# under way
 ASIDE = 4
+"""Images that are being verified while as many requests as the client allows are in
+flight."""
+
+Arrival = tuple[ImageKey, "FetchedImage | None"]
+"""An image that is settled: fetched, or None where its pack goes without it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedImage:
-    """A picture that waits, looked at."""
+    """A verified image in the spool."""
 
-    facts: ImageInfo
+    info: ImageInfo
     record: SpooledImage
 
 
 def recover_spooled(
-    params: Download, paths: Paths, wanted: list[ImageRequest]
-) -> dict[tuple[str, str], FetchedImage]:
-    """Returns those of the pictures that an earlier run put away whole, by md5 and variant. Writes nothing."""
+    paths: Paths, infos: dict[ImageKey, ImageInfo]
+) -> dict[ImageKey, FetchedImage]:
+    """Returns the images of earlier runs that the plan found whole in the spool."""
     records = {record.key: record for record in spool.records(paths)}
-
-    def look(one: ImageRequest) -> ImageInfo | None:
-        return verify.verify_spooled(
-            one, spool.read_bytes(records[one.key]), params.max_pixels
-        )
-
-    here = [one for one in wanted if one.key in records]
-    with verify.suppress_bomb_warning(), ThreadPoolExecutor(INSPECTORS) as inspectors:
-        facts = dict(zip(here, inspectors.map(look, here), strict=True))
-    return {
-        one.key: FetchedImage(seen, records[one.key])
-        for one, seen in facts.items()
-        if seen is not None
-    }
+    return {key: FetchedImage(info, records[key]) for key, info in infos.items()}
 
 
 class Fetcher:
-    """One run of the stage.
+    """Fetches the images of one run, and writes their packs.
 
-    Pictures wait below .work until their pack is complete; `arrived` are there already.
-
-    The event loop only talks to the site. Threads of their own look at what came and
-    put it away, and one more writes the packs, in order, each picture as soon as it and
+    Images wait in the spool until their pack is complete; `recovered` are there
+    already. The event loop only talks to the site. Other threads verify what arrived
+    and spool it, and one more writes the packs, in order, each image as soon as it and
     all before it are settled: no request waits for a pack.
     """
 
@@ -102,249 +84,286 @@ class Fetcher:
         params: Download,
         paths: Paths,
         ledger: Ledger,
-        arrived: dict[tuple[str, str], FetchedImage],
+        recovered: dict[ImageKey, FetchedImage],
     ) -> None:
-        self._params, self._paths, self._images, self._ledger = (
-            params,
-            paths,
-            paths.images,
-            ledger,
-        )
-        self._waiting = Spool(paths)
-        self._refused, self._arrived = set(ledger.refusals()), arrived
+        self._params = params
+        self._paths = paths
+        self._ledger = ledger
+        self._spool = Spool(paths)
+        self._failed = set(ledger.failures())
+        self._recovered = recovered
         self._retries = 0
-        # md5 and variant of the pictures that failed since one came. No pack is sealed
-        # without them while it may be the site that fails: it would have to do without
-        # them for good.
-        self._failing: list[tuple[str, str]] = []
+        # Images that failed since the last one arrived. No pack is sealed without them
+        # while it may be the site that fails: it would lack them for good.
+        self._failing: list[ImageKey] = []
         self._any_found = bool(packs.pack_files(paths.images))
-        self._settled: SimpleQueue[
-            tuple[tuple[str, str], FetchedImage | None] | None
-        ] = SimpleQueue()
+        # None: no more will be settled in this run.
+        self._settled: SimpleQueue[Arrival | None] = SimpleQueue()
 
     async def fetch(self, planned: list[PlannedPack], site: Site) -> None:
         """Fetches and seals all packs.
 
-        Raises what ends the run, with everything that arrived kept.
+        Raises what ends the run; everything that arrived is on disk then.
         """
-        loop = asyncio.get_running_loop()
-        threads = ThreadPoolExecutor(INSPECTORS), ThreadPoolExecutor(1)
         with (
             verify.suppress_bomb_warning(),
-            closing(self._waiting),
-            threads[0] as inspectors,
-            threads[1] as sealer,
+            closing(self._spool),
+            ThreadPoolExecutor(verify.THREADS) as verifiers,
+            ThreadPoolExecutor(1) as sealer,
         ):
-            missing = self._missing(planned)
-
-            async def seal() -> None:
-                await loop.run_in_executor(sealer, self._seal_all, planned)
-
+            missing = self._settle_known(planned)
+            retries = self._params.retries
             async with open_site(
-                site, self._paths, "download", retries=self._params.retries
+                site, self._paths, "download", retries=retries
             ) as client:
-                fetching = self._fetch_all(client, missing, inspectors)
+                sealing = self._seal_in_thread(sealer, planned)
+                fetching = self._fetch_all(client, missing, verifiers)
                 try:
-                    await cancel_on_error(
-                        [asyncio.create_task(seal()), asyncio.create_task(fetching)]
-                    )
+                    tasks = [
+                        asyncio.create_task(sealing),
+                        asyncio.create_task(fetching),
+                    ]
+                    await cancel_on_error(tasks)
                 except TryAgainLater:
-                    self._ledger.forget(
-                        self._failing
-                    )  # it was the site that failed, not these pictures
+                    # It was the site that failed, not these images.
+                    self._ledger.forget(self._failing)
                     raise
                 finally:
-                    self._settled.put(
-                        None
-                        # Whatever ended the run: the sealing thread must not wait for more
-                    )
+                    # Whatever ended the run: the sealing thread must not wait for more.
+                    self._settled.put(None)
 
-    def _missing(self, planned: list[PlannedPack]) -> list[tuple[str, ImageRequest]]:
-        """Returns what must be asked for, with its pack.
+    def _settle_known(
+        self, planned: list[PlannedPack]
+    ) -> list[tuple[str, ImageRequest]]:
+        """Returns what must be requested, with its pack.
 
-        The rest is settled: refused, or waiting.
+        The rest is settled: failed for good, or in the spool.
         """
-        settled: dict[tuple[str, str], FetchedImage | None] = {
-            **dict.fromkeys(self._refused),
-            **self._arrived,
-        }
-        for key, arrived in settled.items():
-            self._settled.put((key, arrived))
-        return [
-            (pack.name, one)
-            for pack in planned
-            for one in pack.pictures
-            if one.key not in settled
-        ]
+        known: dict[ImageKey, FetchedImage | None] = dict.fromkeys(self._failed)
+        known.update(self._recovered)
+        for arrival in known.items():
+            self._settled.put(arrival)
+        missing: list[tuple[str, ImageRequest]] = []
+        for pack in planned:
+            images = [one for one in pack.images if one.key not in known]
+            missing += [(pack.name, one) for one in images]
+        return missing
+
+    async def _seal_in_thread(
+        self, sealer: ThreadPoolExecutor, planned: list[PlannedPack]
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(sealer, self._seal_all, planned)
 
     async def _fetch_all(
         self,
         client: Client,
         missing: list[tuple[str, ImageRequest]],
-        inspectors: ThreadPoolExecutor,
+        verifiers: ThreadPoolExecutor,
     ) -> None:
-        queue = (one for one in missing)
-        with progress.meter("download", unit="pictures", total=len(missing)) as meter:
+        queue = _queue(missing)
+        total = len(missing)
+        workers = min(client.concurrency + ASIDE, total)
+        with progress.meter("download", unit="pictures", total=total) as meter:
+            tasks = []
+            for _ in range(workers):
+                work = self._work(client, queue, verifiers, meter)
+                tasks.append(asyncio.create_task(work))
+            await client.run_all(tasks)
+            self._accept_failures()
 
-            async def work() -> None:
-                for pack, one in queue:  # shared: each worker takes the next
-                    try:
-                        size = await self._fetch_one(client, pack, one, inspectors)
-                    except TryAgainLater:
-                        queue.close()  # the site ends the run: nobody takes another
-                        raise
-                    meter.advance(note=self._failures(), bytes=size)
-
-            workers = min(client.concurrency + ASIDE, len(missing))
-            await client.run_all([asyncio.create_task(work()) for _ in range(workers)])
-            self._believe_failures()
+    async def _work(
+        self,
+        client: Client,
+        queue: Generator[tuple[str, ImageRequest]],
+        verifiers: ThreadPoolExecutor,
+        meter: progress.Meter,
+    ) -> None:
+        """Fetches images until the queue, which all workers share, is empty."""
+        for pack, one in queue:
+            try:
+                size = await self._fetch_one(client, pack, one, verifiers)
+            except TryAgainLater:
+                queue.close()  # the site ends the run: no worker takes another
+                raise
+            meter.advance(note=self._progress_note(), bytes=size)
 
     async def _fetch_one(
         self,
         client: Client,
         pack: str,
         one: ImageRequest,
-        inspectors: ThreadPoolExecutor,
+        verifiers: ThreadPoolExecutor,
     ) -> int:
-        """Leaves the picture waiting for its pack, or a refusal in the ledger.
+        """Spools the image for its pack, or records its failure in the ledger.
 
-        Returns the bytes that are kept.
+        Returns the number of bytes spooled.
         """
-        loop = asyncio.get_running_loop()
 
-        async def ask() -> FetchedImage:
-            started = time.monotonic()
-            try:
-                answer = await client.file(one.path, max_bytes=self._params.max_bytes)
-                putting = loop.run_in_executor(
-                    inspectors, self._put_away, pack, one, answer
-                )
-                try:
-                    arrived = await asyncio.shield(putting)
-                except (
-                    asyncio.CancelledError
-                ):  # the run ends: what came is put away all the same
-                    await asyncio.wait([putting])
-                    # One like it ended the run; who does not look is told again by
-                    # asyncio
-                    putting.exception()
-                    raise
-            except (PermanentFailure, TransientFailure) as error:
-                wait = error.wait if isinstance(error, TransientFailure) else None
-                seconds = time.monotonic() - started
-                self._ledger.record_attempt(
-                    one.key,
-                    error.reason.value,
-                    error.detail,
-                    seconds=seconds,
-                    wait=wait,
-                )
-                raise
-            self._ledger.record_attempt(
-                one.key, "kept", "status 200", seconds=time.monotonic() - started
-            )
-            return arrived
+        async def attempt() -> FetchedImage:
+            return await self._attempt(client, pack, one, verifiers)
 
         try:
-            arrived = await client.with_retries(ask, self._count_retry)
-        except (PermanentFailure, TransientFailure) as answer:
-            self._ledger.record_failure(one.key, answer.reason, answer.detail)
-            self._refused.add(one.key)
-            self._judge_site(client, one, answer)
+            image = await client.with_retries(attempt, self._count_retry)
+        except (PermanentFailure, TransientFailure) as failure:
+            self._ledger.record_failure(one.key, failure.reason, failure.detail)
+            self._failed.add(one.key)
+            self._check_site(client, one, failure)
             return 0
-        self._settled.put((one.key, arrived))
-        self._believe_failures()
+        self._settled.put((one.key, image))
+        self._accept_failures()
         self._any_found = True
-        return arrived.record.size
+        return image.record.size
 
-    def _believe_failures(self) -> None:
-        """Lets packs be sealed without the pictures that failed.
+    async def _attempt(
+        self,
+        client: Client,
+        pack: str,
+        one: ImageRequest,
+        verifiers: ThreadPoolExecutor,
+    ) -> FetchedImage:
+        """Requests an image once; records in the ledger how it went."""
+        started = time.monotonic()
+        try:
+            answer = await client.file(one.path, max_bytes=self._params.max_bytes)
+            image = await self._verify_in_thread(verifiers, pack, one, answer)
+        except (PermanentFailure, TransientFailure) as failure:
+            wait = failure.wait if isinstance(failure, TransientFailure) else None
+            self._ledger.record_attempt(
+                one.key,
+                failure.reason.value,
+                failure.detail,
+                seconds=time.monotonic() - started,
+                wait=wait,
+            )
+            raise
+        seconds = time.monotonic() - started
+        self._ledger.record_attempt(one.key, "kept", "status 200", seconds=seconds)
+        return image
 
-        The site gives others, or there are no more to ask.
+    async def _verify_in_thread(
+        self,
+        verifiers: ThreadPoolExecutor,
+        pack: str,
+        one: ImageRequest,
+        answer: Response,
+    ) -> FetchedImage:
+        loop = asyncio.get_running_loop()
+        verifying = loop.run_in_executor(
+            verifiers, self._verify_and_spool, pack, one, answer
+        )
+        try:
+            return await asyncio.shield(verifying)
+        except asyncio.CancelledError:
+            # The run ends: what arrived is spooled all the same. Its own failure is
+            # retrieved here, since asyncio would report it a second time.
+            await asyncio.wait([verifying])
+            verifying.exception()
+            raise
+
+    def _verify_and_spool(
+        self, pack: str, one: ImageRequest, answer: Response
+    ) -> FetchedImage:
+        info = verify.verify_image(one, answer, self._params.max_pixels)
+        record = self._spool.append(pack, one, answer.body)
+        return FetchedImage(info, record)
+
+    def _count_retry(self, _failure: str) -> None:
+        self._retries += 1
+
+    def _progress_note(self) -> str:
+        """Returns how many images failed for good so far, and the retries."""
+        note = f"{len(self._failed):,} refused"
+        if self._retries:
+            note += f", {self._retries:,} tried again"
+        return note
+
+    def _accept_failures(self) -> None:
+        """Lets packs be sealed without the images that failed.
+
+        The site serves others, or all were requested.
         """
         for key in self._failing:
             self._settled.put((key, None))
         self._failing = []
 
-    def _count_retry(self, _failure: str) -> None:
-        self._retries += 1
-
-    def _failures(self) -> str:
-        """Returns how many failed for good so far.
-
-        And how often one that failed was asked again.
-        """
-        again = f", {self._retries:,} tried again" if self._retries else ""
-        return f"{len(self._refused):,} refused{again}"
-
-    def _put_away(self, pack: str, one: ImageRequest, answer: Response) -> FetchedImage:
-        facts = verify.verify_image(one, answer, self._params.max_pixels)
-        return FetchedImage(facts, self._waiting.append(pack, one, answer.body))
-
-    def _judge_site(
+    def _check_site(
         self,
         client: Client,
         one: ImageRequest,
-        answer: PermanentFailure | TransientFailure,
+        failure: PermanentFailure | TransientFailure,
     ) -> None:
-        """Ends the run when too many pictures in a row fail in a way that tells of the site.
+        """Ends the run when too many images in a row fail because of the site.
 
-        The client counts requests, and ends the run when the site answers none; this counts pictures that it answers
-        with something else.
+        The client counts requests, and ends the run when the site answers none; this
+        counts images for which it sends something else.
         """
-        if answer.reason not in SITE_WIDE and (
-            answer.reason != DownloadFailure.NOT_FOUND or self._any_found
-        ):
+        is_missing = failure.reason == DownloadFailure.NOT_FOUND
+        is_site_wide = failure.reason in SITE_WIDE
+        if not is_site_wide and not (is_missing and not self._any_found):
             self._settled.put((one.key, None))
             return
         self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:
             raise SiteUnreachable(
-                f"{client.address.static_url} gave none of {GIVE_UP} pictures in a row,"
-                f" the last: {answer.reason}, "
-                f"{answer.detail}. Every picture that arrived is kept and these will "
-                "be asked for again. Check "
-                "site.static_url and site.contact. " + retry_hint(client.pause)
+                f"{client.endpoints.static_url} gave none of {GIVE_UP} pictures in a "
+                f"row, the last: {failure.reason}, {failure.detail}. Every picture "
+                "that arrived is kept and these will be asked for again. Check "
+                f"site.static_url and site.contact. {retry_hint(client.pause)}"
             )
 
     def _seal_all(self, planned: list[PlannedPack]) -> None:
-        """Writes the packs, following what is settled, until all are written or the run ends."""
-        known: dict[tuple[str, str], FetchedImage | None] = {}
+        """Writes the packs, as their images are settled, until the run ends."""
+        known: dict[ImageKey, FetchedImage | None] = {}
         try:
             for pack in planned:
-                arriving = self._arriving(pack, known)
-                if (first := next(arriving, None)) is not None:
-                    packs.write(self._images / pack.name, chain([first], arriving))
-                self._waiting.remove(pack.name)  # only now: never the other way round
+                images = self._settled_images(pack, known)
+                first = next(images, None)
+                if first is not None:
+                    path = self._paths.images / pack.name
+                    packs.write(path, chain([first], images))
+                # Only now: the images must never be in neither place.
+                self._spool.remove(pack.name)
         except _RunEndedError:
-            # Of what is settled nothing is lost: the half pack is gone, its pictures
-            # wait
-            return
+            return  # nothing is lost: the half pack is gone, its images are spooled
 
-    def _arriving(
-        self, pack: PlannedPack, known: dict[tuple[str, str], FetchedImage | None]
+    def _settled_images(
+        self, pack: PlannedPack, known: dict[ImageKey, FetchedImage | None]
     ) -> Iterator[PackedImage]:
-        """Yields the pictures of a pack in order, waiting until each is settled.
+        """Yields the images of a pack in order, waiting until each is settled.
 
-        known: settled, not yet yielded.
+        known: settled images that were not yielded yet.
         """
-        for one in pack.pictures:
+        for one in pack.images:
             while one.key not in known:
-                if (news := self._settled.get()) is None:
+                arrival = self._settled.get()
+                if arrival is None:
                     raise _RunEndedError
-                known[news[0]] = news[1]
-            if (arrived := known.pop(one.key)) is not None:
-                facts, body = arrived.facts, self._waiting.read_image(arrived.record)
-                yield PackedImage(
-                    one.md5,
-                    one.post_id,
-                    one.variant,
-                    body,
-                    facts.format,
-                    facts.width,
-                    facts.height,
-                )
+                key, image = arrival
+                known[key] = image
+            fetched = known.pop(one.key)
+            if fetched is not None:
+                yield self._packed(one, fetched)
+
+    def _packed(self, one: ImageRequest, fetched: FetchedImage) -> PackedImage:
+        info = fetched.info
+        body = self._spool.read_image(fetched.record)
+        return PackedImage(
+            one.md5,
+            one.post_id,
+            one.variant,
+            body,
+            info.format,
+            info.width,
+            info.height,
+        )
 
 
 class _RunEndedError(Exception):
-    """No more pictures will be settled in this run."""
+    """No more images will be settled in this run."""
+
+
+def _queue(
+    missing: list[tuple[str, ImageRequest]],
+) -> Generator[tuple[str, ImageRequest]]:
+    yield from missing

@@ -1,6 +1,6 @@
-"""What the present snapshot says of certain pictures.
+"""What the current snapshot holds about certain images.
 
-Permitted, forbidden by a rule, or no longer there.
+They are permitted, forbidden by a rule, or no longer there.
 """
 
 from dataclasses import dataclass
@@ -14,64 +14,78 @@ from pipeline.schemas.reasons import Takedown
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """The snapshot's word on the pictures and posts that were asked about.
+    """What the snapshot holds about the given images and posts, and about no others.
 
-    And on no others.
+    permitted: md5s that at least one post holds which the policy permits.
+    verdicts: for the other md5s that a post holds, the rule that forbids them
+    (PostExclusion).
+    posts: ids of the posts that are still there.
+    is_searched: the snapshot holds what a query finds, so that a post that it lacks may
+    still be on the site.
     """
 
-    permitted: frozenset[
-        str
-    ]  # md5s that at least one post holds which the policy permits
-    verdicts: dict[
-        str, str
-    ]  # of the other md5s that a post holds: the rule that forbids it (schemas.Dropped)
-    posts: frozenset[int]  # ids of the posts that are still there
-    # The snapshot holds what a query finds: a post that it lacks may still be on the
-    # site
+    permitted: frozenset[str]
+    verdicts: dict[str, str]
+    posts: frozenset[int]
     is_searched: bool
 
     def reason(self, md5: str, post_id: int) -> str:
-        """Returns why a picture that was fetched for a post may not stay."""
+        """Returns why an image that was fetched for a post may not stay."""
         if md5 in self.verdicts:
             return self.verdicts[md5]
         if post_id in self.posts:
             return Takedown.REPLACED.value
-        return (Takedown.NOT_LISTED if self.is_searched else Takedown.EXPUNGED).value
+        missing = Takedown.NOT_LISTED if self.is_searched else Takedown.EXPUNGED
+        return missing.value
 
 
 def check_permissions(paths: Paths, md5s: set[str], post_ids: set[int]) -> Permissions:
     """Applies the policy anew to the posts of the snapshot that hold one of these md5s.
 
     The snapshot has millions of posts and is only streamed through: memory grows with
-    what is asked about.
+    the number of md5s and post ids. Raises CorruptFile.
     """
-    relations = {
-        name: parquet.read(paths.snapshot / f"{name}.parquet")
-        for name in ("implications", "aliases")
-    }
-    names = policy.PolicyTags.read(relations["implications"], relations["aliases"])
+    tags = _policy_tags(paths)
     path = paths.snapshot / "posts.parquet"
     try:
         posts = pl.scan_parquet(path)
-        ours = pl.LazyFrame({"md5": sorted(md5s)}, schema={"md5": pl.String})
-        ids = pl.LazyFrame({"post_id": sorted(post_ids)}, schema={"post_id": pl.Int64})
-        judged = (
-            posts.join(ours, on="md5", how="semi")
-            .select("post_id", "md5", verdict=policy.exclusion_reason(names))
-            .collect(engine="streaming")
-            .sort("post_id")
-        )
-        there = (
-            posts.select("post_id")
-            .join(ids, on="post_id", how="semi")
-            .collect(engine="streaming")
-        )
+        judged = _exclusion_reasons(posts, md5s, tags)
+        present = _present_posts(posts, post_ids)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise parquet.corrupt_file_error(path, error) from error
     permitted = frozenset(judged.filter(pl.col("verdict").is_null())["md5"])
-    forbidden = judged.filter(~pl.col("md5").is_in(permitted)).unique(
-        "md5", keep="first", maintain_order=True
+    forbidden = judged.filter(~pl.col("md5").is_in(permitted))
+    first = forbidden.unique("md5", keep="first", maintain_order=True)
+    return Permissions(
+        permitted=permitted,
+        verdicts=dict(first.select("md5", "verdict").iter_rows()),
+        posts=frozenset(present["post_id"]),
+        is_searched=pin.load(paths.pin).search is not None,
     )
-    verdicts = dict(forbidden.select("md5", "verdict").iter_rows())
-    is_searched = pin.load(paths.pin).search is not None
-    return Permissions(permitted, verdicts, frozenset(there["post_id"]), is_searched)
+
+
+def _policy_tags(paths: Paths) -> policy.PolicyTags:
+    implications = parquet.read(paths.snapshot / "implications.parquet")
+    aliases = parquet.read(paths.snapshot / "aliases.parquet")
+    return policy.PolicyTags.read(implications, aliases)
+
+
+def _exclusion_reasons(
+    posts: pl.LazyFrame, md5s: set[str], tags: policy.PolicyTags
+) -> pl.DataFrame:
+    """Returns post_id, md5 and verdict (null: permitted) of posts that hold an md5."""
+    wanted = pl.LazyFrame({"md5": sorted(md5s)}, schema={"md5": pl.String})
+    verdict = policy.exclusion_reason(tags)
+    judged = (
+        posts.join(wanted, on="md5", how="semi")
+        .select("post_id", "md5", verdict=verdict)
+        .collect(engine="streaming")
+    )
+    return judged.sort("post_id")
+
+
+def _present_posts(posts: pl.LazyFrame, post_ids: set[int]) -> pl.DataFrame:
+    """Returns those of the post ids that the snapshot has."""
+    wanted = pl.LazyFrame({"post_id": sorted(post_ids)}, schema={"post_id": pl.Int64})
+    present = posts.select("post_id").join(wanted, on="post_id", how="semi")
+    return present.collect(engine="streaming")

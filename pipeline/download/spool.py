@@ -1,11 +1,10 @@
-"""Pictures that arrived and wait until their pack is complete.
+"""Images that arrived and wait until their pack is complete.
 
-One growing file per pack, beside its plan.
-
-A record is a line, `<md5> <variant> <post id> <bytes>`, and the bytes. Appending to one
-file costs a tenth of what making and removing a file per picture does. Nothing is
-flushed to disk: a killed process loses nothing by that, and after a failure of the
-machine whoever reads the records must look whether they are whole.
+There is one growing file per pack, beside the plan. A record is a line,
+`<md5> <variant> <post id> <bytes>`, and the bytes. Appending to one file costs a tenth
+of making and removing a file per image. Nothing is flushed to disk: a killed process
+loses nothing by that, and after a failure of the machine the reader of the records must
+verify whether they are whole.
 """
 
 import os
@@ -15,32 +14,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import files
-from pipeline.download.variants import ImageRequest
+from pipeline.download.variants import ImageKey, ImageRequest
 from pipeline.errors import NoSpace
 from pipeline.paths import Paths
 
-_LONGEST_LINE = 100  # bytes
+_MAX_LINE = 100  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class SpooledImage:
-    """One picture that waits, and where its bytes lie."""
+    """One image in the spool, and where its bytes are.
+
+    start: offset of the bytes in the file, after the line; size: their number.
+    """
 
     md5: str
     variant: str
     post_id: int
     path: Path
-    start: int  # of the bytes, after the line
+    start: int
     size: int
 
     @property
-    def key(self) -> tuple[str, str]:
-        """Of the picture."""
+    def key(self) -> ImageKey:
+        """md5 and variant."""
         return self.md5, self.variant
 
 
 class Spool:
-    """The folder of the pictures that wait. Safe to use from several threads."""
+    """The folder of the spooled images. Safe to use from several threads."""
 
     def __init__(self, paths: Paths) -> None:
         self.folder = folder(paths)
@@ -49,43 +51,32 @@ class Spool:
         self._lock = threading.Lock()
 
     def append(self, pack: str, one: ImageRequest, body: bytes) -> SpooledImage:
-        """Appends a picture to those of its pack.
-
-        All of it or, raising NoSpace, nothing.
-        """
+        """Appends an image to its pack: all of it or, raising NoSpace, nothing."""
         path = self.folder / pack
-        line = f"{one.md5} {one.variant} {one.post_id} {len(body)}\n".encode()
+        line = _header(one.md5, one.variant, one.post_id, len(body))
         with self._lock:
             file = self._open(path)
             end = os.lseek(file, 0, os.SEEK_END)
             try:
-                written = os.writev(file, [line, body])
-                while written < len(line) + len(
-                    body
-                ):  # another try says why it did not fit, or ends it
-                    written += os.pwrite(file, (line + body)[written:], end + written)
+                _write_all(file, line, body, end)
             except OSError as error:
                 os.ftruncate(file, end)
-                raise NoSpace(
-                    f"{path} cannot be written: {error.strerror}. Every picture that "
-                    "arrived before is kept. "
-                    "Make room, then run the same command again."
-                ) from error
-        return SpooledImage(
-            one.md5, one.variant, one.post_id, path, end + len(line), len(body)
-        )
+                raise _no_space(path, error, "Make room") from error
+        start = end + len(line)
+        return SpooledImage(one.md5, one.variant, one.post_id, path, start, len(body))
 
     def read_image(self, record: SpooledImage) -> bytes:
-        """Returns the bytes of a picture; fewer where the file was cut."""
+        """Returns the bytes of an image; fewer where the file was cut."""
         with self._lock:
             file = self._open(record.path)
         return os.pread(file, record.size, record.start)
 
     def remove(self, pack: str) -> None:
-        """Removes the pictures of a pack."""
+        """Removes the images of a pack."""
         path = self.folder / pack
         with self._lock:
-            if (file := self._files.pop(path, None)) is not None:
+            file = self._files.pop(path, None)
+            if file is not None:
                 os.close(file)
         path.unlink(missing_ok=True)
 
@@ -98,42 +89,57 @@ class Spool:
 
     def _open(self, path: Path) -> int:
         if path not in self._files:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             try:
-                self._files[path] = os.open(
-                    path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
-                )
+                self._files[path] = os.open(path, flags, 0o644)
             except OSError as error:
-                raise NoSpace(
-                    f"{path} cannot be written: {error.strerror}. Every picture that "
-                    "arrived before is kept. "
-                    "Make it writable, then run the same command again."
-                ) from error
+                raise _no_space(path, error, "Make it writable") from error
         return self._files[path]
 
 
+def _write_all(file: int, line: bytes, body: bytes, end: int) -> None:
+    """Writes a record at the end of a file.
+
+    Another try after a short write raises why it did not fit, or completes it.
+    """
+    record_size = len(line) + len(body)
+    written = os.writev(file, [line, body])
+    while written < record_size:
+        rest = (line + body)[written:]
+        written += os.pwrite(file, rest, end + written)
+
+
+def _no_space(path: Path, error: OSError, advice: str) -> NoSpace:
+    return NoSpace(
+        f"{path} cannot be written: {error.strerror}. Every picture that arrived "
+        f"before is kept. {advice}, then run the same command again."
+    )
+
+
 def read_bytes(record: SpooledImage) -> bytes:
-    """Returns the bytes of a picture; fewer where the file was cut. Writes nothing."""
+    """Returns the bytes of an image; fewer where the file was cut. Writes nothing."""
     with record.path.open("rb") as file:
         return os.pread(file.fileno(), record.size, record.start)
 
 
 def folder(paths: Paths) -> Path:
-    """Returns where pictures wait."""
+    """Returns the folder of the spool."""
     return paths.work("download") / "pictures"
 
 
 def records(paths: Paths) -> list[SpooledImage]:
-    """Returns what waits, by file, then in order of arrival.
+    """Returns the spooled images, by file, then in order of arrival.
 
-    A kill leaves at most the last record of a file cut.
+    A kill leaves at most the last record of a file cut, which is left out.
     """
-    return [
-        record for path in sorted(folder(paths).glob("*")) for record in _records(path)
-    ]
+    found: list[SpooledImage] = []
+    for path in sorted(folder(paths).glob("*")):
+        found += _records(path)
+    return found
 
 
 def compact(paths: Paths, stays: Callable[[SpooledImage], bool]) -> None:
-    """Rewrites the files that end in a cut record, or hold a picture that may not stay."""
+    """Rewrites the files that end in a cut record, or hold an image that must go."""
     for path in sorted(folder(paths).glob("*")):
         found = list(_records(path))
         staying = [record for record in found if stays(record)]
@@ -141,32 +147,41 @@ def compact(paths: Paths, stays: Callable[[SpooledImage], bool]) -> None:
         if not staying:
             path.unlink()
         elif len(staying) < len(found) or end < path.stat().st_size:
-            with (
-                path.open("rb") as file,
-                files.open_atomic(path) as temporary,
-                temporary.open("wb") as draft,
-            ):
-                for record in staying:
-                    file.seek(record.start)
-                    body = file.read(record.size)
-                    draft.write(
-                        f"{record.md5} {record.variant} {record.post_id} {record.size}\n".encode()
-                        + body
-                    )
+            _rewrite(path, staying)
+
+
+def _rewrite(path: Path, staying: list[SpooledImage]) -> None:
+    with (
+        path.open("rb") as file,
+        files.open_atomic(path) as temporary,
+        temporary.open("wb") as draft,
+    ):
+        for one in staying:
+            file.seek(one.start)
+            body = file.read(one.size)
+            draft.write(_header(one.md5, one.variant, one.post_id, one.size))
+            draft.write(body)
+
+
+def _header(md5: str, variant: str, post_id: int, size: int) -> bytes:
+    return f"{md5} {variant} {post_id} {size}\n".encode()
 
 
 def _records(path: Path) -> Iterator[SpooledImage]:
-    size = path.stat().st_size
+    total = path.stat().st_size
     with path.open("rb") as file:
-        while line := file.readline(_LONGEST_LINE):
-            try:
-                md5, variant, post_id, length = line.decode().split()
-                record = SpooledImage(
-                    md5, variant, int(post_id), path, file.tell(), int(length)
-                )
-            except ValueError:  # not a record: the machine failed while it was written
-                return
-            if record.start + record.size > size:
+        while line := file.readline(_MAX_LINE):
+            record = _parsed(line, path, file.tell())
+            if record is None or record.start + record.size > total:
                 return
             yield record
             file.seek(record.size, os.SEEK_CUR)
+
+
+def _parsed(line: bytes, path: Path, start: int) -> SpooledImage | None:
+    """Returns a record; None where the machine failed while its line was written."""
+    try:
+        md5, variant, post_id, size = line.decode().split()
+        return SpooledImage(md5, variant, int(post_id), path, start, int(size))
+    except ValueError:
+        return None

@@ -1,35 +1,35 @@
-"""Which file of a post to ask for, worked out offline by the site's own size rules (contract section 4).
+"""Which file of a post to request, by the site's size rules (contract section 4).
 
-Only for still pictures, which are all that policy lets through: of others the site makes samples by other rules.
+The rules are applied offline, and only to still images, which are all that the policy
+permits: of others the site makes samples by other rules.
 """
 
 from dataclasses import dataclass
 
-SAMPLE_SHORTER, SAMPLE_LONGER = (
-    850,
-    1700,
-)  # pixels; the site makes samples of pictures beyond these
-PREVIEW_SHORTER, PREVIEW_LONGER = (
-    256,
-    512,
-)  # pixels; small pictures are enlarged, what is longer is cropped
-OLD_PREVIEW_LONGER = (
-    150  # pixels; of previews made before 2025-06-26, which are replaced in batches
-)
+ImageKey = tuple[str, str]
+"""md5 and variant: what no two requests of a run share."""
+
+# Pixels; the site makes samples of images beyond these.
+SAMPLE_SHORTER, SAMPLE_LONGER = 850, 1700
+
+# Pixels; small images are enlarged, what is longer is cropped.
+PREVIEW_SHORTER, PREVIEW_LONGER = 256, 512
+
+# Pixels; of previews made before 2025-06-26, which the site replaces in batches.
+OLD_PREVIEW_LONGER = 150
 
 MAY_BE_TRANSPARENT = frozenset({"png", "webp"})
-"""Originals whose variants are asked for as WebP, which keeps alpha.
-
-In the JPEG twin the site has flattened it on a
-colour of the post's own, and every picture here lies on pictures.GROUND."""
+"""Originals whose variants are requested as WebP, which preserves alpha: in the JPEG
+twin the site has flattened it on a colour of the post's own, and every image here lies
+on images.GROUND."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One picture to fetch.
+    """One image to fetch.
 
-    Sizes are pixels of the variant as the rules have them; `file_size` is the
-    original's.
+    width, height: pixels of the variant by the rules; file_size: bytes of the original;
+    old_size: pixels that the file may have instead, where the rules changed.
     """
 
     md5: str
@@ -39,13 +39,11 @@ class ImageRequest:
     width: int
     height: int
     file_size: int
-    old_size: tuple[int, int] | None = (
-        None  # pixels that the file may have instead, where the rules changed
-    )
+    old_size: tuple[int, int] | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What no two wishes of a run share."""
+    def key(self) -> ImageKey:
+        """md5 and variant."""
         return self.md5, self.variant
 
 
@@ -58,16 +56,22 @@ def image_request(
     file_size: int,
     variant: str,
 ) -> ImageRequest:
-    """Returns the file that serves `variant`.
+    """Returns the request for `variant` of a post's image.
 
-    The original where the site makes none of such a picture.
+    It is the original where the site makes no such variant of this image. width,
+    height and file_size are the original's.
     """
     folder = f"{md5[:2]}/{md5[2:4]}/{md5}"
     twin = "webp" if ext in MAY_BE_TRANSPARENT else "jpg"
     if variant == "preview" and has_preview(width, height):
-        path, old = f"/data/preview/{folder}.{twin}", old_preview_size(width, height)
         return ImageRequest(
-            md5, post_id, variant, path, *preview_size(width, height), file_size, old
+            md5,
+            post_id,
+            variant,
+            f"/data/preview/{folder}.{twin}",
+            *preview_size(width, height),
+            file_size,
+            old_preview_size(width, height),
         )
     if variant == "sample" and has_sample(width, height):
         return ImageRequest(
@@ -78,20 +82,19 @@ def image_request(
             *sample_size(width, height),
             file_size,
         )
-    return ImageRequest(
-        md5, post_id, "original", f"/data/{folder}.{ext}", width, height, file_size
-    )
+    path = f"/data/{folder}.{ext}"
+    return ImageRequest(md5, post_id, "original", path, width, height, file_size)
 
 
 def has_sample(width: int, height: int) -> bool:
-    """Returns whether the site makes a sample of a still picture of this size."""
+    """Returns whether the site makes a sample of a still image of this size."""
     return min(width, height) > SAMPLE_SHORTER or max(width, height) > SAMPLE_LONGER
 
 
 def has_preview(width: int, height: int) -> bool:
     """Returns whether the site makes a preview.
 
-    Not of the 1 x 1 entries of its early days.
+    It makes none of the 1 x 1 entries of its early days.
     """
     return max(width, height) > 1
 
@@ -99,7 +102,7 @@ def has_preview(width: int, height: int) -> bool:
 def sample_size(width: int, height: int) -> tuple[int, int]:
     """Returns width and height of the sample.
 
-    Shorter side 850, or longer side 1700 where that is smaller.
+    Its shorter side is 850, or its longer 1700 where that is smaller.
 
     >>> sample_size(1792, 2400)
     (850, 1138)
@@ -111,21 +114,21 @@ def sample_size(width: int, height: int) -> tuple[int, int]:
 def preview_size(width: int, height: int) -> tuple[int, int]:
     """Returns width and height of the preview.
 
-    Shorter side 256, the longer cropped to at most 512.
+    Its shorter side is 256, the longer is cropped to at most 512.
 
     >>> preview_size(2500, 1700)
     (376, 256)
     """
     scale = PREVIEW_SHORTER / min(width, height)
-    return min(PREVIEW_LONGER, round(width * scale)), min(
-        PREVIEW_LONGER, round(height * scale)
-    )
+    wide = min(PREVIEW_LONGER, round(width * scale))
+    high = min(PREVIEW_LONGER, round(height * scale))
+    return wide, high
 
 
 def old_preview_size(width: int, height: int) -> tuple[int, int]:
-    """Returns width and height of a preview made by the rule before 2025-06-26.
+    """Returns width and height of a preview by the rule before 2025-06-26.
 
-    Longer side 150.
+    Its longer side is 150.
 
     >>> old_preview_size(2500, 1700)
     (150, 102)

@@ -1,5 +1,5 @@
-"""The outside world: one polite HTTP client over a site's metadata, exports and pictures.
+"""The network: one polite HTTP client for a site's metadata, exports and images.
 
-`opening.open_site` is the only way in: it applies the policy, starts the embedded sandbox where that is the site, and
-yields a `client.Client`.
+`session.open_site` is the only way in: it applies the policy, starts the embedded
+sandbox where the parameters name it, and yields a `client.Client`.
 """

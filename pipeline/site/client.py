@@ -1,17 +1,17 @@
-"""One HTTP session: a rate over everything together, retries with backoff, `Retry-After` honoured, redirects refused.
+"""The client of one site: one rate limit, retries with backoff, Retry-After honoured.
 
-What single answers mean is told in `answers.py`; here is what follows from it for all requests together. Every attempt
-that leaves this machine passed the limiter and is counted, none is made behind the back of either.
+Redirects are refused. `responses.py` holds what a single response means and
+`transport.py` sends a single request; this module decides what follows for all requests
+together. Every attempt that leaves this machine has passed the rate limiter and is
+counted in the statistics.
 """
 
 import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -23,16 +23,15 @@ from tenacity import (
     stop_after_attempt,
 )
 
-from pipeline import policy, progress
+from pipeline import progress
 from pipeline.errors import BadAnswer, BadExport, SiteUnreachable, TryAgainLater
 from pipeline.schemas.reasons import DownloadFailure
-from pipeline.site import responses
+from pipeline.site import responses, transport
 from pipeline.site.circuit_breaker import CircuitBreaker, retry_hint
 from pipeline.site.host_lock import record_backoff
 from pipeline.site.rate_limiter import Permit, RateLimiter
 from pipeline.site.request_stats import RequestStats, WaitReason
 from pipeline.site.responses import (
-    PIECE,
     PermanentFailure,
     RequestKind,
     RequestRejected,
@@ -40,8 +39,16 @@ from pipeline.site.responses import (
     RetryLater,
     TransientFailure,
 )
+from pipeline.site.transport import (
+    LOCAL_TIMEOUTS,
+    Endpoints,
+    Exchange,
+    Timeouts,
+    Transport,
+)
 
 __all__ = [
+    "LOCAL_TIMEOUTS",
     "Client",
     "Endpoints",
     "PermanentFailure",
@@ -52,59 +59,18 @@ __all__ = [
     "cancel_on_error",
 ]
 
-MAX_JSON = (
-    64 << 20
-)  # bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it
+MAX_JSON = 64 << 20
+"""Bytes after Content-Encoding; 320 posts of 2,000 tags are a tenth of it."""
+
 LONGEST_BACKOFF = 120.0  # seconds
 
-LAST_CALL = 10.0  # seconds for what is on its way when the run ends
+LAST_CALL = 10.0  # seconds for requests in flight when the run ends
 
-# Files in a row that come as a page with status 403: it is this client that is shut
-# out, not these files
 PAGES = 5
+"""Files in a row that come as a page with status 403: the site blocks this client, not
+these files."""
 
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where a site lives.
-
-    Both are origins without a trailing slash; files are below `static_url`/data.
-    """
-
-    base_url: str
-    static_url: str
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long the client waits, in seconds.
-
-    Not parameters: tests shorten them, users have no reason to.
-    """
-
-    connect: float = 30
-    silence: float = 60  # without one byte
-    # For a whole answer, exports aside: 50 MB at 85 kB/s, ten times slower than a bad
-    # line
-    whole: float = 600
-    look: float = 60  # between two looks at how much of a body came
-    slowest: float = (
-        1_000  # bytes/s on average between two looks; a drip is a stall in disguise
-    )
-    longest_wait: float = (
-        900  # a Retry-After beyond it is a reason to stop, not to sleep
-    )
-    first_backoff: float = 1.0
-    failing: float = (
-        10.0  # that a run of failures must last before the breaker gives up
-    )
-    pause: float = 3_600  # after which another run makes sense
-
-
-LOCAL_TIMEOUTS = Timeouts(first_backoff=0.1, failing=1.0, pause=60)
-"""For servers of this machine: nobody waits in line there."""
 
 
 class Client:
@@ -116,141 +82,115 @@ class Client:
     def __init__(
         self,
         session: aiohttp.ClientSession,
-        address: Endpoints,
+        endpoints: Endpoints,
         *,
-        figures: RequestStats,
-        patience: Timeouts,
+        stats: RequestStats,
+        timeouts: Timeouts,
         authorization: str | None,
         requests_per_second: float | None,
         concurrency: int,
         retries: int,
         is_remote: bool,
-        silence: float = 0.0,
+        backoff: float = 0.0,
     ) -> None:
-        self.address, self.concurrency, self.retries, self.is_remote = (
-            address,
-            concurrency,
-            retries,
-            is_remote,
-        )
-        self.breaker = CircuitBreaker(least=patience.failing, pause=patience.pause)
-        self._session, self._authorization, self._figures, self._patience = (
-            session,
-            authorization,
-            figures,
-            patience,
-        )
-        self._has_given_files = False
+        self.endpoints = endpoints
+        self.concurrency = concurrency
+        self.retries = retries
+        self.is_remote = is_remote
+        self.breaker = CircuitBreaker(least=timeouts.failing, pause=timeouts.pause)
+        self._transport = Transport(session, endpoints, timeouts, authorization)
+        self._stats = stats
+        self._timeouts = timeouts
+        self._has_served_files = False
         self._pages = 0  # files in a row that came as a page with status 403
-        self._silent_until = (
-            time.monotonic() + silence
-        )  # before which the site asked not to be asked
-        self._limiter = (
-            RateLimiter(requests_per_second) if requests_per_second else None
-        )
-        self._under_way = asyncio.Semaphore(
-            concurrency
-        )  # taken before the turn: whose turn it is leaves at once
-        self._asked: set[asyncio.Task[Any] | None] = (
-            set()
-        )  # tasks whose request is on its way
+        # Monotonic seconds before which the site requested that nothing is sent.
+        self._silent_until = time.monotonic() + backoff
+        self._limiter: RateLimiter | None = None
+        if requests_per_second:
+            self._limiter = RateLimiter(requests_per_second)
+        # Taken before the permit, so that a request with a permit leaves at once.
+        self._slots = asyncio.Semaphore(concurrency)
+        # Tasks whose request is in flight.
+        self._requesting: set[asyncio.Task[Any] | None] = set()
 
     @classmethod
     @asynccontextmanager
     async def opened(
         cls,
-        address: Endpoints,
+        endpoints: Endpoints,
         *,
         agent: str,
         concurrency: int,
         is_remote: bool,
         requests_per_second: float | None,
-        patience: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
         **options: Any,
     ) -> AsyncIterator["Client"]:
         """Yields a client with a session of its own.
 
-        agent: the User-Agent of every request. silence: seconds for which the site
-        asked an earlier run to wait.
+        agent: the User-Agent of every request. backoff: seconds for which the site
+        requested, in an earlier run, that nothing is sent.
         """
-        patience = patience or (Timeouts() if is_remote else LOCAL_TIMEOUTS)
-        # No total here: it would count the whole body of an export. `stream` has one of
-        # its own.
-        timeout = aiohttp.ClientTimeout(
-            total=None, connect=patience.connect, sock_read=patience.silence
-        )
-        connector = aiohttp.TCPConnector(limit=concurrency, limit_per_host=concurrency)
-        # No cookies: what one host sets, such as a session after a login, must not
-        # reach another.
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=timeout,
-            headers={"User-Agent": agent},
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[_on_headers_sent()] if requests_per_second else None,
+        if timeouts is None:
+            timeouts = Timeouts() if is_remote else LOCAL_TIMEOUTS
+        async with transport.open_session(
+            agent,
+            timeouts,
+            concurrency=concurrency,
+            traces_headers=bool(requests_per_second),
         ) as session:
             yield cls(
                 session,
-                address,
+                endpoints,
                 concurrency=concurrency,
                 is_remote=is_remote,
                 requests_per_second=requests_per_second,
-                patience=patience,
+                timeouts=timeouts,
                 **options,
             )
 
     @property
     def pause(self) -> float:
         """Seconds after which another run makes sense where this one gave up."""
-        return self._patience.pause
+        return self._timeouts.pause
 
     async def json(self, path: str, query: dict[str, str] | None = None) -> Any:
-        """Returns the JSON answer of the site host.
+        """Returns the JSON response of the API.
 
-        Raises Declined (a Refused with the site's status and message, one line where
+        Raises RequestRejected (with the site's status and message, one line where
         nobody catches it), BadAnswer, SiteUnreachable or ChallengePage.
         """
-        url = self.address.base_url + path
+        url = self.endpoints.base_url + path
 
-        async def ask() -> Any:
+        async def request() -> Any:
             async with self.stream(url, query=query) as response:
-                body = await _whole(response, MAX_JSON)
+                body = await transport.read_body(response, MAX_JSON)
                 if body is None:
                     raise BadAnswer(
-                        f"{url} answered more than {MAX_JSON:,} bytes of JSON. Nothing "
-                        "fetched is lost."
-                    )
-                if responses.looks_like_html(body):
-                    responses.raise_for_challenge(
-                        response.url.authority, response.status, body[:PIECE]
+                        f"{url} answered more than {MAX_JSON:,} bytes of JSON. "
+                        "Nothing fetched is lost."
                     )
                 return responses.parsed(url, body)
 
         try:
-            return await self._with_many_retries(ask, url)
+            return await self._with_reported_retries(request, url)
         except PermanentFailure as error:
             raise RequestRejected(url, error) from error
 
     async def file(self, path: str, *, max_bytes: int) -> Response:
-        """Asks once for a whole file of the static host.
+        """Requests a whole file of the static host, without retries.
 
-        Raises Refused, Unavailable or ChallengePage.
+        Raises PermanentFailure, TransientFailure or ChallengePage.
         """
-        async with self.stream(self.address.static_url + path) as response:
-            if (response.content_length or 0) > max_bytes:
-                raise PermanentFailure(
-                    DownloadFailure.TOO_LARGE,
-                    f"{response.content_length:,} bytes, limit {max_bytes:,}",
-                )
-            body = await _whole(response, max_bytes)
+        async with self.stream(self.endpoints.static_url + path) as response:
+            length = response.content_length or 0
+            if length > max_bytes:
+                detail = f"{length:,} bytes, limit {max_bytes:,}"
+                raise PermanentFailure(DownloadFailure.TOO_LARGE, detail)
+            body = await transport.read_body(response, max_bytes)
             if body is None:
-                raise PermanentFailure(
-                    DownloadFailure.TOO_LARGE, f"more than {max_bytes:,} bytes"
-                )
-            if responses.looks_like_html(body):
-                responses.raise_for_challenge(
-                    response.url.authority, response.status, body[:PIECE]
-                )
+                detail = f"more than {max_bytes:,} bytes"
+                raise PermanentFailure(DownloadFailure.TOO_LARGE, detail)
             return Response(response.content_type, body)
 
     @asynccontextmanager
@@ -261,231 +201,125 @@ class Client:
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Yields the answer to one GET, status 200 or 206.
+        """Yields the response to one GET, status 200 or 206.
 
-        Foreign errors become Refused or Unavailable here.
-
-        The body of an export is yielded as it is stored, whatever its Content-Encoding;
-        others are decoded. What is read slower than Patience.slowest ends as
-        Unavailable, so do nothing inside that takes minutes without reading.
+        Other responses and errors of the connection become PermanentFailure or
+        TransientFailure. The body of an export is yielded as it is stored, whatever its
+        Content-Encoding; others are decoded. A body that is read slower than
+        Timeouts.slowest ends as TransientFailure, so do nothing inside that takes
+        minutes without reading.
         """
-        kind = self._kind(url)
-        async with self._under_way:
-            turn = await self._acquire_permit()
-            self._asked.add(task := asyncio.current_task())
-            seen = _Seen()
+        kind = transport.request_kind(url, self.endpoints, is_remote=self.is_remote)
+        async with self._slots:
+            permit = await self._acquire_permit()
+            task = asyncio.current_task()
+            self._requesting.add(task)
+            exchange = Exchange()
             try:
-                async with self._answer(
-                    url, kind, query, dict(headers or {}), seen, turn
+                async with self._transport.get(
+                    url,
+                    kind,
+                    exchange,
+                    query=query,
+                    headers=headers,
+                    permit=permit,
+                    is_known=self._is_known(),
                 ) as response:
                     yield response
-                self.breaker.succeeded()
-                if kind is RequestKind.FILE:
-                    self._has_given_files, self._pages = True, 0
-            except RetryLater as error:
-                if self.is_remote:
-                    record_backoff(urlsplit(url).hostname or "", error.wait)
-                raise
-            except TransientFailure as error:
-                if error.wait is not None:
-                    self._pause_all(url, error.wait)
-                self.breaker.failed(_host(url), error.detail, wait=error.wait)
-                raise
-            except PermanentFailure as error:
-                self._pages += (
-                    error.reason is DownloadFailure.NOT_A_PICTURE
-                    and error.status == 403
-                )
-                if error.reason in (
-                    DownloadFailure.FORBIDDEN,
-                    DownloadFailure.REDIRECTED,
-                ):
-                    # Whether it is the site or the picture that is refused, the caller
-                    # judges first: the spare lets all requests that are under way by
-                    # then reach it.
-                    self.breaker.failed(
-                        _host(url), error.detail, spare=self.concurrency
-                    )
+                self._record_success(kind)
+            except (RetryLater, TransientFailure, PermanentFailure) as error:
+                self._record_error(url, error)
                 raise
             finally:
-                if turn is not None:
-                    turn.left()  # where it never left: the line must not wait for it
-                self._asked.discard(task)
-                self._figures.record_request(kind, seen.outcome, seen.size)
+                if permit is not None:
+                    permit.left()  # where it never left: the line must not wait for it
+                self._requesting.discard(task)
+                self._stats.record_request(kind, exchange.outcome, exchange.size)
+
+    async def _acquire_permit(self) -> Permit | None:
+        """Waits until this request may leave.
+
+        First for the pause that the site requested, then for the limiter; returns None
+        without a limiter.
+        """
+        while True:
+            wait = self._silent_until - time.monotonic()
+            if wait > 0:
+                with self._stats.waiting(WaitReason.RETRY_AFTER):
+                    await asyncio.sleep(wait)
+                continue
+            if self._limiter is None:
+                return None
+            with self._stats.waiting(WaitReason.RATE_LIMIT):
+                permit = await self._limiter.acquire()
+            if time.monotonic() >= self._silent_until:
+                return permit
+            permit.left()  # unused: the site requested a pause meanwhile
+
+    def _is_known(self) -> bool:
+        """Returns whether a page with status 403 is about one file only."""
+        return self._has_served_files and self._pages < PAGES - 1
+
+    def _record_success(self, kind: RequestKind) -> None:
+        self.breaker.succeeded()
+        if kind is RequestKind.FILE:
+            self._has_served_files = True
+            self._pages = 0
+
+    def _record_error(
+        self, url: str, error: RetryLater | TransientFailure | PermanentFailure
+    ) -> None:
+        """Draws the conclusions from a failure for all other requests.
+
+        Raises SiteUnreachable where the circuit breaker gives up.
+        """
+        if isinstance(error, RetryLater):
+            self._share_backoff(url, error.wait)
+        elif isinstance(error, TransientFailure):
+            if error.wait is not None:
+                self._pause_all(url, error.wait)
+            self.breaker.failed(_host(url), error.detail, wait=error.wait)
+        else:
+            self._record_permanent(url, error)
+
+    def _record_permanent(self, url: str, error: PermanentFailure) -> None:
+        is_page = error.reason is DownloadFailure.NOT_A_PICTURE and error.status == 403
+        self._pages += is_page
+        if error.reason in (DownloadFailure.FORBIDDEN, DownloadFailure.REDIRECTED):
+            # The caller decides first whether the site or the file is refused: the
+            # spare lets all requests that are in flight by then reach it.
+            self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
 
     def _pause_all(self, url: str, seconds: float) -> None:
-        """Holds back all requests, not only this one.
+        """Holds back all requests of this client for a pause that the site requested.
 
-        And those of a run that follows if this one is stopped.
+        And those of a run that follows, if this one is stopped.
         """
         until = time.monotonic() + seconds
-        if until < self._silent_until + 1:  # many requests under way hear the same
+        # Many concurrent requests receive the same answer: it is reported once.
+        if until < self._silent_until + 1:
             self._silent_until = max(self._silent_until, until)
             return
         self._silent_until = until
         progress.log(
-            f"{_host(url)} asks to wait {seconds:,.0f} s: nothing is asked until then"
+            f"{_host(url)} asks to wait {seconds:,.0f} s: no request is sent until then"
         )
+        self._share_backoff(url, seconds)
+
+    def _share_backoff(self, url: str, seconds: float) -> None:
+        """Records a requested pause for later runs, where the site is a real one."""
         if self.is_remote:
             record_backoff(urlsplit(url).hostname or "", seconds)
 
-    @asynccontextmanager
-    async def _answer(
-        self,
-        url: str,
-        kind: RequestKind,
-        query: dict[str, str] | None,
-        headers: dict[str, str],
-        seen: "_Seen",
-        turn: Permit | None,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request and its answer, judged; notes in `seen` how it went."""
-        if (
-            authorization := self._authorization
-            if url.startswith(self.address.base_url + "/")
-            else None
-        ):
-            headers["Authorization"] = authorization  # never to the static host
-        if kind is not RequestKind.API:
-            # Pictures and exports are compressed already. Ranges, lengths and checksums
-            # then speak of the stored bytes, and nothing small can inflate into
-            # something large.
-            headers["Accept-Encoding"] = "identity"
-        started = time.monotonic()
-        try:
-            async with (
-                asyncio.timeout(self._patience.whole) as deadline,
-                self._session.get(
-                    url,
-                    params=query,
-                    headers=headers,
-                    allow_redirects=False,
-                    auto_decompress=kind
-                    # Its checksum is that of the stored bytes
-                    is not RequestKind.EXPORT,
-                    middlewares=(_no_hidden_retry(),),
-                    trace_request_ctx=turn,
-                ) as response,
-            ):
-                seen.head(response)
-                with self._throughput_watchdog(
-                    response, deadline, is_endless=kind is RequestKind.EXPORT
-                ):
-                    await responses.raise_for_response(
-                        response,
-                        kind,
-                        longest_wait=self._patience.longest_wait,
-                        logged_in=authorization is not None,
-                        is_known=self._has_given_files and self._pages < PAGES - 1,
-                    )
-                    yield response
-        except aiohttp.ClientPayloadError as error:
-            seen.broke(error)
-            raise TransientFailure(
-                f"the body ended too soon: {error}", reason=DownloadFailure.TRUNCATED
-            ) from error
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            seen.broke(error)
-            if deadline.expired():
-                seconds = time.monotonic() - started
-                raise TransientFailure(
-                    f"too slow: {seen.size:,} bytes of it came in {seconds:,.1f} s"
-                ) from error
-            raise TransientFailure(f"{type(error).__name__} {error}".strip()) from error
-
-    @contextmanager
-    def _throughput_watchdog(
-        self,
-        response: aiohttp.ClientResponse,
-        deadline: asyncio.Timeout,
-        *,
-        is_endless: bool,
-    ) -> Iterator[None]:
-        """Looks now and then how much came.
-
-        And lets the deadline pass at once where that is too little.
-        """
-        loop, look, body = (
-            asyncio.get_running_loop(),
-            self._patience.look,
-            response.content,
-        )
-        if is_endless:
-            deadline.reschedule(None)
-
-        watch: asyncio.TimerHandle
-
-        def judge(before: int) -> None:
-            nonlocal watch
-            if (
-                body.total_bytes - before >= self._patience.slowest * look
-                or body.is_eof()
-            ):
-                watch = loop.call_later(look, judge, body.total_bytes)
-            else:
-                deadline.reschedule(loop.time())
-
-        watch = loop.call_later(look, judge, body.total_bytes)
-        try:
-            yield
-        finally:
-            watch.cancel()
-
-    async def _acquire_permit(self) -> Permit | None:
-        """Waits until this request may leave: the site's own wish first.
-
-        Then the limiter; null where there is none.
-        """
-        while True:
-            if (wait := self._silent_until - time.monotonic()) > 0:
-                with self._figures.waiting(WaitReason.RETRY_AFTER):
-                    await asyncio.sleep(wait)
-            elif self._limiter is None:
-                return None
-            else:
-                with self._figures.waiting(WaitReason.RATE_LIMIT):
-                    turn = await self._limiter.acquire()
-                if time.monotonic() >= self._silent_until:
-                    return turn
-                turn.left()  # unused: it was asked for silence meanwhile
-
-    def _kind(self, url: str) -> RequestKind:
-        """Returns what is asked for.
-
-        Raises BadAnswer for an address that is not of this site.
-
-        The site's index names the addresses of its exports. One that leads elsewhere
-        would reach a host for which nobody judged contact, terms and rate.
-        """
-        host = urlsplit(url).hostname
-        own = {
-            urlsplit(one).hostname
-            for one in (self.address.base_url, self.address.static_url)
-        }
-        if host not in own and (self.is_remote or host not in policy.LOOPBACK):
-            raise BadAnswer(
-                f"{url} is not on {' or '.join(sorted(map(str, own)))}: an address "
-                "that the site names elsewhere is "
-                "not asked. Check site.base_url and site.static_url in params.yaml."
-            )
-        if "/db_export/" in url:
-            return RequestKind.EXPORT
-        return (
-            RequestKind.FILE
-            if urlsplit(url).path.startswith("/data/")
-            else RequestKind.API
-        )
-
     async def with_retries(
         self,
-        ask: Callable[[], Awaitable[_T]],
+        request: Callable[[], Awaitable[_T]],
         on_failure: Callable[[str], None] | None = None,
     ) -> _T:
-        """Asks until an answer comes or the retries are used up.
+        """Calls `request` until it succeeds or the retries are used up.
 
-        Then raises the last Unavailable.
-
-        on_failure: told of each failure after which it is asked again.
+        Then it raises the last TransientFailure. on_failure: receives each failure that
+        a retry follows.
         """
 
         def report(state: RetryCallState) -> None:
@@ -496,154 +330,82 @@ class Client:
             retry=retry_if_exception_type(TransientFailure),
             stop=stop_after_attempt(self.retries + 1),
             wait=self._backoff,
-            sleep=self._back_off,
+            sleep=self._sleep_backoff,
             before_sleep=report,
             reraise=True,
         )
         async for attempt in attempts:
             with attempt:
-                return await ask()
+                return await request()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def request_or_fail(self, ask: Callable[[], Awaitable[_T]], url: str) -> _T:
-        """As `retried`, for what the run cannot go on without.
+    async def request_or_fail(
+        self, request: Callable[[], Awaitable[_T]], url: str
+    ) -> _T:
+        """As `with_retries`, for what the run cannot go on without.
 
-        Gives up as SiteUnreachable, or as BadExport.
+        Raises SiteUnreachable where it gives up, and BadExport for a permanent failure.
         """
         try:
-            return await self._with_many_retries(ask, url)
+            return await self._with_reported_retries(request, url)
         except PermanentFailure as error:
             raise BadExport(
-                f"{url} is refused ({error.detail}). Check site.base_url and "
-                "site.contact in params.yaml."
+                f"{url} is refused ({error.detail}). "
+                "Check site.base_url and site.contact in params.yaml."
+            ) from error
+
+    async def _with_reported_retries(
+        self, request: Callable[[], Awaitable[_T]], url: str
+    ) -> _T:
+        tries = self.retries + 1
+        numbers = itertools.count(2)
+
+        def report(failure: str) -> None:
+            number = next(numbers)
+            progress.log(f"{url}: {failure}, asked again (try {number} of {tries})")
+
+        try:
+            return await self.with_retries(request, report)
+        except TransientFailure as error:
+            pause = max(self.pause, error.wait or 0.0)
+            raise SiteUnreachable(
+                f"{url} does not answer after {tries} tries: {error.detail}. Nothing "
+                "fetched so far is lost. Check site.name, site.base_url and the "
+                f"network. {retry_hint(pause)}"
             ) from error
 
     async def run_all(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """As the function, but where the site ends the run, what it was asked for by then may still come.
+        """As `cancel_on_error`, but requests in flight may finish.
 
-        A task must ask for nothing more once another has raised TryAgainLater.
+        That is where the site ends the run, by TryAgainLater. A task must send no more
+        requests once another has raised TryAgainLater.
         """
         try:
             await asyncio.gather(*tasks)
         except TryAgainLater:
-            coming = [task for task in tasks if task in self._asked]
-            await _cancel([task for task in tasks if task not in coming])
-            if coming:
-                await asyncio.wait(coming, timeout=LAST_CALL)
-            await _cancel(coming)
+            in_flight = [task for task in tasks if task in self._requesting]
+            idle = [task for task in tasks if task not in in_flight]
+            await _cancel(idle)
+            if in_flight:
+                await asyncio.wait(in_flight, timeout=LAST_CALL)
+            await _cancel(in_flight)
             raise
         except BaseException:
             await _cancel(tasks)
             raise
 
-    async def _with_many_retries(
-        self, ask: Callable[[], Awaitable[_T]], url: str
-    ) -> _T:
-        tries = itertools.count(2)
-
-        def say(failure: str) -> None:
-            progress.log(
-                f"{url}: {failure}, asked again (try {next(tries)} of "
-                f"{self.retries + 1})"
-            )
-
-        try:
-            return await self.with_retries(ask, say)
-        except TransientFailure as error:
-            raise SiteUnreachable(
-                f"{url} does not answer after {self.retries + 1} tries: "
-                f"{error.detail}. Nothing fetched so far is "
-                "lost. Check site.name, site.base_url and the network. "
-                + retry_hint(max(self.pause, error.wait or 0.0))
-            ) from error
-
     def _backoff(self, state: RetryCallState) -> float:
-        """Jitter over the upper half of an exponential ceiling.
+        """Returns seconds: jitter over the upper half of an exponential ceiling.
 
-        What the site asked for is waited for in `_turn`.
+        The pause that the site requested is waited for in `_acquire_permit`.
         """
-        ceiling = min(
-            self._patience.first_backoff * 2**state.attempt_number, LONGEST_BACKOFF
-        )
+        exponential = self._timeouts.first_backoff * 2**state.attempt_number
+        ceiling = min(exponential, LONGEST_BACKOFF)
         return random.uniform(ceiling / 2, ceiling)
 
-    async def _back_off(self, seconds: float) -> None:
-        with self._figures.waiting(WaitReason.BACKOFF):
+    async def _sleep_backoff(self, seconds: float) -> None:
+        with self._stats.waiting(WaitReason.BACKOFF):
             await asyncio.sleep(seconds)
-
-
-class _Seen:
-    """How one request went, for the figures."""
-
-    def __init__(self) -> None:
-        self.outcome = "cancelled"  # as long as no head came
-        self._response: aiohttp.ClientResponse | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes of the body that came, after Content-Encoding."""
-        return self._response.content.total_bytes if self._response is not None else 0
-
-    def head(self, response: aiohttp.ClientResponse) -> None:
-        """The head of the answer is here."""
-        self._response, self.outcome = response, str(response.status)
-
-    def broke(self, error: BaseException) -> None:
-        """No whole answer came."""
-        self.outcome = type(error).__name__
-
-
-def _on_headers_sent() -> aiohttp.TraceConfig:
-    """Returns what ends the turn of a request when its head is sent.
-
-    Not before there is a connection.
-    """
-
-    async def left(
-        _: aiohttp.ClientSession,
-        context: SimpleNamespace,
-        __: aiohttp.TraceRequestHeadersSentParams,
-    ) -> None:
-        context.trace_request_ctx.left()
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(left)
-    return trace
-
-
-def _no_hidden_retry() -> aiohttp.ClientMiddlewareType:
-    """Returns a middleware that lets one attempt through.
-
-    Where a connection breaks before the answer, aiohttp asks again by itself, past
-    limiter, backoff and figures.
-    """
-    attempts = 0
-
-    async def once(
-        request: aiohttp.ClientRequest, ask: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        nonlocal attempts
-        attempts += 1
-        if attempts > 1:
-            raise aiohttp.ServerDisconnectedError(
-                "the connection broke before an answer came"
-            )
-        return await ask(request)
-
-    return once
-
-
-async def _whole(response: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
-    """Returns the decoded body, or None where it is larger.
-
-    No more than one piece beyond the limit is held.
-    """
-    body = bytearray()  # not a list of pieces: a hostile server sends millions of them
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > max_bytes:
-            return None
-    return bytes(body)
 
 
 def _host(url: str) -> str:

@@ -1,7 +1,8 @@
-"""One process at a time talks to a real site, over all stages and projects of this user on this machine.
+"""One process of this user and machine at a time sends requests to a real site.
 
-And none asks it before the time is over for which it asked to be left alone. The rate that rule 6 of the policy
-promises holds inside one process; this makes it hold for all of them together.
+That holds over all stages and projects. And no process sends any before the time is
+over for which the site requested a pause. The rate that rule 6 of the policy promises
+holds inside one process; this module makes it hold for all of them together.
 """
 
 import os
@@ -16,11 +17,9 @@ from pipeline import files, locks, progress
 from pipeline.errors import Busy, SiteUnreachable
 from pipeline.site.circuit_breaker import retry_hint
 
-_LONGEST = (
-    7 * 86_400.0
-    # Seconds for which a note holds; one that says more was written by a clock that was
-    # wrong
-)
+_MAX_BACKOFF = 7 * 86_400.0
+"""Seconds for which a recorded backoff holds; a longer one was written by a process
+whose clock was wrong."""
 
 
 @contextmanager
@@ -29,73 +28,79 @@ def lock_hosts(
 ) -> Iterator[float]:
     """Holds the locks of these host names, which end with the process.
 
-    Raises Busy naming who holds one of them.
-
-    Yields the seconds for which they must still be left alone; raises SiteUnreachable where that is longer than
-    `longest_wait`.
+    Raises Busy, naming the holder, where another process holds one of them. Yields the
+    seconds for which no request may be sent yet; raises SiteUnreachable where that is
+    more than `longest_wait`.
     """
-    silence = 0.0
+    names = {_normalized(host) for host in hosts}
+    remaining = 0.0
     with ExitStack() as stack:
-        for host in sorted({host.lower().rstrip(".") for host in hosts}):
-            stack.enter_context(
-                locks.file_lock(
-                    _folder() / f"{host}.lock", partial(_busy, host), purpose=purpose
-                )
-            )
-            silence = max(silence, _left(host, longest_wait))
-        yield silence
+        for name in sorted(names):
+            lock = _folder() / f"{name}.lock"
+            busy = partial(_busy_message, name)
+            stack.enter_context(locks.file_lock(lock, busy, purpose=purpose))
+            remaining = max(remaining, _remaining_backoff(name, longest_wait))
+        yield remaining
 
 
 def record_backoff(host: str, seconds: float) -> None:
-    """Notes that this host asked to be left alone for so long, for every process that starts before that is over."""
-    files.write_text(_note(host), str(time.time() + min(seconds, _LONGEST)))
+    """Records that this host requested a pause of so many seconds.
 
-
-def _left(host: str, longest_wait: float) -> float:
-    """Returns the seconds that are left of the time for which this host asked.
-
-    Raises where they are too many.
+    It holds for every process that starts before the pause is over.
     """
+    until = time.time() + min(seconds, _MAX_BACKOFF)
+    files.write_text(_backoff_path(host), str(until))
+
+
+def _remaining_backoff(host: str, longest_wait: float) -> float:
+    """Returns the seconds that remain of the pause that this host requested.
+
+    Raises SiteUnreachable where they are more than `longest_wait`.
+    """
+    path = _backoff_path(host)
     try:
-        left = float(_note(host).read_text()) - time.time()
+        remaining = float(path.read_text()) - time.time()
     except (FileNotFoundError, ValueError):
         return 0.0
-    if not 0 < left <= _LONGEST:
-        _note(host).unlink(missing_ok=True)
+    if not 0 < remaining <= _MAX_BACKOFF:
+        path.unlink(missing_ok=True)
         return 0.0
-    if left > longest_wait:
+    if remaining > longest_wait:
         raise SiteUnreachable(
-            f"{host} asked to be left alone (Retry-After), and nothing was asked. "
-            f"{retry_hint(left)}"
+            f"{host} requested a pause (Retry-After) in an earlier run; no request was "
+            f"sent. {retry_hint(remaining)}"
         )
     progress.log(
-        f"{host} asked an earlier run to wait (Retry-After): nothing is asked for "
-        f"another {left:,.0f} s"
+        f"{host} asked an earlier run to wait (Retry-After): no request is sent for "
+        f"another {remaining:,.0f} s"
     )
-    return left
+    return remaining
 
 
-def _note(host: str) -> Path:
-    return _folder() / f"{host.lower().rstrip('.')}.not-before"
+def _normalized(host: str) -> str:
+    return host.lower().rstrip(".")
 
 
-def _busy(host: str, holder: str) -> str:
+def _backoff_path(host: str) -> Path:
+    return _folder() / f"{_normalized(host)}.not-before"
+
+
+def _busy_message(host: str, holder: str) -> str:
     return (
-        f"{host} is already being asked by {holder}: one process at a time talks to a "
-        "real site, so that its "
-        "rate holds. Wait until that ends, then run the same command again."
+        f"{host} is already in use by {holder}: one process at a time talks to a real "
+        "site, so that its rate holds. Wait until that ends, then run the same command "
+        "again."
     )
 
 
 def _folder() -> Path:
-    """Returns where this user's processes meet.
+    """Returns the folder that all processes of this user share.
 
-    The state folder, or a temporary one where home cannot be written.
+    It is the state folder, or a temporary one where home cannot be written.
     """
     state = os.environ.get("XDG_STATE_HOME")
-    preferred = (
-        Path(state) if state else Path("~/.local/state").expanduser()
-    ) / "e6tag"
+    parent = Path(state) if state else Path("~/.local/state").expanduser()
+    preferred = parent / "e6tag"
     fallback = Path(tempfile.gettempdir()) / f"e6tag-{os.getuid()}"
     for folder in (preferred, fallback):
         try:
@@ -105,8 +110,7 @@ def _folder() -> Path:
         if os.access(folder, os.W_OK):
             return folder
     raise Busy(
-        f"neither {preferred} nor {fallback} can be written, so nobody can tell "
-        "whether another process talks to the "
-        "site. Set XDG_STATE_HOME to a folder that you may write, then run the same "
-        "command again."
+        f"neither {preferred} nor {fallback} can be written, so it cannot be known "
+        "whether another process talks to the site. Set XDG_STATE_HOME to a folder "
+        "that you may write, then run the same command again."
     )

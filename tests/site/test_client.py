@@ -136,7 +136,7 @@ def asking(
 ) -> Any:
     """Opens the server as a custom site for the stage `download`."""
     section = Site(name="custom", base_url=server.url, static_url=server.url, **site)
-    return open_site(section, paths, "download", retries=retries, patience=patience)
+    return open_site(section, paths, "download", retries=retries, timeouts=patience)
 
 
 async def picture(_: web.Request) -> web.Response:
@@ -175,7 +175,7 @@ async def get(client: Client, what: str) -> object:
         return await client.json("/posts.json")
     if what == "file":
         return await client.file(FILE, max_bytes=1 << 20)
-    async with client.stream(client.address.static_url + EXPORT) as response:
+    async with client.stream(client.endpoints.static_url + EXPORT) as response:
         return await response.read()
 
 
@@ -339,7 +339,7 @@ async def test_second_run_against_a_real_site_says_who_is_asking_it(
         async with asking(server, paths, **REMOTE):
             with pytest.raises(
                 Busy,
-                match=rf"127\.0\.0\.2 is already .* process {os.getpid()} \(download of .*project",
+                match=rf"127\.0\.0\.2 is already in use by process {os.getpid()} \(download of .*project",
             ):
                 async with asking(server, Paths(tmp_path / "another"), **REMOTE):
                     pass
@@ -350,7 +350,7 @@ async def test_second_run_against_a_real_site_says_who_is_asking_it(
 @contextmanager
 def holding(host: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that talks to the host."""
-    hold = f"from pipeline.site.host_lock import alone\nwith alone(['{host}'], 'a test'): print(flush=True); input()"
+    hold = f"from pipeline.site.host_lock import lock_hosts\nwith lock_hosts(['{host}'], 'a test'): print(flush=True); input()"
     command = [sys.executable, "-c", hold]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -384,7 +384,7 @@ async def test_long_wait_that_a_real_site_asked_for_holds_for_the_next_run_too(
                 await get(client, "file")
         with pytest.raises(
             SiteUnreachable,
-            match=r"127\.0\.0\.2 asked to be left alone .* in 2 hours, after",
+            match=r"127\.0\.0\.2 requested a pause .* in 2 hours, after",
         ):
             async with asking(server, Paths(tmp_path / "another"), **REMOTE):
                 pass
@@ -450,9 +450,9 @@ async def test_short_wait_that_a_real_site_asked_for_is_not_forgotten_with_the_r
             await get(client, "file")
         assert server.times[1] - server.times[0] >= 2.9
     said = capfd.readouterr().err.splitlines()
-    assert said[0].endswith("asks to wait 3 s: nothing is asked until then")
+    assert said[0].endswith("asks to wait 3 s: no request is sent until then")
     assert re.fullmatch(
-        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): nothing is asked for another 3 s",
+        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): no request is sent for another 3 s",
         said[1],
     )
 
