@@ -67,12 +67,7 @@ def sample(context: typer.Context) -> None:
     _run(
         context,
         "sample",
-        lambda params, paths: run(
-            params.sample,
-            paths,
-            since=params.harvest.since.isoformat(),
-            manifest=params.manifest,
-        ),
+        lambda params, paths: run(params.sample, paths),
     )
 
 

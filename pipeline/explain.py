@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from pipeline import parquet, policy
 from pipeline.errors import BadParameter
-from pipeline.params import Manifest, Params, Sample
+from pipeline.params import Params, Sample
 from pipeline.paths import Paths
 from pipeline.sample import DECIDED_BY, splits
 from pipeline.sample.tag_graph import CATEGORIES
@@ -143,7 +143,7 @@ def explain_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator
     if dropped := _row(paths.sample / "dropped.parquet", "post_id", number):
         yield f"dropped: {dropped['reason']}. {_why_dropped(params, paths, post, dropped)}"
         return
-    home = _home(params.manifest, post)
+    home = _home(params.sample, post)
     sampled = _row(paths.sample / "posts.parquet", "post_id", number)
     if sampled is None:
         yield f"not chosen: {home}, but {NOT_CHOSEN[params.sample.strategy]}"
@@ -212,7 +212,7 @@ def _taken_for(params: Sample, sampled: dict[str, Any], names: pl.Series) -> str
     if sampled["taken_for"] is not None:
         return f"strategy {params.strategy} took it for {names[sampled['taken_for']]}"
     if sampled["split"] == "fresh":
-        return "all candidates after manifest.fresh_after are"
+        return "all candidates after sample.fresh_after are"
     return "by chance, as the board is"
 
 
@@ -222,7 +222,7 @@ def _why_dropped(
     """Returns what of the post led to the reason."""
     reason = PostExclusion(dropped["reason"])
     if reason is PostExclusion.SPANS_SPLITS:
-        home = _home(params.manifest, post)
+        home = _home(params.sample, post)
         family = f"its family of post {dropped['group_id']} (or an artist, or what may be one)"
         return f"{home[0].upper()}{home[1:]}, {family} to another split"
     if reason in (
@@ -239,7 +239,7 @@ def _why_dropped(
         PostExclusion.WITHHELD: "The site gives no address for its file",
         PostExclusion.NOT_STILL: f"It is {post['ext']}, or its tags or its duration say that it moves",
         PostExclusion.RATING: f"It is rated {post['rating']}; sample.ratings are {', '.join(params.sample.ratings)}",
-        PostExclusion.BEFORE_SINCE: f"It was uploaded before harvest.since {params.harvest.since}",
+        PostExclusion.BEFORE_SINCE: f"It was uploaded before sample.since {params.sample.since}",
         PostExclusion.TOO_FEW_TAGS: f"sample.min_tags are {params.sample.min_tags}, implied ones counted",
     }
     return told[reason]
@@ -261,14 +261,14 @@ def _leading(
     return [name for name in [*post["tags"], *locked] if name in names]
 
 
-def _home(params: Manifest, post: dict[str, Any]) -> str:
+def _home(params: Sample, post: dict[str, Any]) -> str:
     """Returns in words which split a post belongs to by itself."""
     start = params.fresh_after and datetime.combine(
         params.fresh_after, datetime.min.time(), UTC
     )
     if start and post["created_at"] >= start:
         return (
-            f"uploaded from manifest.fresh_after {params.fresh_after} on, it belongs "
+            f"uploaded from sample.fresh_after {params.fresh_after} on, it belongs "
             "to fresh"
         )
     if params.group_by_artist:

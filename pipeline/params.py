@@ -41,8 +41,14 @@ LISTS = "lists"
 # pixels; the most that Pillow opens without an error
 PILLOW_MAX_PIXELS = 178_956_970
 
-MOVED: dict[str, str] = {}
-"""Old name of a parameter by its new one, such as "harvest.since": "sample.since".
+MOVED = {
+    "harvest.since": "sample.since",
+    "manifest.split": "sample.split",
+    "manifest.fresh_after": "sample.fresh_after",
+    "manifest.group_by_artist": "sample.group_by_artist",
+    "download.pack_pictures": "download.pack_images",
+}
+"""New name of a parameter by its old one.
 
 The error message for an unknown name that is listed here gives the new name."""
 
@@ -133,12 +139,6 @@ class Harvest(Section):
         min_length=1,
         description="of api: the search, such as rating:s date:>=2025-01-01",
     )
-    since: date = Field(
-        default=date(2014, 1, 1),
-        description="day, in quotes because DVC reads no dates; posts uploaded before "
-        "it are not sampled",
-    )
-
     @model_validator(mode="after")
     def _a_query_belongs_to_the_api(self) -> Self:
         if self.source == "api" and self.query is None:
@@ -150,6 +150,20 @@ class Harvest(Section):
             raise ValueError(
                 "harvest.query is for harvest.source: api; exports hold every post"
             )
+        return self
+
+
+class SplitShares(Section):
+    """Shares of the parent groups that each split receives; they sum to 1."""
+
+    train: Share = 0.9
+    validation: Share = 0.05
+    test: Share = 0.05
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError("train, validation and test must sum to 1")
         return self
 
 
@@ -197,6 +211,11 @@ class Sample(Section):
         description="ratings of the posts that may be sampled, within the rules of "
         "pipeline/policy.py",
     )
+    since: date = Field(
+        default=date(2014, 1, 1),
+        description="day, in quotes because DVC reads no dates; posts uploaded before "
+        "it are not sampled",
+    )
     strategy: Literal["cover", "quota", "natural"] = Field(
         default="cover",
         description="cover: few posts that give every tag its positives; quota: the "
@@ -240,6 +259,21 @@ class Sample(Section):
         description="decides between posts that serve equally well",
     )
 
+    split: SplitShares = Field(
+        default=SplitShares(),
+        description="shares of the families of parents and children",
+    )
+    group_by_artist: bool = Field(
+        default=False,
+        description="true: all posts of an artist are in one split, and posts whose "
+        "artists belong to several splits are in none",
+    )
+    fresh_after: date | None = Field(
+        default=None,
+        description="day, in quotes; families uploaded from it on are a fourth split, "
+        "fresh; null: there is none",
+    )
+
     @model_validator(mode="after")
     def _the_list_is_where_dvc_sees_it(self) -> Self:
         if self.tags_file is None:
@@ -278,7 +312,7 @@ class Download(Section):
         le=20,
         description="further attempts after a temporary failure, with growing waits",
     )
-    pack_pictures: int = Field(
+    pack_images: int = Field(
         default=2_000,
         ge=1,
         le=100_000,
@@ -291,22 +325,8 @@ class Download(Section):
     )
 
 
-class SplitShares(Section):
-    """Shares of the parent groups that each split receives; they sum to 1."""
-
-    train: Share = 0.9
-    validation: Share = 0.05
-    test: Share = 0.05
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Self:
-        if abs(self.train + self.validation + self.test - 1) > 1e-9:
-            raise ValueError("train, validation and test must sum to 1")
-        return self
-
-
 class Manifest(Section):
-    """Splits and near-duplicates."""
+    """What becomes of duplicates."""
 
     near_duplicate_distance: int = Field(
         default=6,
@@ -314,20 +334,6 @@ class Manifest(Section):
         le=16,
         description="bits of 64 in which two perceptual hashes may differ and still "
         "be one image",
-    )
-    split: SplitShares = Field(
-        default=SplitShares(),
-        description="shares of the families of parents and children",
-    )
-    group_by_artist: bool = Field(
-        default=False,
-        description="true: all posts of an artist are in one split, and posts whose "
-        "artists belong to several splits are in none",
-    )
-    fresh_after: date | None = Field(
-        default=None,
-        description="day, in quotes; families uploaded from it on are a fourth split, "
-        "fresh; null: there is none",
     )
 
 

@@ -12,7 +12,7 @@ DATASETS = ("snapshot", "sample", "manifest", "shards", "evaluation", "bundle")
 SPLITS = ("train", "validation", "test", "fresh")
 """Splits of the manifest and of the shards.
 
-`fresh` is empty unless manifest.fresh_after is set."""
+`fresh` is empty unless sample.fresh_after is set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline import manifest
+from pipeline.params import Train
+from pipeline.paths import Paths
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.app import Site
 from tests.builders import toy_shards

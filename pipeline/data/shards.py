@@ -66,7 +66,7 @@ def require(splits: dict[str, Split], *names: str) -> list[Split]:
         if name not in splits:
             raise BadInput(
                 f"the {name} split has no record in data/shards. Give it a share in "
-                "manifest.split, or sample more."
+                "sample.split, or sample more."
             )
     return [splits[name] for name in names]
 

@@ -213,7 +213,7 @@ def _further_packs(
     for pack in unfinished:
         planned.update(one.key for one in pack.images)
     rest = [one for one in fetchable if one.key not in planned]
-    return make_plan(rest, params.pack_pictures)
+    return make_plan(rest, params.pack_images)
 
 
 def _retried(failures: Failures, sealed: set[ImageKey]) -> frozenset[ImageKey]:
@@ -258,12 +258,12 @@ def log_plan(plan: RunPlan, site: Site) -> None:
     )
 
 
-def make_plan(missing: list[ImageRequest], pack_pictures: int) -> list[PlannedPack]:
+def make_plan(missing: list[ImageRequest], pack_images: int) -> list[PlannedPack]:
     """Splits the missing images, sorted by md5, into packs of a fixed count."""
     ordered = sorted(missing, key=lambda one: one.md5)
     planned = []
-    for start in range(0, len(ordered), pack_pictures):
-        images = tuple(ordered[start : start + pack_pictures])
+    for start in range(0, len(ordered), pack_images):
+        images = tuple(ordered[start : start + pack_images])
         planned.append(PlannedPack(_pack_name(images), images))
     return planned
 
@@ -305,7 +305,7 @@ def plan_path(paths: Paths) -> Path:
 
 def fingerprint(wanted: list[ImageRequest], params: Download) -> str:
     """Returns a hash of the images, variants, limits and the size of packs."""
-    limits = [params.pack_pictures, params.max_bytes, params.max_pixels]
+    limits = [params.pack_images, params.max_bytes, params.max_pixels]
     keys = sorted(one.key for one in wanted)
     return hashlib.sha256(json.dumps([limits, keys]).encode()).hexdigest()
 

@@ -20,21 +20,24 @@ Guarantees  every vocabulary tag has at least min_positives training posts and
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import files, parquet, policy, progress
-from pipeline.params import Manifest, Sample
+from pipeline.params import Sample
 from pipeline.paths import SPLITS, Paths
 from pipeline.sample import (
     anomalies,
     infeasible,
     label_noise,
+    post_tables,
     splits,
     strategies,
     strategy_report,
@@ -46,9 +49,11 @@ from pipeline.sample.candidates import (
     CandidatePosts,
     CandidateReader,
 )
+from pipeline.sample.co_occurrence import co_occurrence
 from pipeline.sample.cover import Selection
 from pipeline.sample.label_matrix import JUDGED, LabelMatrix
 from pipeline.sample.tag_graph import TagGraph
+from pipeline.sample.vocabulary import VocabularyResult
 from pipeline.schemas.reasons import PostExclusion
 from pipeline.schemas.sample import (
     ALIASES_IN_USE,
@@ -65,272 +70,263 @@ from pipeline.schemas.sample import (
 DECIDED_BY = "decided_by"
 """Key of the parameters in the metadata of vocabulary.parquet.
 
-What is told of it later holds for them.
+Explanations of the sample given later use these parameters.
 """
 
-FROM_SNAPSHOT = (
-    "change_seq",
-    "md5",
-    "ext",
-    "rating",
-    "width",
-    "height",
-    "file_size",
-    "created_at",
-)
-"""Columns of schemas.SAMPLED_POSTS that are the snapshot's."""
+_POSTS_AT_ONCE = 200_000  # posts counted at once; bounds memory
+
+_Table = tuple[pl.DataFrame, pa.Schema]
 
 
-def run(params: Sample, paths: Paths, *, since: str, manifest: Manifest) -> None:
-    """Chooses tags, then posts.
+@dataclass(frozen=True, slots=True)
+class _TagTables:
+    """The snapshot's tables about tags, and what follows from them."""
 
-    `since`: ISO date; `manifest`: its split shares, fresh_after and group_by_artist.
-    """
-    listed = (
-        vocabularies.listed_names(paths.root / params.tags_file)
-        if params.tags_file
-        else None
-    )
-    tags, aliases, implications = (
-        parquet.read(paths.snapshot / f"{name}.parquet")
-        for name in ("tags", "aliases", "implications")
-    )
-    relations = TagGraph.read(tags, aliases, implications)
-    names = policy.PolicyTags.read(implications, aliases)
-    artists = (
-        splits.splits_of_artists(relations, manifest)
-        if manifest.group_by_artist
-        else None
-    )
-    reader = CandidateReader(
-        params, since, relations, names, artist_split=artists, listed=listed or ()
-    )
+    tags: pl.DataFrame
+    aliases: pl.DataFrame
+    relations: TagGraph
+    policy_tags: policy.PolicyTags
+    listed: frozenset[str] | None  # names of sample.tags_file, if there is one
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The decisions of the stage."""
+
+    vocabulary: VocabularyResult
+    selections: Mapping[str, Selection]  # by strategy
+    sample: Selection  # the posts written
+    positives: NDArray[np.int64]  # [judged splits, labels] of the posts written
+
+
+def run(params: Sample, paths: Paths) -> None:
+    """Chooses tags, then posts."""
+    tables = _read_tag_tables(params, paths)
+    reader = _reader(params, tables)
     posts = reader.read(paths.snapshot / "posts.parquet")
-    assigned = splits.assign(
-        posts.post_id, posts.parent_id, posts.created, posts.artist_split, manifest
+    assigned = _assign_splits(params, posts)
+    vocabulary = _choose_vocabulary(params, tables, posts, assigned)
+    label_of = _labels_by_code(tables.relations, vocabulary.vocabulary)
+    records = LabelMatrix.make(posts, assigned, label_of)
+    chosen = _choose_posts(params, records, vocabulary)
+    found = anomalies.find_anomalies(
+        tables.tags, tables.aliases, tables.relations, posts
     )
-    posts.reason[(posts.reason == CANDIDATE) & ~assigned.fits] = REASONS.index(
-        PostExclusion.SPANS_SPLITS
+    written = {
+        "posts": _sampled_posts(paths, posts, assigned, records, chosen),
+        **_report_tables(params, tables, posts, records, chosen),
+        "dropped": (post_tables.excluded(posts, assigned), EXCLUDED_POSTS),
+        "oddities": (found, ANOMALIES),
+    }
+    with files.atomic_folder(paths.sample) as draft:
+        for name, (table, schema) in written.items():
+            parquet.write(draft / f"{name}.parquet", table, schema)
+        _write_vocabulary(draft, chosen, _decided_by(params))
+    counts = _count_per_split(records, chosen.sample)
+    progress.log(f"sample: {_summary(vocabulary, posts, records, counts)}")
+    warnings = infeasible.warnings(
+        params, vocabulary, tables.listed, tables.relations, reader.policed, counts
+    )
+    for line in (*warnings, *_describe_anomalies(found)):
+        progress.log(f"sample: {line}")
+
+
+def _read_tag_tables(params: Sample, paths: Paths) -> _TagTables:
+    tags = parquet.read(paths.snapshot / "tags.parquet")
+    aliases = parquet.read(paths.snapshot / "aliases.parquet")
+    implications = parquet.read(paths.snapshot / "implications.parquet")
+    listed = None
+    if params.tags_file:
+        listed = vocabularies.listed_names(paths.root / params.tags_file)
+    return _TagTables(
+        tags,
+        aliases,
+        TagGraph.read(tags, aliases, implications),
+        policy.PolicyTags.read(implications, aliases),
+        listed,
     )
 
-    refused = vocabularies.BlockedTags(
-        names.young | names.opt_out, frozenset(anomalies.two_categories(tags)["name"])
-    )
-    chosen = vocabularies.choose_vocabulary(
+
+def _reader(params: Sample, tables: _TagTables) -> CandidateReader:
+    artist_split = None
+    if params.group_by_artist:
+        artist_split = splits.splits_of_artists(tables.relations, params)
+    return CandidateReader(
         params,
-        relations,
-        _counts(posts, assigned, len(relations.code)),
-        refused,
-        listed,
+        tables.relations,
+        tables.policy_tags,
+        artist_split=artist_split,
+        listed=tables.listed or (),
+    )
+
+
+def _assign_splits(params: Sample, posts: CandidatePosts) -> splits.SplitAssignment:
+    """Assigns splits, and excludes the posts whose family belongs to another split."""
+    assigned = splits.assign(
+        posts.post_id, posts.parent_id, posts.created, posts.artist_split, params
+    )
+    spans_splits = (posts.reason == CANDIDATE) & ~assigned.fits
+    posts.reason[spans_splits] = REASONS.index(PostExclusion.SPANS_SPLITS)
+    return assigned
+
+
+def _choose_vocabulary(
+    params: Sample,
+    tables: _TagTables,
+    posts: CandidatePosts,
+    assigned: splits.SplitAssignment,
+) -> VocabularyResult:
+    """Returns the vocabulary; raises ImpossibleSample below two tags."""
+    names = tables.policy_tags
+    ambiguous = anomalies.two_categories(tables.tags)["name"]
+    blocked = vocabularies.BlockedTags(
+        names.young | names.opt_out, frozenset(ambiguous)
+    )
+    counts = _counts_by_code(posts, assigned, len(tables.relations.code))
+    chosen = vocabularies.choose_vocabulary(
+        params, tables.relations, counts, blocked, tables.listed
     )
     if chosen.vocabulary.height < 2:
         raise infeasible.empty_vocabulary_error(params, chosen)
-    records = LabelMatrix.make(posts, assigned, _label_of(relations, chosen.vocabulary))
+    return chosen
+
+
+def _choose_posts(
+    params: Sample, records: LabelMatrix, vocabulary: VocabularyResult
+) -> _Chosen:
+    """Runs every strategy; raises ImpossibleSample where the chosen one falls short."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         jobs = {
             name: pool.submit(choose, params, records)
             for name, choose in strategies.BY_NAME.items()
         }
-        picked = {name: job.result() for name, job in jobs.items()}
-    sample = strategies.fill_to_size(params, records, picked[params.strategy])
-    wanted = np.minimum(strategies.targets(params)[:, None], records.positives)
+        selections = {name: job.result() for name, job in jobs.items()}
+    sample = strategies.fill_to_size(params, records, selections[params.strategy])
     positives = records.positives_of(sample.rows)
-    infeasible.raise_if_short(params, chosen.vocabulary, positives)
-    with files.atomic_folder(paths.sample) as draft:
-        tables = {
-            "posts": (
-                _sampled(paths, posts, assigned, records, sample),
-                SAMPLED_POSTS,
-            ),
-            "vocabulary": (
-                vocabularies.with_positives(chosen.vocabulary, positives),
-                VOCABULARY,
-            ),
-            "left_out": (chosen.left_out, EXCLUDED_TAGS),
-            "dropped": (_dropped(posts, assigned), EXCLUDED_POSTS),
-            "strategies": (
-                strategy_report.compare_strategies(
-                    records, wanted, picked, params.strategy, sample
-                ),
-                STRATEGIES,
-            ),
-            "lacking_implied": (
-                label_noise.missing_implications(relations, posts.evidence),
-                MISSING_IMPLICATIONS,
-            ),
-            "aliased_spellings": (
-                label_noise.aliases_in_use(relations, posts.evidence),
-                ALIASES_IN_USE,
-            ),
-            "co_occurrence": (
-                label_noise.co_occurrence(
-                    relations,
-                    chosen.vocabulary["name"].to_list(),
-                    records,
-                    strategies.sampling_key(params, records),
-                ),
-                CO_OCCURRENCE,
-            ),
-            "oddities": (
-                anomalies.find_anomalies(tags, aliases, relations, posts),
-                ANOMALIES,
-            ),
-        }
-        note = {DECIDED_BY: _decided_by(params, since, manifest)}
-        for name, (table, schema) in tables.items():
-            parquet.write(
-                draft / f"{name}.parquet",
-                table,
-                schema,
-                metadata=note if name == "vocabulary" else None,
-            )
-    counts = _of_splits(records, sample)
-    for line in (
-        _summary(chosen, posts, records, counts),
-        *infeasible.warnings(params, chosen, listed, relations, reader.policed, counts),
-        *_odd(tables["oddities"][0]),
-    ):
-        progress.log(f"sample: {line}")
+    infeasible.raise_if_short(params, vocabulary.vocabulary, positives)
+    return _Chosen(vocabulary, selections, sample, positives)
 
 
-def _decided_by(params: Sample, since: str, manifest: Manifest) -> str:
-    """Returns the parameters that made the tables, as JSON by section of params.yaml."""
-    splitting = manifest.model_dump(
-        mode="json", include={"split", "fresh_after", "group_by_artist"}
-    )
-    tree = {
-        "harvest": {"since": since},
-        "sample": params.model_dump(mode="json"),
-        "manifest": splitting,
-    }
-    return json.dumps(tree, sort_keys=True)
-
-
-def _counts(
-    posts: CandidatePosts, assigned: splits.SplitAssignment, codes: int
-) -> NDArray[np.int64]:
-    """Returns [5, codes]: posts with each tag, those of them that are candidates.
-
-    And these in train to test.
-    """
-    kinds = len(SPLITS) + 1  # the last: not a candidate
-    kind = np.where(posts.reason == CANDIDATE, assigned.split, len(SPLITS)).astype(
-        np.int64
-    )
-    counts = np.zeros(kinds * codes, dtype=np.int64)
-    step = 200_000  # posts at once; bounds memory
-    for first in range(0, len(kind), step):
-        starts = posts.starts[first : first + step + 1]
-        of_post = np.repeat(kind[first : first + step] * codes, np.diff(starts))
-        counts += np.bincount(
-            of_post + posts.tags[starts[0] : starts[-1]], minlength=len(counts)
-        )
-    by_kind = counts.reshape(kinds, codes)
-    return np.stack(
-        [posts.carried[:codes], by_kind[:-1].sum(axis=0), *by_kind[: len(JUDGED)]]
-    )
-
-
-def _label_of(relations: TagGraph, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
-    """Returns the label id by code, -1 for tags that are not in the vocabulary."""
-    label_of = np.full(len(relations.code), -1, dtype=np.int64)
-    label_of[[relations.code[name] for name in vocabulary["name"]]] = vocabulary[
-        "label_id"
-    ].to_numpy()
-    return label_of
-
-
-def _sampled(
+def _sampled_posts(
     paths: Paths,
     posts: CandidatePosts,
     assigned: splits.SplitAssignment,
     records: LabelMatrix,
-    sample: Selection,
-) -> pl.DataFrame:
-    """Returns schemas.SAMPLED_POSTS of the rows picked."""
-    rows = np.searchsorted(posts.post_id, records.post_id[sample.rows])
-    label_ids, given_ids = records.lists(sample.rows)
-    taken_for = pl.Series(sample.taken_for, dtype=pl.Int32)
-    columns = pl.DataFrame({
-        "post_id": posts.post_id[rows],
-        "group_id": assigned.group_id[rows],
-        "split": pl.Series(SPLITS).gather(assigned.split[rows]),
-        "candidate_tags": posts.candidate_tags[rows],
-        "label_ids": label_ids,
-        "given_ids": given_ids,
-        "taken_for": taken_for.set(taken_for < 0, None),
-    })  # fmt: skip
-    return columns.hstack(_from_snapshot(paths, rows))
+    chosen: _Chosen,
+) -> _Table:
+    table = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
+    return table, SAMPLED_POSTS
 
 
-def _from_snapshot(paths: Paths, rows: NDArray[np.int64]) -> pl.DataFrame:
-    """Returns FROM_SNAPSHOT of these rows of posts.parquet, ascending, holding a row group per core at a time."""
-    path = paths.snapshot / "posts.parquet"
-    metadata = pq.read_metadata(path)
-    ends = np.cumsum(
-        [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+def _write_vocabulary(folder: Path, chosen: _Chosen, decided_by: str) -> None:
+    tags = chosen.vocabulary.vocabulary
+    parquet.write(
+        folder / "vocabulary.parquet",
+        vocabularies.with_positives(tags, chosen.positives),
+        VOCABULARY,
+        metadata={DECIDED_BY: decided_by},
     )
-    cuts = np.searchsorted(rows, np.concatenate([[0], ends]))
-
-    def part(group: int) -> pl.DataFrame:
-        here = rows[cuts[group] : cuts[group + 1]] - (ends[group - 1] if group else 0)
-        file = pq.ParquetFile(path, metadata=metadata)
-        return pl.DataFrame(
-            pl.from_arrow(
-                file.read_row_group(group, list(FROM_SNAPSHOT), use_threads=False)
-            )
-        )[here]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return pl.concat(pool.map(part, np.flatnonzero(np.diff(cuts)).tolist()))
 
 
-def _dropped(posts: CandidatePosts, assigned: splits.SplitAssignment) -> pl.DataFrame:
-    rows = np.flatnonzero(posts.reason != CANDIDATE)
-    reason = pl.Series(REASONS).gather(posts.reason[rows])
-    spans = posts.reason[rows] == REASONS.index(PostExclusion.SPANS_SPLITS)
-    group = pl.Series(assigned.group_id[rows]).set(~pl.Series(spans), None)
-    return pl.DataFrame(
-        {"post_id": posts.post_id[rows], "reason": reason, "group_id": group}
+def _report_tables(
+    params: Sample,
+    tables: _TagTables,
+    posts: CandidatePosts,
+    records: LabelMatrix,
+    chosen: _Chosen,
+) -> dict[str, _Table]:
+    """Returns tables about the choice, by file name; no later stage learns from them."""
+    relations = tables.relations
+    goal = strategies.targets(params)[:, None]
+    compared = strategy_report.compare_strategies(
+        records,
+        np.minimum(goal, records.positives),
+        chosen.selections,
+        params.strategy,
+        chosen.sample,
     )
+    missing = label_noise.missing_implications(relations, posts.evidence)
+    in_use = label_noise.aliases_in_use(relations, posts.evidence)
+    label_names = chosen.vocabulary.vocabulary["name"].to_list()
+    order = strategies.sampling_key(params, records)
+    together = co_occurrence(relations, label_names, records, order)
+    return {
+        "left_out": (chosen.vocabulary.left_out, EXCLUDED_TAGS),
+        "strategies": (compared, STRATEGIES),
+        "lacking_implied": (missing, MISSING_IMPLICATIONS),
+        "aliased_spellings": (in_use, ALIASES_IN_USE),
+        "co_occurrence": (together, CO_OCCURRENCE),
+    }
+
+
+def _decided_by(params: Sample) -> str:
+    """Returns the parameters that made the tables, by section of params.yaml: JSON."""
+    tree = {"sample": params.model_dump(mode="json")}
+    return json.dumps(tree, sort_keys=True)
+
+
+def _counts_by_code(
+    posts: CandidatePosts, assigned: splits.SplitAssignment, codes: int
+) -> NDArray[np.int64]:
+    """Returns numbers of posts with each tag, int64 [5, codes].
+
+    Rows: posts of the snapshot, candidates, and candidates in train, validation, test.
+    """
+    groups = len(SPLITS) + 1  # the last: not a candidate
+    is_candidate = posts.reason == CANDIDATE
+    group = np.where(is_candidate, assigned.split, len(SPLITS)).astype(np.int64)
+    counts = np.zeros(groups * codes, dtype=np.int64)
+    for first in range(0, len(group), _POSTS_AT_ONCE):
+        starts = posts.starts[first : first + _POSTS_AT_ONCE + 1]
+        offset = group[first : first + _POSTS_AT_ONCE] * codes
+        keys = np.repeat(offset, np.diff(starts)) + posts.tags[starts[0] : starts[-1]]
+        counts += np.bincount(keys, minlength=len(counts))
+    by_group = counts.reshape(groups, codes)
+    candidates = by_group[:-1].sum(axis=0)
+    return np.stack([posts.carried[:codes], candidates, *by_group[: len(JUDGED)]])
+
+
+def _labels_by_code(relations: TagGraph, vocabulary: pl.DataFrame) -> NDArray[np.int64]:
+    """Returns the label id by code, -1 for tags that are not in the vocabulary."""
+    label_of = np.full(len(relations.code), -1, dtype=np.int64)
+    codes = [relations.code[name] for name in vocabulary["name"]]
+    label_of[codes] = vocabulary["label_id"].to_numpy()
+    return label_of
+
+
+def _count_per_split(records: LabelMatrix, sample: Selection) -> NDArray[np.int64]:
+    """Returns [splits, 2]: candidates of each split, and those of them chosen."""
+    candidates = np.bincount(records.split, minlength=len(SPLITS))
+    chosen = np.bincount(records.split[sample.rows], minlength=len(SPLITS))
+    return np.stack([candidates, chosen], axis=1)
 
 
 def _summary(
-    chosen: vocabularies.VocabularyResult,
+    chosen: VocabularyResult,
     posts: CandidatePosts,
     records: LabelMatrix,
     counts: NDArray[np.int64],
 ) -> str:
-    taken = zip(SPLITS, counts[:, 1].tolist(), strict=True)
-    of_splits = ", ".join(f"{split} {count:,}" for split, count in taken if count)
-    dropped = len(posts.post_id) - len(records.post_id)
+    candidates, taken = counts.sum(axis=0).tolist()
+    of_splits = ", ".join(
+        f"{split} {count:,}"
+        for split, count in zip(SPLITS, counts[:, 1].tolist(), strict=True)
+        if count
+    )
+    excluded = len(posts.post_id) - len(records.post_id)
     return (
-        f"{chosen.vocabulary.height:,} tags, {counts[:, 1].sum():,} of "
-        f"{counts[:, 0].sum():,} candidate posts "
-        f"({of_splits}); {chosen.left_out.height:,} tags and {dropped:,} posts left "
-        "out, with reasons"
+        f"{chosen.vocabulary.height:,} tags, {taken:,} of {candidates:,} candidate "
+        f"posts ({of_splits}); {chosen.left_out.height:,} tags and {excluded:,} posts "
+        "left out, with reasons"
     )
 
 
-def _of_splits(records: LabelMatrix, sample: Selection) -> NDArray[np.int64]:
-    """Returns [splits, 2]: candidates of each split.
-
-    And those of them that were chosen.
-    """
-    return np.stack(
-        [
-            np.bincount(split, minlength=len(SPLITS))
-            for split in (records.split, records.split[sample.rows])
-        ],
-        axis=1,
-    )
-
-
-def _odd(found: pl.DataFrame) -> Iterable[str]:
-    """Says what was worked around, a line per kind."""
-    for kind, count, subject, detail in (
-        found.group_by("kind", maintain_order=True)
-        .agg(pl.len(), pl.col("subject", "detail").first())
-        .iter_rows()
-    ):
-        yield f"{count:,} of {kind} in the snapshot, such as {subject} ({detail}); all in oddities.parquet"
+def _describe_anomalies(found: pl.DataFrame) -> Iterable[str]:
+    """Yields a line per kind of anomaly that was worked around."""
+    kinds = found.group_by("kind", maintain_order=True)
+    first = pl.col("subject", "detail").first()
+    for kind, count, subject, detail in kinds.agg(pl.len(), first).iter_rows():
+        yield (
+            f"{count:,} of {kind} in the snapshot, such as {subject} ({detail}); "
+            "all in oddities.parquet"
+        )

@@ -1,7 +1,4 @@
-"""What is wrong with a snapshot, and was worked around.
-
-Schemas.ANOMALIES, a row each.
-"""
+"""What is wrong with a snapshot and was worked around: a row of ANOMALIES each."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,6 +12,8 @@ from pipeline.schemas.reasons import Anomaly
 
 Row = tuple[str, str, str]
 
+_NAMED = 5  # members of a cycle that a row names
+
 
 def find_anomalies(
     tags: pl.DataFrame,
@@ -23,53 +22,48 @@ def find_anomalies(
     posts: CandidatePosts,
 ) -> pl.DataFrame:
     """Returns schemas.ANOMALIES, by kind, then subject."""
+    alias_pairs = pairs_in_force(aliases)
     rows = [
         *_two_categories(tags),
-        *_aliases(pairs_in_force(aliases), set(relations.tags["name"])),
+        *_alias_targets(alias_pairs, set(relations.tags["name"])),
+        *_alias_cycles(dict(alias_pairs)),
         *_implication_cycles(relations.implied),
         *_parents(posts),
     ]
     schema = {"kind": pl.String, "subject": pl.String, "detail": pl.String}
-    return (
-        pl.DataFrame(rows, schema=schema, orient="row")
-        .unique()
-        .sort("kind", "subject", "detail")
-    )
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return table.unique().sort("kind", "subject", "detail")
 
 
 def two_categories(tags: pl.DataFrame) -> pl.DataFrame:
-    """Returns name and its categories, of names that schemas.TAGS has in more than one."""
-    return (
-        tags.group_by("name")
-        .agg(pl.col("category").unique().sort())
-        .filter(pl.col("category").list.len() > 1)
-    )
+    """Returns name and categories of the names that have more than one category.
+
+    tags: schemas.TAGS.
+    """
+    categories = pl.col("category").unique().sort()
+    by_name = tags.group_by("name").agg(categories)
+    return by_name.filter(pl.col("category").list.len() > 1)
 
 
 def _two_categories(tags: pl.DataFrame) -> Iterable[Row]:
     for name, categories in two_categories(tags).iter_rows():
-        yield (
-            Anomaly.TWO_CATEGORIES,
-            name,
-            "categories " + ", ".join(str(one) for one in categories),
-        )
+        numbers = ", ".join(str(category) for category in categories)
+        yield Anomaly.TWO_CATEGORIES, name, f"categories {numbers}"
 
 
-def _aliases(pairs: list[tuple[str, str]], known: set[str]) -> Iterable[Row]:
+def _alias_targets(pairs: list[tuple[str, str]], known: set[str]) -> Iterable[Row]:
+    """Yields aliases with a second target, and aliases of a tag that is not listed."""
     step = dict(pairs)
     for name, consequent in pairs:
         if step[name] != consequent:
-            yield (
-                Anomaly.ALIAS_OF_TWO,
-                name,
-                f"{consequent} is passed over for {step[name]}, of a later alias",
-            )
+            detail = f"{consequent} is passed over for {step[name]}, of a later alias"
+            yield Anomaly.ALIAS_OF_TWO, name, detail
         if consequent not in known and consequent not in step:
-            yield (
-                Anomaly.ALIAS_TO_NOTHING,
-                name,
-                f"{consequent} is not in tags.parquet: the tag is lost",
-            )
+            detail = f"{consequent} is not in tags.parquet: the tag is lost"
+            yield Anomaly.ALIAS_TO_NOTHING, name, detail
+
+
+def _alias_cycles(step: Mapping[str, str]) -> Iterable[Row]:
     for name in step:
         path = [name]
         while path[-1] in step and step[path[-1]] not in path:
@@ -80,40 +74,41 @@ def _aliases(pairs: list[tuple[str, str]], known: set[str]) -> Iterable[Row]:
 
 def _implication_cycles(implied: Mapping[str, frozenset[str]]) -> Iterable[Row]:
     for name, reached in implied.items():
-        if back := sorted(other for other in reached if name in implied.get(other, ())):
-            yield Anomaly.IMPLICATION_CYCLE, name, "with " + ", ".join(back[:5])
+        back = sorted(other for other in reached if name in implied.get(other, ()))
+        if back:
+            others = ", ".join(back[:_NAMED])
+            yield Anomaly.IMPLICATION_CYCLE, name, f"with {others}"
 
 
 def _parents(posts: CandidatePosts) -> Iterable[Row]:
+    """Yields parents that are not in the snapshot, and cycles of parents."""
+    if not len(posts.post_id):
+        return
     children = np.flatnonzero(posts.parent_id >= 0)
     parent = posts.parent_id[children]
-    place = np.minimum(np.searchsorted(posts.post_id, parent), len(posts.post_id) - 1)
-    listed = posts.post_id[place] == parent if len(parent) else np.zeros(0, dtype=bool)
-    for child, missing in zip(children[~listed], parent[~listed], strict=True):
-        yield (
-            Anomaly.MISSING_PARENT,
-            str(posts.post_id[child]),
-            f"parent {missing} is not in the snapshot",
-        )
-    yield from _parent_cycles(posts.post_id, children[listed], place[listed])
+    row = np.searchsorted(posts.post_id, parent)
+    row = np.minimum(row, len(posts.post_id) - 1)
+    is_listed = posts.post_id[row] == parent
+    without_parent = posts.post_id[children[~is_listed]]
+    for child, missing in zip(without_parent, parent[~is_listed], strict=True):
+        detail = f"parent {missing} is not in the snapshot"
+        yield Anomaly.MISSING_PARENT, str(child), detail
+    yield from _parent_cycles(posts.post_id, children[is_listed], row[is_listed])
 
 
 def _parent_cycles(
     post_id: NDArray[np.int64], child: NDArray[np.int64], parent: NDArray[np.int64]
 ) -> Iterable[Row]:
+    """Yields posts that are their own ancestors. child, parent: rows of post_id."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    links = coo_array(
-        (np.ones(len(child), np.int8), (child, parent)),
-        shape=(len(post_id), len(post_id)),
-    )
+    shape = (len(post_id), len(post_id))
+    links = coo_array((np.ones(len(child), np.int8), (child, parent)), shape=shape)
     count, component = connected_components(links, directed=True, connection="strong")
     size = np.bincount(component, minlength=count)
-    for row in child[(size[component[child]] > 1) | (child == parent)]:
-        others = post_id[np.flatnonzero(component == component[row])][:5]
-        yield (
-            Anomaly.PARENT_CYCLE,
-            str(post_id[row]),
-            "with " + ", ".join(str(other) for other in others),
-        )
+    is_in_cycle = (size[component[child]] > 1) | (child == parent)
+    for row in child[is_in_cycle]:
+        members = post_id[np.flatnonzero(component == component[row])]
+        others = ", ".join(str(member) for member in members[:_NAMED])
+        yield Anomaly.PARENT_CYCLE, str(post_id[row]), f"with {others}"

@@ -1,56 +1,138 @@
-"""What the labels of a board are worth.
+"""How noisy the labels of a board are.
 
-Implied tags that lack, aliased spellings, pairs that go together.
+Implied tags that are missing, and aliased names in use.
 """
+
+import threading
+from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.sample.evidence import LabelNoiseCounts
-from pipeline.sample.label_matrix import LabelMatrix
-from pipeline.sample.tag_graph import TagGraph
+from pipeline.sample.tag_graph import ImplicationIndex, TagGraph
 
-PAIRS = 200  # pairs of tags listed from either end of the lift
-# Records from which co-occurrence is counted: one in seven off by chance at 50 records,
-# 1 % at 10,000
-_LOOKED_AT = 50_000
-# Tags compared with each other; rarer ones hardly ever meet among so few records
-_COMMON = 4_096
-# Records that both tags must be on, or that chance alone would put them on, before a
-# lift says anything
-_SEEN = 20
+# Posts counted at once, so that intermediate arrays fit the processor's cache.
+_BLOCK = 2_048
+
+
+class LabelNoiseCounts:
+    """Counts over posts that neither the policy nor their own columns exclude.
+
+    To find which implication was not followed takes more than to follow them all: a
+    missing pair of post and tag may be explained by several tags. So it is counted on
+    about a million posts; of smaller boards, on all. Threads may add at the same time.
+    """
+
+    def __init__(self, closure: ImplicationIndex, codes: int) -> None:
+        """Starts with nothing counted.
+
+        codes: how many there are, those of other names included.
+        """
+        self.posts = 0
+        self.spelled = np.zeros(codes, dtype=np.int64)
+        """By code: posts that carry this very name, aliases not resolved."""
+        self.carried = np.zeros(codes, dtype=np.int64)
+        """By code: posts that were given the tag, in any spelling."""
+        entries = len(closure.codes)
+        self.lacking = np.zeros(entries, dtype=np.int64)
+        """By entry of the index: posts with the antecedent, without the consequent."""
+        others = np.full(codes + 1 - len(closure.starts), closure.starts[-1])
+        self._starts = np.concatenate([closure.starts, others])
+        # A pair is one number: post, tag, and its source: 0 for given, else the entry
+        # of the index plus 1.
+        self._source_bits = (entries + 1).bit_length()
+        self._code_bits = codes.bit_length()
+        sources = np.arange(1, entries + 1)
+        self._implied = (closure.codes << self._source_bits) | sources
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        starts: NDArray[np.int64],
+        names: NDArray[np.int64],
+        code: NDArray[np.int64],
+        final: NDArray[np.int64],
+    ) -> None:
+        """Counts posts.
+
+        Post n has names[starts[n] : starts[n + 1]]; code, final: of names, as written
+        and resolved.
+        """
+        carried = [np.empty(0, np.int64)]
+        lacking = [np.empty(0, np.int64)]
+        for first, last in _blocks(len(starts) - 1):
+            lengths = np.diff(starts[first : last + 1])
+            post = np.repeat(np.arange(last - first), lengths)
+            tags = final[names[starts[first] : starts[last]]]
+            given, missing = self._count_block(post, tags)
+            carried.append(given)
+            lacking.append(missing)
+        spelled = np.bincount(names, minlength=len(code))
+        with self._lock:
+            self.posts += len(starts) - 1
+            np.add.at(self.spelled, code, spelled)
+            self.carried += _bincount(carried, len(self.carried))
+            self.lacking += _bincount(lacking, len(self.lacking))
+
+    def _count_block(
+        self, post: NDArray[np.int64], tag: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns the tags given, each once per post, and the entries not followed.
+
+        post, tag: a row per name on a post.
+        """
+        place = post << (self._code_bits + self._source_bits)
+        given = place | (tag << self._source_bits)
+        lengths = self._starts[tag + 1] - self._starts[tag]
+        ends = np.cumsum(lengths)
+        offsets = self._starts[tag] - (ends - lengths)
+        entry = np.repeat(offsets, lengths) + np.arange(lengths.sum())
+        implied = np.repeat(place, lengths) | self._implied[entry]
+        keys = np.concatenate([given, implied])
+        keys.sort()
+        # Two spellings of one tag count once.
+        keys = keys[np.diff(keys, prepend=-1) != 0]
+        return self._split_sources(keys)
+
+    def _split_sources(
+        self, keys: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Returns given tags and entries that lead to a tag not given. keys: sorted."""
+        pairs = keys >> self._source_bits
+        source = keys & ((1 << self._source_bits) - 1)
+        if not len(keys):
+            return pairs, source
+        is_first = np.diff(pairs, prepend=-1) != 0
+        # The source 0 sorts first: a pair is given if its first source is.
+        is_given = (source == 0)[np.flatnonzero(is_first)]
+        pair_number = np.cumsum(is_first) - 1
+        is_missing = ~is_given[pair_number]
+        tags = pairs & ((1 << self._code_bits) - 1)
+        return tags[source == 0], source[is_missing] - 1
+
+
+def _blocks(posts: int) -> Iterable[tuple[int, int]]:
+    """Returns first and last + 1 of each block of posts."""
+    bounds = [*range(0, posts, _BLOCK), posts]
+    return pairwise(bounds)
+
+
+def _bincount(parts: list[NDArray[np.int64]], length: int) -> NDArray[np.int64]:
+    return np.bincount(np.concatenate(parts), minlength=length)
 
 
 def missing_implications(
     relations: TagGraph, evidence: LabelNoiseCounts
 ) -> pl.DataFrame:
-    """Returns schemas.MISSING_IMPLICATIONS.
-
-    The implications in force, one step each.
-    """
-    closure = relations.closure()
-    names = list(relations.code)
-    tags = relations.tags.height
+    """Returns schemas.MISSING_IMPLICATIONS: implications in force, one step each."""
     rows = []
-    for antecedent, direct in relations.direct.items():
-        code = relations.code[antecedent]
-        first, last = closure.starts[code], closure.starts[code + 1]
-        for entry in range(first, last):
-            consequent = int(closure.codes[entry])
-            if (
-                names[consequent] in direct
-                and consequent < tags
-                and evidence.carried[code]
-            ):
-                rows.append(
-                    (
-                        antecedent,
-                        names[consequent],
-                        int(evidence.carried[code]),
-                        int(evidence.lacking[entry]),
-                    )
-                )
+    for antecedent, consequent, entry in _single_steps(relations):
+        posts = int(evidence.carried[relations.code[antecedent]])
+        lacking = int(evidence.lacking[entry])
+        if posts:
+            rows.append((antecedent, consequent, posts, lacking))
     schema = {
         "antecedent": pl.String,
         "consequent": pl.String,
@@ -58,89 +140,40 @@ def missing_implications(
         "lacking": pl.Int64,
     }
     table = pl.DataFrame(rows, schema=schema, orient="row")
-    return table.with_columns(share=pl.col("lacking") / pl.col("posts")).sort(
-        ["lacking", "antecedent", "consequent"], descending=[True, False, False]
-    )
+    table = table.with_columns(share=pl.col("lacking") / pl.col("posts"))
+    by = ["lacking", "antecedent", "consequent"]
+    return table.sort(by, descending=[True, False, False])
+
+
+def _single_steps(relations: TagGraph) -> Iterable[tuple[str, str, int]]:
+    """Yields antecedent, consequent and entry of the index, of one step each.
+
+    Consequents that tags.parquet does not know are passed over.
+    """
+    closure = relations.closure()
+    names = list(relations.code)
+    for antecedent, direct in relations.direct.items():
+        code = relations.code[antecedent]
+        for entry in range(closure.starts[code], closure.starts[code + 1]):
+            consequent = int(closure.codes[entry])
+            is_known = consequent < relations.tags.height
+            if is_known and names[consequent] in direct:
+                yield antecedent, names[consequent], entry
 
 
 def aliases_in_use(relations: TagGraph, evidence: LabelNoiseCounts) -> pl.DataFrame:
     """Returns schemas.ALIASES_IN_USE: names in use that are aliases of others."""
-    rows = [
-        (
-            name,
-            final,
-            int(evidence.spelled[relations.code[name]]),
-            relations.code[final] < relations.tags.height,
-        )
-        for name, final in relations.canonical.items()
-        if evidence.spelled[relations.code[name]]
-    ]
+    rows = []
+    for name, final in relations.canonical.items():
+        posts = int(evidence.spelled[relations.code[name]])
+        is_known = relations.code[final] < relations.tags.height
+        if posts:
+            rows.append((name, final, posts, is_known))
     schema = {
         "name": pl.String,
         "stands_for": pl.String,
         "posts": pl.Int64,
         "is_known": pl.Boolean,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").sort(
-        ["posts", "name"], descending=[True, False]
-    )
-
-
-def co_occurrence(
-    relations: TagGraph,
-    names: list[str],
-    records: LabelMatrix,
-    order: NDArray[np.uint64],
-) -> pl.DataFrame:
-    """Returns schemas.CO_OCCURRENCE: PAIRS pairs of labels of the highest lift.
-
-    And as many of the lowest.
-
-    names: by label. Counted on _LOOKED_AT records that `order` picks; those of a board
-    that has fewer all count.
-    """
-    rows = np.sort(np.argsort(order, kind="stable")[:_LOOKED_AT])
-    both = _together(records, rows)
-    single = both.diagonal()
-    first, second = np.triu_indices(len(both), k=1)
-    seen = both[first, second]
-    expected = single[first] * single[second] / max(1, len(rows))
-    telling = np.flatnonzero((seen >= _SEEN) | (expected >= _SEEN))
-    value = seen[telling] / np.maximum(expected[telling], 1e-9)
-    ranked = telling[np.argsort(value, kind="stable")]
-    ends = np.unique(np.concatenate([ranked[:PAIRS], ranked[-PAIRS:]]))
-    table = pl.DataFrame({
-        "first": [names[label] for label in first[ends]],
-        "second": [names[label] for label in second[ends]],
-        "posts": seen[ends],
-        "expected": expected[ends],
-        "lift": seen[ends] / np.maximum(expected[ends], 1e-9),
-        "is_implied": [_implied(relations, names[a], names[b]) for a,
-        b in zip(first[ends], second[ends], strict=True)],
-    })  # fmt: skip
-    return table.sort(["lift", "first", "second"], descending=[True, False, False])
-
-
-def _together(records: LabelMatrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns on how many of the rows each pair of the _COMMON commonest labels is.
-
-    Label ids are by frequency.
-    """
-    from scipy.sparse import csr_array
-
-    places, ends = records.places(rows)
-    labels = records.labels[places].astype(np.int32)
-    row = np.repeat(np.arange(len(rows)), np.diff(ends, prepend=0))[labels < _COMMON]
-    labels = labels[labels < _COMMON]
-    common = min(records.vocabulary, _COMMON)
-    on = csr_array(
-        (np.ones(len(labels), np.int32), (row, labels)), shape=(len(rows), common)
-    )
-    return (on.T @ on).toarray().astype(np.int64)
-
-
-def _implied(relations: TagGraph, one: str, other: str) -> bool:
-    nothing: frozenset[str] = frozenset()
-    return other in relations.implied.get(one, nothing) or one in relations.implied.get(
-        other, nothing
-    )
+    table = pl.DataFrame(rows, schema=schema, orient="row")
+    return table.sort(["posts", "name"], descending=[True, False])

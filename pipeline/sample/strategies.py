@@ -1,7 +1,4 @@
-"""The other ways to choose posts, beside `cover`: the hobby project's quota.
-
-And chance. All from one matrix.
-"""
+"""The strategies that choose posts: cover, the hobby project's quota, and chance."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,80 +6,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.params import Sample
-from pipeline.sample import cover, splits
-from pipeline.sample.cover import Selection
+from pipeline.sample import splits
+from pipeline.sample.cover import Selection, greedy_cover
 from pipeline.sample.label_matrix import JUDGED, LabelMatrix
 
-LEAST_LABELS = (
-    16  # vocabulary tags that a post needs for the quota, as in the hobby project
-)
-_BLOCK = 2_048  # posts looked at at once by the quota
-_GROWTH = (
-    0.02  # share of the board by which chance takes more until all tags are served
-)
+# Vocabulary tags that a post needs for the quota, as in the hobby project.
+MIN_QUOTA_LABELS = 16
+_BLOCK = 2_048  # posts that the quota examines at once
+# Share of the board by which chance takes more until all tags are served.
+_GROWTH = 0.02
 
 
 def targets(params: Sample) -> NDArray[np.int64]:
     """Returns the positives wanted in each judged split, the reserve included."""
-    least = np.array(
-        [params.min_positives, params.min_eval_positives, params.min_eval_positives]
-    )
+    minimum = np.array(minimum_positives(params))
     # Rounded before the ceiling: 20 * 1.05 is 21.000000000000004 in binary.
-    return np.ceil(np.round(least * (1 + params.reserve), 6)).astype(np.int64)
+    with_reserve = np.round(minimum * (1 + params.reserve), 6)
+    return np.ceil(with_reserve).astype(np.int64)
+
+
+def minimum_positives(params: Sample) -> list[int]:
+    """Returns the positives promised in each judged split."""
+    return [params.min_positives, params.min_eval_positives, params.min_eval_positives]
 
 
 def by_cover(params: Sample, records: LabelMatrix) -> Selection:
     """Returns the posts of `cover`."""
-    return cover.greedy_cover(
-        records, targets(params), sampling_key(params, records), params.tag_bound
-    )
+    order = sampling_key(params, records)
+    return greedy_cover(records, targets(params), order, params.tag_bound)
 
 
 def by_quota(params: Sample, records: LabelMatrix) -> Selection:
-    """Returns the newest posts after an offset that have at least LEAST_LABELS labels, each charged to its rarest.
+    """Returns the newest posts after an offset, each charged to its rarest open label.
 
-    To its rarest open label, that is: one is open until it was charged its target, in each split for itself. Posts
-    whose labels are all closed are passed over, and the walk ends when all are closed, or at the oldest post.
+    Posts with MIN_QUOTA_LABELS labels or more. A label is open until it was charged its
+    target, in each split for itself. Posts whose labels are all closed are skipped, and
+    the walk ends when all are closed, or at the oldest post.
     """
     vocabulary = records.vocabulary
     left = np.repeat(targets(params), vocabulary)
-    eligible = np.flatnonzero(
-        (records.lengths() >= LEAST_LABELS) & (records.split < len(JUDGED))
-    )[::-1]
-    eligible = eligible[params.quota_offset :]
-    rows, taken_for = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for first in range(0, len(eligible), _BLOCK):
+    has_labels = records.lengths() >= MIN_QUOTA_LABELS
+    eligible = np.flatnonzero(has_labels & (records.split < len(JUDGED)))
+    newest_first = eligible[::-1][params.quota_offset :]
+    rows = [np.empty(0, np.int64)]
+    taken_for = [np.empty(0, np.int64)]
+    for first in range(0, len(newest_first), _BLOCK):
         if not left.any():
             break
-        block = eligible[first : first + _BLOCK]
-        places, ends = records.places(block)
-        split = np.repeat(
-            records.split[block].astype(np.int64), np.diff(ends, prepend=0)
-        )
-        charged = _charge(split * vocabulary + records.labels[places], ends, left)
-        rows.append(block[charged >= 0])
-        taken_for.append(charged[charged >= 0] % vocabulary)
-    return _picked(np.concatenate(rows), np.concatenate(taken_for))
+        block = newest_first[first : first + _BLOCK]
+        keys, ends = _label_keys(records, block)
+        charged = _charge(keys, ends, left)
+        is_charged = charged >= 0
+        rows.append(block[is_charged])
+        taken_for.append(charged[is_charged] % vocabulary)
+    return _selection(np.concatenate(rows), np.concatenate(taken_for))
+
+
+def _label_keys(
+    records: LabelMatrix, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Returns a number per label of each row, unique per split, and each row's end.
+
+    The number is split * vocabulary + label id.
+    """
+    labels = records.labels[rows]
+    split_of_row = records.split[rows].astype(np.int64)
+    split = np.repeat(split_of_row, np.diff(labels.indptr))
+    keys = split * records.vocabulary + labels.indices
+    return keys, labels.indptr[1:].astype(np.int64)
 
 
 def random_sample(params: Sample, records: LabelMatrix) -> Selection:
     """Returns posts in an order that only the seed and their ids decide.
 
-    Params.size, or until every tag is served.
-
-    The latter to within _GROWTH of the board.
+    params.size of them, or until every tag is served, to within _GROWTH of the board.
     """
     judged = np.flatnonzero(records.split < len(JUDGED))
-    shuffled = judged[np.argsort(sampling_key(params, records)[judged], kind="stable")]
+    shuffled = _shuffled(params, records, judged)
     if params.size is not None:
-        return _unasked(shuffled[: params.size])
+        return _for_no_label(shuffled[: params.size])
     wanted = np.minimum(records.positives, targets(params)[:, None])
     step = max(1, int(len(shuffled) * _GROWTH))
-    got, taken = np.zeros_like(wanted), 0
-    while taken < len(shuffled) and (got < wanted).any():
-        got += records.positives_of(shuffled[taken : taken + step])
+    found = np.zeros_like(wanted)
+    taken = 0
+    while taken < len(shuffled) and (found < wanted).any():
+        found += records.positives_of(shuffled[taken : taken + step])
         taken += step
-    return _unasked(shuffled[:taken])
+    return _for_no_label(shuffled[:taken])
 
 
 BY_NAME: Mapping[str, Callable[[Sample, LabelMatrix], Selection]] = {
@@ -90,40 +100,48 @@ BY_NAME: Mapping[str, Callable[[Sample, LabelMatrix], Selection]] = {
     "quota": by_quota,
     "natural": random_sample,
 }
+"""Every strategy, by its name in params.yaml."""
 
 
-def fill_to_size(params: Sample, records: LabelMatrix, picked: Selection) -> Selection:
-    """Adds all of `fresh`, and where params.size asks for more posts, others by chance.
-
-    As the board is.
-    """
-    taken = np.zeros(len(records.post_id), dtype=bool)
-    taken[picked.rows] = True
+def fill_to_size(
+    params: Sample, records: LabelMatrix, selection: Selection
+) -> Selection:
+    """Adds all of `fresh`, and others by chance where params.size asks for more."""
+    is_taken = np.zeros(len(records.post_id), dtype=bool)
+    is_taken[selection.rows] = True
     fresh = np.flatnonzero(records.split == len(JUDGED))
-    rest = np.flatnonzero(~taken & (records.split < len(JUDGED)))
-    wanted = max(0, (params.size or 0) - len(picked.rows) - len(fresh))
-    fill = rest[np.argsort(sampling_key(params, records)[rest], kind="stable")[:wanted]]
-    more = np.concatenate([fresh, fill])
-    return _picked(
-        np.concatenate([picked.rows, more]),
-        np.concatenate([picked.taken_for, np.full(len(more), -1, dtype=np.int64)]),
+    rest = np.flatnonzero(~is_taken & (records.split < len(JUDGED)))
+    size = params.size or 0
+    wanted = max(0, size - len(selection.rows) - len(fresh))
+    fill = _shuffled(params, records, rest)[:wanted]
+    added = np.concatenate([fresh, fill])
+    for_no_label = np.full(len(added), -1, dtype=np.int64)
+    return _selection(
+        np.concatenate([selection.rows, added]),
+        np.concatenate([selection.taken_for, for_no_label]),
     )
 
 
 def sampling_key(params: Sample, records: LabelMatrix) -> NDArray[np.uint64]:
-    """Returns a place per record that depends on its id and the seed alone.
+    """Returns a random key per record that depends on its id and the seed alone.
 
-    So it survives the board's growth.
+    So the order of two records survives the board's growth.
     """
-    return splits.splitmix64(records.post_id, params.seed * 0x5851F42D4C957F2D % 2**64)
+    salt = params.seed * 0x5851F42D4C957F2D % 2**64
+    return splits.splitmix64(records.post_id, salt)
+
+
+def _shuffled(
+    params: Sample, records: LabelMatrix, rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    key = sampling_key(params, records)[rows]
+    return rows[np.argsort(key, kind="stable")]
 
 
 def _charge(
     keys: NDArray[np.int64], ends: NDArray[np.int64], left: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Returns for each post the key that it is charged to, or -1.
-
-    And takes them off `left`.
+    """Returns for each post the key that it is charged to, or -1; takes it off `left`.
 
     keys: of the posts one after another, the larger the rarer; ends: where each post
     ends. A post is only charged after all before it: whenever a key closes, those after
@@ -133,26 +151,35 @@ def _charge(
     charged = np.full(len(ends), -1, dtype=np.int64)
     done = 0
     while done < len(ends):
-        rest = slice(int(starts[done]), None)
-        now = np.maximum.reduceat(
-            np.where(left[keys[rest]] > 0, keys[rest], -1), starts[done:] - starts[done]
-        )
-        wanting = np.flatnonzero(now >= 0)
-        grouped = wanting[np.argsort(now[wanting], kind="stable")]
-        sizes = np.bincount(now[wanting], minlength=len(left))
-        nth = np.arange(len(grouped)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        over = grouped[nth >= left[now[grouped]]]
-        stop = int(over.min()) if len(over) else len(now)
-        charged[done : done + stop] = now[:stop]
-        left -= np.bincount(now[:stop][now[:stop] >= 0], minlength=len(left))
+        rest = keys[starts[done] :]
+        open_keys = np.where(left[rest] > 0, rest, -1)
+        rarest = np.maximum.reduceat(open_keys, starts[done:] - starts[done])
+        stop = _first_over(rarest, left)
+        charged[done : done + stop] = rarest[:stop]
+        is_charged = rarest[:stop] >= 0
+        left -= np.bincount(rarest[:stop][is_charged], minlength=len(left))
         done += stop
     return charged
 
 
-def _unasked(rows: NDArray[np.int64]) -> Selection:
-    return _picked(rows, np.full(len(rows), -1, dtype=np.int64))
+def _first_over(choice: NDArray[np.int64], left: NDArray[np.int64]) -> int:
+    """Returns the first post whose key has no more left, or the number of posts.
+
+    choice: the key of each post, or -1.
+    """
+    wanting = np.flatnonzero(choice >= 0)
+    grouped = wanting[np.argsort(choice[wanting], kind="stable")]
+    sizes = np.bincount(choice[wanting], minlength=len(left))
+    group_starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    position_in_group = np.arange(len(grouped)) - group_starts
+    over = grouped[position_in_group >= left[choice[grouped]]]
+    return int(over.min()) if len(over) else len(choice)
 
 
-def _picked(rows: NDArray[np.int64], taken_for: NDArray[np.int64]) -> Selection:
+def _for_no_label(rows: NDArray[np.int64]) -> Selection:
+    return _selection(rows, np.full(len(rows), -1, dtype=np.int64))
+
+
+def _selection(rows: NDArray[np.int64], taken_for: NDArray[np.int64]) -> Selection:
     ascending = np.argsort(rows, kind="stable")
     return Selection(rows[ascending], taken_for[ascending])

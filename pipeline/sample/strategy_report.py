@@ -1,7 +1,4 @@
-"""What each strategy would cost and give, beside the board itself.
-
-Schemas.STRATEGIES.
-"""
+"""What each strategy would cost and give, beside the board itself."""
 
 from collections.abc import Mapping
 
@@ -17,54 +14,56 @@ from pipeline.sample.label_matrix import JUDGED, LabelMatrix
 def compare_strategies(
     records: LabelMatrix,
     wanted: NDArray[np.int64],
-    picked: Mapping[str, Selection],
+    selections: Mapping[str, Selection],
     chosen: str,
     written: Selection,
 ) -> pl.DataFrame:
     """Returns schemas.STRATEGIES.
 
-    wanted: [judged splits, labels]; picked: by strategy; written: the sample.
+    wanted: [judged splits, labels]; selections: by strategy; written: the sample.
     """
-    judged = written.rows[records.split[written.rows] < len(JUDGED)]
     board = records.positives
-    everything = np.flatnonzero(records.split < len(JUDGED))
-    taken = {
-        **{name: one.rows for name, one in picked.items()},
-        "sample": judged,
-        "board": everything,
-    }
-    return pl.DataFrame(
-        [
-            {
-                "strategy": name,
-                "is_chosen": name in (chosen, "sample"),
-                "posts": len(rows),
-                "hours": len(rows) / DEFAULT_REQUESTS_PER_SECOND / 3600,
-                "mean_tags": float(records.tags[rows].mean()) if len(rows) else 0.0,
-                **_positives(
-                    board if name == "board" else records.positives_of(rows),
-                    wanted,
-                    board,
-                ),
-            }
-            for name, rows in taken.items()
-        ]
-    )
+    rows = []
+    for name, selection in selections.items():
+        positives = records.positives_of(selection.rows)
+        figures = _figures(records, selection.rows, positives, wanted)
+        rows.append({"strategy": name, "is_chosen": name == chosen, **figures})
+    judged = written.rows[records.split[written.rows] < len(JUDGED)]
+    figures = _figures(records, judged, records.positives_of(judged), wanted)
+    rows.append({"strategy": "sample", "is_chosen": True, **figures})
+    candidates = np.flatnonzero(records.split < len(JUDGED))
+    figures = _figures(records, candidates, board, wanted)
+    rows.append({"strategy": "board", "is_chosen": False, **figures})
+    return pl.DataFrame(rows)
 
 
-def _positives(
-    positives: NDArray[np.int64], wanted: NDArray[np.int64], board: NDArray[np.int64]
+def _figures(
+    records: LabelMatrix,
+    rows: NDArray[np.int64],
+    positives: NDArray[np.int64],
+    wanted: NDArray[np.int64],
 ) -> dict[str, int | float]:
+    mean_tags = 0.0
+    if len(rows):
+        mean_tags = float(records.tags[rows].mean())
+    is_short = (positives < wanted).any(axis=0)
+    on_board = records.positives.sum(axis=0)
     return {
+        "posts": len(rows),
+        "hours": len(rows) / DEFAULT_REQUESTS_PER_SECOND / 3600,
+        "mean_tags": mean_tags,
         "least_positives": int(positives[0].min()),
         "median_positives": float(np.median(positives[0])),
-        "short_tags": int((positives < wanted).any(axis=0).sum()),
-        "total_variation": _distance(positives.sum(axis=0), board.sum(axis=0)),
+        "short_tags": int(is_short.sum()),
+        "total_variation": _total_variation(positives.sum(axis=0), on_board),
     }
 
 
-def _distance(some: NDArray[np.int64], every: NDArray[np.int64]) -> float:
-    """Returns half the summed difference between the shares that each tag has in all labels: 0 the same, 1 disjoint."""
-    return float(
-        np.abs(some / max(1, some.sum()) - every / max(1, every.sum())).sum() / 2
-    )
+def _total_variation(some: NDArray[np.int64], every: NDArray[np.int64]) -> float:
+    """Returns half the summed difference between shares of labels: 0 same, 1 disjoint.
+
+    The share of a tag is that of its labels in all labels.
+    """
+    shares = some / max(1, some.sum())
+    reference = every / max(1, every.sum())
+    return float(np.abs(shares - reference).sum() / 2)

@@ -1,12 +1,13 @@
 """From tag names to codes: aliases resolved, implications closed to any depth.
 
-A code is the row of a tag in `Relations.tags`; names that only relations know have the
-codes after the last row. All that is done to forty tags on each of millions of posts is
+A code is the row of a tag in `TagGraph.tags`; names that only relations know have the
+codes after the last row. All work on the forty tags of each of millions of posts is
 done on codes.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -43,63 +44,33 @@ class ImplicationIndex:
 class TagGraph:
     """The tags of a snapshot with the relations in force between them."""
 
-    # tag_id, name, category (name), one row per name: the oldest where the snapshot has
-    # more
+    # tag_id, name, category (name); one row per name: the oldest where the snapshot has
+    # more.
     tags: pl.DataFrame
-    code: Mapping[str, int]  # every name in force anywhere
-    canonical: Mapping[str, str]  # antecedent -> what it finally stands for
-    direct: Mapping[
-        str, frozenset[str]
-    ]  # canonical name -> what it implies in one step
-    implied: Mapping[
-        str, frozenset[str]
-    ]  # canonical name -> all it implies, itself left out
+    # Every name in force anywhere.
+    code: Mapping[str, int]
+    # Antecedent -> what it finally stands for.
+    canonical: Mapping[str, str]
+    # Canonical name -> what it implies in one step.
+    direct: Mapping[str, frozenset[str]]
+    # Canonical name -> all it implies, without itself.
+    implied: Mapping[str, frozenset[str]]
 
     @classmethod
     def read(
         cls, tags: pl.DataFrame, aliases: pl.DataFrame, implications: pl.DataFrame
     ) -> "TagGraph":
-        """Builds the relations from the snapshot's tables.
-
-        Those not in force are left aside.
-        """
+        """Builds the graph from the snapshot's tables, of the relations in force."""
         canonical = _canonical(pairs_in_force(aliases))
-        direct: dict[str, set[str]] = {}
-        for antecedent, consequent in pairs_in_force(implications):
-            direct.setdefault(canonical.get(antecedent, antecedent), set()).add(
-                canonical.get(consequent, consequent)
-            )
+        direct = _direct(pairs_in_force(implications), canonical)
         implied = _closure(direct)
-        named = (
-            tags.sort("tag_id")
-            .unique("name", keep="first", maintain_order=True)
-            .select(
-                "tag_id",
-                "name",
-                category=pl.col("category").replace_strict(
-                    dict(enumerate(CATEGORIES)),
-                    default="invalid",
-                    return_dtype=pl.String,
-                ),
-            )
-        )
+        named = _oldest_per_name(tags)
         code = {name: number for number, name in enumerate(named["name"].to_list())}
-        for name in sorted(
-            {
-                *canonical,
-                *canonical.values(),
-                *implied,
-                *(n for one in implied.values() for n in one),
-            }
-        ):
+        related = {*canonical, *canonical.values(), *implied}
+        related.update(chain.from_iterable(implied.values()))
+        for name in sorted(related):
             code.setdefault(name, len(code))
-        return cls(
-            named,
-            code,
-            canonical,
-            {name: frozenset(to) for name, to in direct.items()},
-            implied,
-        )
+        return cls(named, code, canonical, direct, implied)
 
     def resolve(self, names: Iterable[str]) -> list[str]:
         """Returns the names with aliases replaced by what they stand for, sorted."""
@@ -117,18 +88,28 @@ class TagGraph:
         lists: list[list[int]] = [[] for _ in range(len(self.code))]
         for name, reached in self.implied.items():
             lists[self.code[name]] = sorted(self.code[one] for one in reached)
-        starts = np.concatenate(
-            [[0], np.cumsum([len(one) for one in lists], dtype=np.int64)]
-        )
-        return ImplicationIndex(
-            starts, np.array([code for one in lists for code in one], dtype=np.int64)
-        )
+        lengths = [len(codes) for codes in lists]
+        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        codes = np.array(list(chain.from_iterable(lists)), dtype=np.int64)
+        return ImplicationIndex(starts, codes)
 
 
 def pairs_in_force(relations: pl.DataFrame) -> list[tuple[str, str]]:
-    """Returns antecedent and consequent of schemas.RELATIONS in force, ordered by relation_id."""
+    """Returns antecedent and consequent of the relations in force.
+
+    relations: schemas.RELATIONS; the order is by relation_id.
+    """
     in_force = relations.filter(pl.col("status").is_in(sorted(EFFECTIVE)))
     return list(zip(in_force["antecedent"], in_force["consequent"], strict=True))
+
+
+def _oldest_per_name(tags: pl.DataFrame) -> pl.DataFrame:
+    """Returns TagGraph.tags."""
+    oldest = tags.sort("tag_id").unique("name", keep="first", maintain_order=True)
+    category = pl.col("category").replace_strict(
+        dict(enumerate(CATEGORIES)), default="invalid", return_dtype=pl.String
+    )
+    return oldest.select("tag_id", "name", category=category)
 
 
 def _canonical(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -139,7 +120,8 @@ def _canonical(pairs: list[tuple[str, str]]) -> dict[str, str]:
     step = dict(pairs)
     final = {}
     for name in step:
-        seen, reached = {name}, step[name]
+        seen = {name}
+        reached = step[name]
         while reached in step and reached not in seen:
             seen.add(reached)
             reached = step[reached]
@@ -147,7 +129,19 @@ def _canonical(pairs: list[tuple[str, str]]) -> dict[str, str]:
     return final
 
 
-def _closure(direct: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
+def _direct(
+    pairs: list[tuple[str, str]], canonical: Mapping[str, str]
+) -> dict[str, frozenset[str]]:
+    """Returns what each canonical name implies in one step."""
+    direct: dict[str, set[str]] = {}
+    for antecedent, consequent in pairs:
+        implying = canonical.get(antecedent, antecedent)
+        implied = canonical.get(consequent, consequent)
+        direct.setdefault(implying, set()).add(implied)
+    return {name: frozenset(consequents) for name, consequents in direct.items()}
+
+
+def _closure(direct: Mapping[str, Iterable[str]]) -> dict[str, frozenset[str]]:
     """Returns for each antecedent all names reachable from it; cycles are harmless."""
     closed = {}
     for name, consequents in direct.items():
@@ -155,8 +149,7 @@ def _closure(direct: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:
         frontier = set(consequents)
         while frontier:
             reached |= frontier
-            frontier = {
-                further for one in frontier for further in direct.get(one, ())
-            } - reached
+            next_step = chain.from_iterable(direct.get(one, ()) for one in frontier)
+            frontier = set(next_step) - reached
         closed[name] = frozenset(reached - {name})
     return closed

@@ -120,7 +120,7 @@ class PostExclusion(Reason):
     OPTED_OUT = "opted_out", "the artist opted out (rule 3)"
     NOT_STILL = "not_still", "animation, video or flash (rule 5)"
     RATING = "rating", "not one of sample.ratings"
-    BEFORE_SINCE = "before_since", "uploaded before harvest.since"
+    BEFORE_SINCE = "before_since", "uploaded before sample.since"
     EXCLUDED_TAG = (
         "excluded_tag",
         "has one of sample.exclude_tags, or a tag that implies it",

@@ -106,8 +106,8 @@ def _posts(params: Params, labels: int) -> Iterator[Check]:
     yield ratings(params)
     yield from columns.size()
     yield between("file_size", "files are not empty", low=1)
-    since = _midnight(params.harvest.since)
-    yield between("created_at", "no post is older than harvest.since", low=since)
+    since = _midnight(params.sample.since)
+    yield between("created_at", "no post is older than sample.since", low=since)
     yield columns.split_name()
     description = "every post has at least sample.min_tags tags"
     yield between("candidate_tags", description, low=sample.min_tags)
@@ -304,7 +304,7 @@ def _choice_of_posts(sample: _Sample) -> Iterator[Check]:
     posts = sample.posts
     too_old = _posts_before_fresh(posts, params)
     found = violations(too_old, sample.posts_per_split["fresh"])
-    description = "posts of the fresh split are not older than manifest.fresh_after"
+    description = "posts of the fresh split are not older than sample.fresh_after"
     yield no_violations("fresh_too_old", description, found)
 
     excluded = sample.relations.tags_implying(params.sample.exclude_tags)
@@ -320,10 +320,10 @@ def _choice_of_posts(sample: _Sample) -> Iterator[Check]:
     yield no_violations("taken_for_no_label", description, found)
 
     found = NONE
-    if params.manifest.group_by_artist:
+    if params.sample.group_by_artist:
         found = _artists_in_several_splits(sample)
     description = (
-        "with manifest.group_by_artist, no artist's posts are in two of the judged "
+        "with sample.group_by_artist, no artist's posts are in two of the judged "
         "splits"
     )
     yield no_violations("artist_in_two_splits", description, found)
@@ -332,7 +332,7 @@ def _choice_of_posts(sample: _Sample) -> Iterator[Check]:
 def _posts_before_fresh(posts: pl.LazyFrame, params: Params) -> pl.LazyFrame:
     """Returns posts of the split `fresh` that are too old for it."""
     fresh = posts.filter(pl.col("split") == "fresh").select("post_id", "created_at")
-    fresh_after = params.manifest.fresh_after
+    fresh_after = params.sample.fresh_after
     if fresh_after is None:
         return fresh
     return fresh.filter(pl.col("created_at") < _midnight(fresh_after))

@@ -30,7 +30,7 @@ SMALL: dict[str, Any] = {
         "min_tags": 4,
         "exclude_tags": ["comic"],
     },
-    "download": {"pack_pictures": 40, "retries": 2},
+    "download": {"pack_images": 40, "retries": 2},
     "shard": {"shards": 4, "size": 64},
     "train": {"size": 64},
     "cluster": {"workers": 2},
@@ -99,12 +99,7 @@ def prepare(project: Project) -> Project:
     """Harvests and samples, so that images can be fetched."""
     params = project.params
     harvest.run(params.harvest, project.paths, site=params.site)
-    sample.run(
-        params.sample,
-        project.paths,
-        since=params.harvest.since.isoformat(),
-        manifest=params.manifest,
-    )
+    sample.run(params.sample, project.paths)
     return project
 
 

@@ -143,6 +143,9 @@ def expanded(parameters: Iterable[str]) -> set[str]:
 _Key = tuple[str, str]
 """A function: its module and name; for methods, no module, since any may be meant."""
 
+ANY_MODULE = "*"
+"""In place of a module that is looked up in a table, as in RULES[dataset].measure()."""
+
 
 @dataclass(frozen=True)
 class _Function:
@@ -161,6 +164,8 @@ class _Function:
                 keys.add(imported.get(node.id, ("", "")))
             elif isinstance(node, ast.Attribute):
                 keys.add(("", node.attr))
+                if isinstance(node.value, ast.Subscript):
+                    keys.add((ANY_MODULE, node.attr))
                 if isinstance(node.value, ast.Name):
                     module, name = imported.get(node.value.id, ("", ""))
                     keys.add((f"{module}.{name}" if name else module, node.attr))
@@ -245,6 +250,7 @@ def _functions(module: str) -> Iterator[tuple[_Key, _Function]]:
         function = _Function(module, list(ast.walk(node)))
         if node not in methods:
             yield (module, node.name), function
+            yield (ANY_MODULE, node.name), function
         elif node.name.startswith("__"):
             yield (module, methods[node]), function
         else:

@@ -284,7 +284,7 @@ def test_site_that_goes_down_can_be_tried_later_and_nothing_is_lost(
         )  # what came before the fault is not asked for again
 
 
-SAME = {"pack_pictures": 40, "retries": 2}
+SAME = {"pack_images": 40, "retries": 2}
 
 
 def test_damaged_pack_is_found_named_and_fetched_anew(
@@ -314,7 +314,7 @@ def change_posts(
     sample.run(
         params.sample,
         project.paths,
-        since=params.harvest.since.isoformat(),
+        since=params.sample.since.isoformat(),
         manifest=params.manifest,
     )
 

@@ -176,7 +176,7 @@ def ground(
         small = {"sample": {"size": 48, "min_positives": 12, "min_eval_positives": 1}}
         finished = prepare(
             make_project(
-                folder / "exports", site, **small, download={"pack_pictures": 16}
+                folder / "exports", site, **small, download={"pack_images": 16}
             )
         )
         found = make_project(

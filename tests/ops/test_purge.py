@@ -44,9 +44,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "min_eval_positives": 2,
         "min_tags": 4,
         "size": POSTS,
+        "split": {"train": 0.7, "validation": 0.15, "test": 0.15},
     },
-    "download": {"pack_pictures": 50, "max_rejected": 0.1},
-    "manifest": {"split": {"train": 0.7, "validation": 0.15, "test": 0.15}},
+    "download": {"pack_images": 50, "max_rejected": 0.1},
     "shard": {"shards": 4, "size": 64},
     "train": {"size": 64},
 }

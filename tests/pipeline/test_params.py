@@ -61,13 +61,13 @@ def test_a_list_of_wanted_tags_may_lie_in_any_folder_below_lists(
             id="not allowed",
         ),
         pytest.param(
-            "manifest: {split: {train: 0.9, validation: 0.9, test: 0.1}}",
+            "sample: {split: {train: 0.9, validation: 0.9, test: 0.1}}",
             "must sum to 1",
             id="split",
         ),
         pytest.param(
-            "manifest: {split: {trian: 0.9}}",
-            "unknown parameter manifest.split.trian. Allowed here: train, validation",
+            "sample: {split: {trian: 0.9}}",
+            "unknown parameter sample.split.trian. Allowed here: train, validation",
             id="unknown split",
         ),
         pytest.param(

@@ -72,17 +72,20 @@ def test_comments_are_written_anew_and_values_stay(tmp_path: Path) -> None:
 def test_values_are_written_on_one_line_each() -> None:
     text = profiles.render(
         {
-            "manifest": {"split": {"train": 0.8, "validation": 0.1, "test": 0.1}},
-            "harvest": {"since": "2000-01-01", "query": None},
-            "sample": {"exclude_tags": ["comic", "text: english"]},
+            "harvest": {"query": None},
+            "sample": {
+                "split": {"train": 0.8, "validation": 0.1, "test": 0.1},
+                "since": "2000-01-01",
+                "exclude_tags": ["comic", "text: english"],
+            },
         }
     )
     lines = [line for line in text.splitlines() if line.startswith("  ")]
     values = [line.strip() for line in lines if not line.startswith("  #")]
     assert values == [
+        "query: null",
         "split: {train: 0.8, validation: 0.1, test: 0.1}",
         "since: '2000-01-01'",
-        "query: null",
         "exclude_tags: [comic, 'text: english']",
     ]
 

@@ -15,12 +15,7 @@ def run(project: Project, **sample_changes: object) -> dict[str, pl.DataFrame]:
         update={"sample": project.params.sample.model_copy(update=sample_changes)}
     )
     harvest.run(params.harvest, project.paths, site=params.site)
-    sample.run(
-        params.sample,
-        project.paths,
-        since=params.harvest.since.isoformat(),
-        manifest=params.manifest,
-    )
+    sample.run(params.sample, project.paths)
     return {
         path.stem: pl.read_parquet(path)
         for path in project.paths.sample.glob("*.parquet")
@@ -121,8 +116,7 @@ def test_later_families_are_kept_apart_as_fresh(
     project = make_project(
         tmp_path / "fresh",
         site,
-        manifest={"fresh_after": str(day)},
-        sample={"min_positives": 20},
+        sample={"min_positives": 20, "fresh_after": str(day)},
     )
     posts = run(project)["posts"]
     assert posts.filter(pl.col("split") == "fresh").height > 20

@@ -4,13 +4,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import Manifest
+from pipeline.params import Sample
 from pipeline.sample import splits
 from pipeline.sample.splits import NO_ARTIST, TORN, SplitAssignment
 
-EVEN = Manifest.model_validate(
-    {"split": {"train": 0.4, "validation": 0.3, "test": 0.3}}
-)
+EVEN = Sample.model_validate({"split": {"train": 0.4, "validation": 0.3, "test": 0.3}})
 IDS = st.sets(st.integers(1, 80), min_size=1)
 LINKS = st.lists(st.tuples(st.integers(1, 80), st.integers(1, 80)), max_size=60)
 
@@ -18,7 +16,7 @@ LINKS = st.lists(st.tuples(st.integers(1, 80), st.integers(1, 80)), max_size=60)
 def assign(
     ids: set[int],
     links: list[tuple[int, int]],
-    params: Manifest = EVEN,
+    params: Sample = EVEN,
     artists: dict[int, int] | None = None,
 ) -> tuple[list[int], SplitAssignment]:
     """Assigns posts uploaded a day apart, in 2020 and later.
@@ -38,7 +36,7 @@ def assign(
 
 
 def places(
-    ids: set[int], links: list[tuple[int, int]], params: Manifest = EVEN
+    ids: set[int], links: list[tuple[int, int]], params: Sample = EVEN
 ) -> dict[int, int]:
     """Returns the split of every post that has one."""
     posts, assigned = assign(ids, links, params)
@@ -89,7 +87,7 @@ def test_a_post_never_changes_its_split_whatever_comes_goes_or_is_linked(
     later_links: list[tuple[int, int]],
     day: str | None,
 ) -> None:
-    params = Manifest.model_validate({**EVEN.model_dump(), "fresh_after": day})
+    params = Sample.model_validate({**EVEN.model_dump(), "fresh_after": day})
     before, after = places(ids, links, params), places(later, later_links, params)
     assert all(before[post] == after[post] for post in before.keys() & after.keys())
 
@@ -114,7 +112,7 @@ def test_posts_of_an_artist_are_in_the_artists_split_and_those_of_two_splits_in_
 
 
 def test_a_family_is_fresh_only_if_its_oldest_post_is() -> None:
-    params = Manifest.model_validate({"fresh_after": "2020-01-11"})
+    params = Sample.model_validate({"fresh_after": "2020-01-11"})
     _, assigned = assign({5, 20, 21, 30}, [(20, 5), (30, 21)], params)
     assert [int(split) for split in assigned.split[1:]] == [3, 3, 3]
     assert assigned.fits.tolist() == [True, False, True, True]
@@ -122,7 +120,7 @@ def test_a_family_is_fresh_only_if_its_oldest_post_is() -> None:
 
 def test_splits_have_their_shares() -> None:
     found = (
-        np.bincount(splits.split_of_id(np.arange(200_000), Manifest()), minlength=3)
+        np.bincount(splits.split_of_id(np.arange(200_000), Sample()), minlength=3)
         / 200_000
     )
     assert np.abs(found - [0.9, 0.05, 0.05]).max() < 0.003

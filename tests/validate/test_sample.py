@@ -236,8 +236,8 @@ def test_each_broken_sample_fails_the_rule_meant_for_it(
 def test_an_artist_in_two_splits_fails_where_parameters_exclude_it(
     paths: Paths,
 ) -> None:
-    manifest = PARAMS.manifest.model_copy(update={"group_by_artist": True})
-    by_artist = PARAMS.model_copy(update={"manifest": manifest})
+    by_artist_sample = PARAMS.sample.model_copy(update={"group_by_artist": True})
+    by_artist = PARAMS.model_copy(update={"sample": by_artist_sample})
     # The tag `unlabelled`, which posts of all splits have, becomes an artist.
     snapshot_tag(6, category=1)(paths)
     validate.run("sample", PARAMS, paths)
