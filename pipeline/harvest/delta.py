@@ -38,7 +38,14 @@ import pyarrow.parquet as pq
 
 from pipeline import files, locks, parquet, pin, progress
 from pipeline.errors import BadAnswer, BadExport, BadInput, CorruptFile
-from pipeline.harvest import api_models, csv_reader, exports, page_cache, reconcile
+from pipeline.harvest import (
+    api_models,
+    csv_reader,
+    exports,
+    page_cache,
+    reconcile,
+    snapshot_table,
+)
 from pipeline.harvest.api_models import POSTS, UnreadableRecord
 from pipeline.harvest.page_cache import LIMIT, CachedPage, PageCache
 from pipeline.harvest.queries import FULL_REFRESH, ask
@@ -404,7 +411,7 @@ def apply_delta(file: Path, folder: Path) -> None:
     target = folder / "posts.parquet"
     with (
         files.open_atomic(target) as temporary,
-        csv_reader.writer(temporary, POSTS_SCHEMA) as table,
+        snapshot_table.writer(temporary, POSTS_SCHEMA) as table,
         pq.ParquetFile(target) as base,
     ):
         below = 0  # the highest id that is written
