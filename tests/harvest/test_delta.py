@@ -24,8 +24,8 @@ from aiohttp import web
 
 from pipeline import harvest, parquet, pin, refresh
 from pipeline.errors import BadAnswer, BadInput, CorruptFile, ExportChanged
+from pipeline.harvest import changes, reconcile
 from pipeline.harvest import delta as deltas
-from pipeline.harvest import reconcile
 from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
@@ -778,7 +778,7 @@ def test_changes_at_the_edges_of_chunks_are_not_lost(
     folder = project.paths.root / "applied"
     shutil.copytree(days.harvested.paths.snapshot, folder)
     monkeypatch.setattr(parquet, "ROW_GROUP", 7)
-    deltas.apply_delta(file, folder)
+    changes.apply_delta(file, folder)
     expected = snapshot(days.full)["posts"].drop("is_withheld")
     assert (
         pl.read_parquet(folder / "posts.parquet").drop("is_withheld").equals(expected)
