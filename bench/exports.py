@@ -10,7 +10,7 @@ tags a post with the real frequencies. A round runs every contender once, in tur
 in a process of its own; the figures are medians over the rounds. Timed is the call,
 imports aside.
 
-    ours        pipeline.harvest.tables.write_posts on a quarter, half and all of the posts
+    ours        pipeline.harvest.csv_reader.write_posts on a quarter, half and all of the posts
     unknown     the same, then the tags that posts carry and tags.parquet does not list, as the harvest counts them
     loop        gzip.open, csv.DictReader, values converted, tags split, pyarrow writes batches: the same Parquet table
                 (compared once); on the first 200,000 posts, since its rate does not

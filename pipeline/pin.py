@@ -14,12 +14,11 @@ from pipeline.errors import BadInput
 from pipeline.params import Site
 
 EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
-"""The exports that the pipeline reads, by their names in the site's index (contract section 1.2)."""
+"""The exports that the pipeline reads, named as in the index of the site
+(contract section 1.2)."""
 
-
-_SHA256 = re.compile(
-    r"[0-9a-f]{64}"
-)  # a file is named by it, so nothing else may pass for one
+# A file is named by its checksum, so that nothing else may pass for one.
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class ExportFile:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What changed on the site since the pinned export of posts.
+    """The changes on the site since the pinned export of posts.
 
-    Fetched by `e6tag refresh --delta`, kept on disk.
+    `e6tag refresh --delta` fetches them; they are kept on disk.
     """
 
     base_change: int  # the largest change_seq of the pinned export of posts
@@ -48,14 +47,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What harvest.source api takes.
+    """The search of harvest.source api.
 
-    The posts that a query finds, up to the newest at the time of the refresh.
+    It takes the posts that a query finds, up to the newest at the time of the refresh.
     """
 
     query: str
     newest_id: int
-    change: int  # the site's newest change_seq then: which moment this is
+    change: int  # the site's newest change_seq then, which names the moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +74,31 @@ class Pin:
 
     @property
     def moment(self) -> str:
-        """Returns which moment of the site this is, for people and for the record."""
+        """The moment of the site that is pinned, for people and for the lineage."""
         if self.search is not None:
             return f"change {self.search.change}"
         posts = self.exports["posts"].updated_at
-        return (
-            posts
-            if self.delta is None
-            else f"{posts}, then changes to {self.delta.change}"
-        )
+        if self.delta is None:
+            return posts
+        return f"{posts}, then changes to {self.delta.change}"
 
 
 def site_key(site: Site) -> str:
-    """Returns what the pin calls this site."""
-    return site.base_url if site.name == "custom" and site.base_url else site.name
+    """Returns the name of a site in the pin."""
+    if site.name == "custom" and site.base_url:
+        return site.base_url
+    return site.name
 
 
 def load(path: Path) -> Pin:
-    """Reads snapshot.json; raises BadInput saying what is wrong with it."""
+    """Reads snapshot.json; raises BadInput that explains what is wrong with it."""
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
         if tree.get("search"):
             return Pin(tree["site"], {}, search=Search(**tree["search"]))
         exports = {name: ExportFile(**tree["exports"][name]) for name in EXPORTS}
-        return Pin(
-            tree["site"], exports, Delta(**tree["delta"]) if tree.get("delta") else None
-        )
+        delta = Delta(**tree["delta"]) if tree.get("delta") else None
+        return Pin(tree["site"], exports, delta)
     except FileNotFoundError as error:
         raise BadInput(
             f"{path} is not there. Run e6tag refresh to pin what the site serves now."
@@ -114,11 +112,11 @@ def load(path: Path) -> Pin:
 
 def save(path: Path, pin: Pin) -> None:
     """Writes snapshot.json, sorted, so that a refresh is a small diff."""
-    files.write_text(path, json.dumps(to_dict(pin), indent=2, sort_keys=True) + "\n")
+    files.write_json(path, to_dict(pin))
 
 
 def to_dict(pin: Pin) -> dict[str, Any]:
-    """Returns the pin as JSON has it: what does not apply is left out."""
+    """Returns the pin as in JSON, without the fields that do not apply."""
     return {key: value for key, value in asdict(pin).items() if value}
 
 
@@ -127,38 +125,41 @@ def read_index(index: Any) -> dict[str, ExportFile]:
 
     Raises BadInput naming what is missing.
     """
+    exports = {}
+    without_url = []
     try:
         listed = {row["name"]: row for row in index}
-        exports = {
-            name: ExportFile(
-                row["file_name"],
-                int(row["file_size"]),
-                row["checksum"],
-                row["updated_at"],
-            )
-            for name in EXPORTS
-            for row in [listed[name]]
-        }
-        nowhere = [name for name in EXPORTS if not listed[name]["url"]]
+        for name in EXPORTS:
+            exports[name] = _export_file(listed[name])
+            if not listed[name]["url"]:
+                without_url.append(name)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(
             f"/db_exports.json does not list what the contract says: {error!r}. Is "
             "this the right site?"
         ) from error
-    if nowhere:
+    if without_url:
         raise BadInput(
-            f"/db_exports.json gives no address for {', '.join(nowhere)}. Run e6tag "
-            "refresh later."
+            f"/db_exports.json gives no address for {', '.join(without_url)}. Run "
+            "e6tag refresh later."
         )
-    unverifiable = [
-        name
-        for name, export in exports.items()
-        if not _SHA256.fullmatch(str(export.checksum))
-    ]
+    _check_verifiable(exports)
+    return exports
+
+
+def _export_file(row: Any) -> ExportFile:
+    size = int(row["file_size"])
+    return ExportFile(row["file_name"], size, row["checksum"], row["updated_at"])
+
+
+def _check_verifiable(exports: dict[str, ExportFile]) -> None:
+    """Raises BadInput for exports without a SHA-256."""
+    unverifiable = []
+    for name, export in exports.items():
+        if not _SHA256.fullmatch(str(export.checksum)):
+            unverifiable.append(name)
     if unverifiable:
         raise BadInput(
             f"/db_exports.json gives no SHA-256 for {', '.join(unverifiable)}: what "
-            "cannot be verified is not pinned. "
-            "Run e6tag refresh later."
+            "cannot be verified is not pinned. Run e6tag refresh later."
         )
-    return exports

@@ -1,18 +1,18 @@
 """Harvest: the site's metadata, as pinned, in Parquet.
 
-Reads       snapshot.json          which exports, with checksums; or which search
+Reads       snapshot.json          the exports, with checksums; or the search
             the site               /db_exports.json and the exports it lists; or the
                                    search API
-            .work/refresh/changes  with a delta: what changed since the export of posts
+            .work/refresh/changes  with a delta: the changes since the export of posts
 Writes      data/snapshot/posts.parquet                    schemas.POSTS
             data/snapshot/tags.parquet                     schemas.TAGS
             data/snapshot/{aliases,implications}.parquet   schemas.RELATIONS
             data/snapshot/rejected.parquet                 schemas.SNAPSHOT_REJECTED
             data/snapshot/unknown_tags.parquet             schemas.UNKNOWN_TAGS
 Guarantees  the bytes fetched are the bytes pinned (SHA-256); same pin, same bytes out.
-            A run killed while fetching goes on where it was; an export that was fetched
-            is not asked for again while the pin stands, unless it cannot be read and
-            turns out to be damaged.
+            A run killed while fetching resumes where it was; an export that was fetched
+            is not requested again for the same pin, unless it cannot be read and turns
+            out to be damaged.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pipeline import files, parquet, pin
 from pipeline.errors import BadExport, ExportChanged
-from pipeline.harvest import api, csv_reader, delta, exports
+from pipeline.harvest import api, changes, csv_reader, delta, exports
 from pipeline.params import Harvest, Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin
@@ -28,15 +28,22 @@ from pipeline.schemas.snapshot import SNAPSHOT_REJECTED
 
 
 def run(params: Harvest, paths: Paths, *, site: Site) -> None:
-    """Fetches what is not yet here, then writes the snapshot anew."""
+    """Fetches what is not here yet, then writes the snapshot anew."""
     pinned = pin.load(paths.pin)
-    _agree(pinned, params, site, paths)
-    if pinned.search is not None:
-        found = asyncio.run(api.fetch(pinned, pinned.search, site, paths))
-        with files.atomic_folder(paths.snapshot) as draft:
-            api.write_snapshot(found, draft)
+    _check_pin(pinned, params, site, paths)
+    if pinned.search is None:
+        _harvest_exports(pinned, site, paths)
         return
-    changed = delta.pinned_file(pinned, paths) if pinned.delta is not None else None
+    found = asyncio.run(api.fetch(pinned, pinned.search, site, paths))
+    with files.atomic_folder(paths.snapshot) as draft:
+        api.write_snapshot(found, draft)
+
+
+def _harvest_exports(pinned: Pin, site: Site, paths: Paths) -> None:
+    """Fetches and reads the exports; fetches them again if they are damaged."""
+    changed = None
+    if pinned.delta is not None:
+        changed = changes.pinned_file(pinned, paths)
     fetched = asyncio.run(exports.fetch(pinned, site, paths))
     try:
         _write(pinned, fetched, changed, paths)
@@ -45,29 +52,26 @@ def run(params: Harvest, paths: Paths, *, site: Site) -> None:
             raise
     else:
         return
-    # Not within the clause, where the error holds what the first try had in memory.
-    _write(pinned, asyncio.run(exports.fetch(pinned, site, paths)), changed, paths)
+    # Outside the clause: in there the error holds the memory of the first try.
+    fetched = asyncio.run(exports.fetch(pinned, site, paths))
+    _write(pinned, fetched, changed, paths)
 
 
 def _write(
     pinned: Pin, fetched: dict[str, Path], changed: Path | None, paths: Paths
 ) -> None:
-    """Writes the snapshot of the exports.
-
-    And of the pinned changes where there are any.
-    """
+    """Writes the snapshot of the exports, with the pinned changes if any."""
+    checksum = pinned.exports["posts"].checksum
     with files.atomic_folder(paths.snapshot) as draft:
         write_snapshot(fetched, draft)
-        delta.save_base_ids(
-            pinned.exports["posts"].checksum, draft / "posts.parquet", paths
-        )
+        delta.save_base_ids(checksum, draft / "posts.parquet", paths)
         if changed is not None:
-            delta.apply_delta(changed, draft)
+            changes.apply_delta(changed, draft)
         csv_reader.write_unknown_tags(draft)
 
 
-def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
-    """Raises ExportChanged where the pin is of another site or source than the parameters name."""
+def _check_pin(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
+    """Raises ExportChanged if the pin and the parameters differ in site or source."""
     if pinned.site != pin.site_key(site):
         raise ExportChanged(
             f"{paths.pin.name} pins {pinned.site} but site.name is "
@@ -78,9 +82,8 @@ def _agree(pinned: Pin, params: Harvest, site: Site, paths: Paths) -> None:
     if searched != params.query:
         raise ExportChanged(
             f"{paths.pin.name} pins {_source(searched)} but params.yaml asks for "
-            f"{_source(params.query)}. "
-            "Run e6tag refresh to pin that, or correct harvest.source and "
-            "harvest.query."
+            f"{_source(params.query)}. Run e6tag refresh to pin that, or correct "
+            "harvest.source and harvest.query."
         )
 
 
@@ -89,17 +92,16 @@ def _source(query: str | None) -> str:
 
 
 def write_snapshot(fetched: dict[str, Path], folder: Path) -> None:
-    """Turns the four exports (by name, gzip CSV) into the tables of the snapshot, all but that of unknown tags."""
-    rejected = [
-        *csv_reader.write_posts(fetched["posts"], folder / "posts.parquet"),
-        *csv_reader.write_tags(fetched["tags"], folder / "tags.parquet"),
-        *csv_reader.write_relations(
-            "tag_aliases", fetched["tag_aliases"], folder / "aliases.parquet"
-        ),
-        *csv_reader.write_relations(
-            "tag_implications",
-            fetched["tag_implications"],
-            folder / "implications.parquet",
-        ),
-    ]
+    """Writes the tables of the snapshot, except unknown_tags.parquet.
+
+    fetched: the four exports (gzip CSV) by name.
+    """
+    rejected = csv_reader.write_posts(fetched["posts"], folder / "posts.parquet")
+    rejected += csv_reader.write_tags(fetched["tags"], folder / "tags.parquet")
+    for export, table in (
+        ("tag_aliases", "aliases.parquet"),
+        ("tag_implications", "implications.parquet"),
+    ):
+        source = fetched[export]
+        rejected += csv_reader.write_relations(export, source, folder / table)
     parquet.write(folder / "rejected.parquet", rejected, SNAPSHOT_REJECTED)

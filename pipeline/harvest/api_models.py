@@ -1,7 +1,8 @@
-"""Reads the API's JSON into rows of the snapshot's tables, whatever shape it comes in (contract sections 2.4 and 3).
+"""Reads the API's JSON, in any of its shapes, into rows of the snapshot's tables.
 
-Legacy and v2 posts, basic or extended, wrapped or bare. Keys that are not known are ignored. A record that lacks what
-a row needs is not lost silently: it becomes a row of schemas.SNAPSHOT_REJECTED.
+Contract sections 2.4 and 3: legacy and v2 posts, basic or extended, wrapped or bare.
+Unknown keys are ignored. A record that lacks a value of its row is not lost silently:
+it becomes a row of schemas.SNAPSHOT_REJECTED.
 """
 
 from collections.abc import Mapping
@@ -36,9 +37,9 @@ _Id = Annotated[int, Field(gt=0, lt=2**63)]
 
 
 def _flat(names: Any) -> Any:
-    """Returns a list of names, given as such, by category, or as one text.
+    """Returns a list of names, given as a list, by category, or as one text.
 
-    Anything else as it is, to be refused.
+    Returns any other value as it is, for the model to refuse.
     """
     if names is None:
         return []
@@ -53,8 +54,12 @@ _Names = Annotated[list[str], BeforeValidator(_flat)]
 
 
 def _either(*paths: str) -> AliasChoices:
-    """The places where a value is looked for, such as `file.md5` in the legacy shape and `files.meta.md5` in v2."""
-    return AliasChoices(*(AliasPath(*path.split(".")) for path in paths))
+    """Returns the places of a value in the shapes of a record.
+
+    For example `file.md5` in the legacy shape and `files.meta.md5` in v2.
+    """
+    places = [AliasPath(*path.split(".")) for path in paths]
+    return AliasChoices(*places)
 
 
 class _Record(BaseModel):
@@ -99,7 +104,8 @@ class _Post(_Record):
     def row(self) -> Row:
         """Returns the row of the table.
 
-        UTC, tags in the order of the exports, a null address as a refusal.
+        Times are in UTC, and tags in the order of the exports. A post without an
+        address, unless deleted, is withheld.
         """
         return {
             **self.model_dump(exclude={"url"}),
@@ -141,14 +147,11 @@ class _Relation(_Record):
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """What an endpoint lists.
+    """The type of the records that an endpoint lists."""
 
-    Its name among the exports, the key it may be wrapped in, the table it becomes.
-    """
-
-    export: str
-    wrapper: str
-    schema: pa.Schema
+    export: str  # its name among the exports
+    wrapper: str  # the key in which a list of records may be wrapped
+    schema: pa.Schema  # of its table
     model: type[_Post] | type[_Tag] | type[_Relation]
 
 
@@ -160,7 +163,7 @@ IMPLICATIONS = RecordType("tag_implications", "tag_implications", RELATIONS, _Re
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRecord:
-    """A record that cannot be read, and what of it can be."""
+    """A record that cannot be read, with the values of it that can."""
 
     key: int | None  # its id
     version: int | None  # its change_seq, which only posts have
@@ -169,7 +172,10 @@ class UnreadableRecord:
 
 @dataclass(frozen=True, slots=True)
 class ParsedPage:
-    """One answer: its rows, and of all its records, the unreadable ones too, what the next cursor follows from."""
+    """One response: its rows and its unreadable records.
+
+    ids and changes are of all records, also unreadable ones, for the next cursor.
+    """
 
     rows: list[Row]
     unread: list[UnreadableRecord]
@@ -181,7 +187,7 @@ class ParsedPage:
 def parse_page(answer: Any, kind: RecordType, where: str) -> ParsedPage:
     """Reads a list of records.
 
-    Raises BadAnswer naming `where` if it is none, or one of thumbnails.
+    Raises BadAnswer naming `where` if it is no list, or a list of thumbnails.
     """
     records = _unwrapped(answer, kind, where)
     rows, unread = [], []
@@ -189,17 +195,12 @@ def parse_page(answer: Any, kind: RecordType, where: str) -> ParsedPage:
         try:
             rows.append(kind.model.model_validate(record).row())
         except ValidationError as error:
-            told = _number(record, "id"), _number(record, "change_seq")
-            unread.append(
-                UnreadableRecord(*told, _rejected(kind, number, record, error))
-            )
-    return ParsedPage(
-        rows,
-        unread,
-        _numbers(records, "id"),
-        _numbers(records, "change_seq"),
-        len(records),
-    )
+            key, version = _number(record, "id"), _number(record, "change_seq")
+            rejected = _rejected(kind, number, record, error)
+            unread.append(UnreadableRecord(key, version, rejected))
+    ids = _numbers(records, "id")
+    changes = _numbers(records, "change_seq")
+    return ParsedPage(rows, unread, ids, changes, len(records))
 
 
 def parse_ids(answer: Any, kind: RecordType, where: str) -> list[int]:
@@ -215,28 +216,28 @@ def parse_one(answer: Any, kind: RecordType, where: str) -> ParsedPage:
 
 
 def _unwrapped(answer: Any, kind: RecordType, where: str) -> list[Any]:
-    """`{"posts": [...]}` and `[...]` are the same list.
+    """Returns the records of `{"posts": [...]}` or `[...]`.
 
-    And an empty one may come wrapped where others do not.
+    An empty list may be wrapped where the others are not.
     """
     records = answer.get(kind.wrapper) if isinstance(answer, dict) else answer
     if not isinstance(records, list):
         raise BadAnswer(
             f"{where} answered {str(answer)[:80]!r} where a list of {kind.wrapper} was "
-            "expected. What is fetched is "
-            "kept. Check site.base_url; if it is right, the site changed and this "
-            "version of e6tag cannot read it."
+            "expected. What is fetched is kept. Check site.base_url; if it is right, "
+            "the site changed and this version of e6tag cannot read it."
         )
-    if kind is POSTS and any(
-        isinstance(record, dict) and "preview_url" in record for record in records
-    ):
+    if kind is POSTS and any(map(_is_thumbnail, records)):
         raise BadAnswer(
             f"{where} answered in the thumbnails shape, which has neither change_seq "
-            "nor locked tags and cannot be "
-            "harvested. Remove mode=thumbnails from what stands between e6tag and the "
-            "site."
+            "nor locked tags and cannot be harvested. Remove mode=thumbnails from "
+            "what stands between e6tag and the site."
         )
     return records
+
+
+def _is_thumbnail(record: Any) -> bool:
+    return isinstance(record, dict) and "preview_url" in record
 
 
 _NUMBERS: dict[str, TypeAdapter[int]] = {
@@ -246,13 +247,12 @@ _NUMBERS: dict[str, TypeAdapter[int]] = {
 
 
 def _numbers(records: list[Any], key: str) -> list[int]:
-    return [
-        number for record in records if (number := _number(record, key)) is not None
-    ]
+    numbers = [_number(record, key) for record in records]
+    return [number for number in numbers if number is not None]
 
 
 def _number(record: Any, key: str) -> int | None:
-    """Returns a number as the models read it; None where they could not."""
+    """Returns a number as the models read it; None if they cannot."""
     try:
         return _NUMBERS[key].validate_python(record[key])
     except (ValidationError, TypeError, KeyError):
@@ -265,12 +265,11 @@ def _rejected(
     given = record.get("id") if isinstance(record, dict) else None
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
-    value = "" if first["type"] == "missing" else f": {first['input']!r}"
-    reason = (
-        f"{place} is missing"
-        if first["type"] == "missing"
-        else f"{place or 'record'}: {first['msg']}"
-    )
+    if first["type"] == "missing":
+        reason, value = f"{place} is missing", ""
+    else:
+        reason = f"{place or 'record'}: {first['msg']}"
+        value = f": {first['input']!r}"
     return {
         "export": kind.export,
         "row": number,

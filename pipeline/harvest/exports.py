@@ -1,12 +1,13 @@
 """Fetches the pinned exports.
 
-Streamed to disk, resumed only with a validator, verified by SHA-256 as they come.
+They are streamed to disk, resumed only with a validator, and verified by SHA-256 as
+they arrive.
 
-The exports are overwritten in place at the site, so a resumed download may splice two
-days (contract section 1.3): a range is asked for only with `If-Range`, what comes must
-say that it continues the same file, and nothing is trusted before its checksum is
-right. The checksum is worked out as the bytes come; a file that is here already is not
-read again for it, two gigabytes each time, but when it turns out that it cannot be read
+The site overwrites its exports in place, so that a resumed download may splice two days
+(contract section 1.3): a range is requested only with `If-Range`, the response must
+state that it continues the same file, and nothing is trusted before its checksum is
+right. The checksum is computed as the bytes arrive. A file that is here already is not
+read again for it, two gigabytes each time, unless it turns out to be unreadable
 (`drop_damaged`).
 """
 
@@ -32,199 +33,222 @@ from pipeline.site.client import Client, PermanentFailure, TransientFailure
 from pipeline.site.session import open_site
 
 _PIECE = 1 << 20  # bytes
+_ATTEMPTS = 2  # for one export
+_PARTIAL = 206
 _NO_SUCH_RANGE = 416
 _GZIP = b"\x1f\x8b"  # how every gzip file starts (RFC 1952)
 
 
 async def fetch(pinned: Pin, site: Site, paths: Paths) -> dict[str, Path]:
-    """Returns a file per export, named by its checksum.
+    """Returns a file per export, by the name of the export.
 
-    Fetched and verified, or here by that name in the right size.
-
-    Files of other pins are removed at the end.
+    A file is named by its checksum. It is fetched and verified, unless it is here by
+    that name in the right size. Files of other pins are removed at the end.
     """
     folder = paths.work("harvest") / "exports"
-    files = {
-        name: folder / f"{export.checksum}.csv.gz"
-        for name, export in pinned.exports.items()
-    }
-    missing = {
-        name: export
-        for name, export in pinned.exports.items()
-        if _size(files[name]) != export.file_size
-    }
+    targets = {}
+    missing = {}
+    for name, export in pinned.exports.items():
+        targets[name] = folder / f"{export.checksum}.csv.gz"
+        if _size(targets[name]) != export.file_size:
+            missing[name] = export
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         async with open_site(site, paths, "harvest") as client:
             for name, export in missing.items():
-                await fetch_one(client, name, export, files[name])
-    kept = set(files.values())
+                await fetch_one(client, name, export, targets[name])
+    kept = set(targets.values())
     for path in sorted(folder.iterdir()):
         if path not in kept:
             path.unlink()
-    return files
+    return targets
 
 
-def drop_damaged(files: dict[str, Path], pinned: Pin) -> bool:
-    """Removes those files, by name of the export, that are not what was fetched.
+def drop_damaged(fetched: dict[str, Path], pinned: Pin) -> bool:
+    """Removes the files, by name of the export, that are not what was fetched.
 
     Returns whether there were any.
     """
-    damaged = {
-        name: path
-        for name, path in files.items()
-        if _sha256(path) != pinned.exports[name].checksum
-    }
-    for name, path in damaged.items():
+    any_damaged = False
+    for name, path in fetched.items():
+        if files.sha256(path) == pinned.exports[name].checksum:
+            continue
+        any_damaged = True
         path.unlink()
         progress.log(
             f"the export {name} was damaged on this disk: {path} no longer has the "
-            "SHA-256 of what was fetched. "
-            "It is fetched again."
+            "SHA-256 of what was fetched. It is fetched again."
         )
-    return bool(damaged)
+    return any_damaged
 
 
 async def fetch_one(
     client: Client, name: str, export: ExportFile, target: Path
 ) -> None:
-    """Fetches one export; where its checksum is wrong, reads the index again and tries once more (contract 1.3)."""
-    for attempt in ("first", "last"):
+    """Fetches one export.
+
+    If its checksum is wrong, the index is read again and the export fetched once more
+    (contract section 1.3).
+    """
+    part = target.with_suffix(".part")
+    checksum = ""
+    for _ in range(_ATTEMPTS):
         url = await _url_of(client, name, export)
-        part = target.with_suffix(".part")
-        checksum = await client.request_or_fail(
-            partial(_download, client, url, part, export), url
-        )
+        download = partial(_download, client, url, part, export)
+        checksum = await client.request_or_fail(download, url)
         if checksum == export.checksum:
             part.replace(target)
             _validator_file(part).unlink(missing_ok=True)
             return
-        part.unlink()
-        _validator_file(part).unlink(missing_ok=True)
-        if attempt == "last":
-            raise BadExport(
-                f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and "
-                "snapshot.json say "
-                f"{export.checksum[:12]}..., also after the index was read again. "
-                "Nothing was written. "
-                "The site may be making a new export: run e6tag refresh in an hour."
-            )
+        _remove_part(part)
+    raise BadExport(
+        f"{export.file_name} has SHA-256 {checksum[:12]}..., but the index and "
+        f"snapshot.json say {export.checksum[:12]}..., also after the index was read "
+        "again. Nothing was written. "
+        "The site may be making a new export: run e6tag refresh in an hour."
+    )
 
 
 async def _url_of(client: Client, name: str, export: ExportFile) -> str:
-    """Returns where the index says the export lies.
+    """Returns the address of the export in the index.
 
-    Raises ExportChanged when it lists another one than is pinned.
+    Raises ExportChanged if the index lists another export than is pinned.
     """
     index = await client.json("/db_exports.json")
     listed = pin.read_index(index)[name]
     if listed.checksum != export.checksum:
         raise ExportChanged(
             f"the site serves {name} of {listed.updated_at}, snapshot.json pins that "
-            f"of {export.updated_at}, which is "
-            "gone. Run e6tag refresh, review git diff snapshot.json, then run dvc "
-            "repro."
+            f"of {export.updated_at}, which is gone. Run e6tag refresh, review git "
+            "diff snapshot.json, then run dvc repro."
         )
-    return str(next(row["url"] for row in index if row["name"] == name))
+    urls = {row["name"]: row["url"] for row in index}
+    return str(urls[name])
 
 
 async def _download(client: Client, url: str, part: Path, export: ExportFile) -> str:
-    """Appends to `part` what it lacks, if the site can prove that the file is still the same; else starts over.
+    """Appends to `part` the bytes that it lacks; returns the SHA-256 of the whole.
 
-    Returns the SHA-256 of the whole. Of a body longer than the index says no more is read: it is another file.
+    Starts over unless the site can prove that the file is still the same. Stops reading
+    a body that is longer than the index states: it is another file.
     """
-    validator, offset = _kept(part)
+    validator, offset = _resumable(part)
     if offset == export.file_size:
-        return await asyncio.to_thread(
-            _sha256, part
-        )  # killed just before the end: no range is left to ask for
+        # The last run was killed just before the end: no range is left to request.
+        return await asyncio.to_thread(files.sha256, part)
     if offset > export.file_size:
         validator, offset = "", 0
-    headers = {"Range": f"bytes={offset}-", "If-Range": validator} if offset else {}
-    # Before asking: while two gigabytes are read the answer would wait, and be taken
-    # for a stall.
-    known = await asyncio.to_thread(_digest, part) if offset else hashlib.sha256()
-    async with _asking_for_part(client, url, headers, part) as response:
-        if response.status == 206 and not _continues(response, validator, offset):
+    # Before the request: while two gigabytes are read the response would wait, and be
+    # taken for a stall.
+    digest = hashlib.sha256()
+    if offset:
+        digest = await asyncio.to_thread(_digest, part)
+    async with _stream(client, url, part, validator, offset) as response:
+        if response.status != _PARTIAL:
+            offset, digest = 0, hashlib.sha256()
+        elif not _continues(response, validator, offset):
             part.unlink(missing_ok=True)
             raise TransientFailure("it answers with a part of another file")
-        offset = offset if response.status == 206 else 0
-        head = await response.content.read(len(_GZIP))
-        if not offset and not _GZIP.startswith(head):
-            page = bytearray(head)
-            await responses.read_start(response, page)
-            if responses.looks_like_html(page):  # whatever type it is said to be
-                responses.raise_for_challenge(
-                    response.url.authority, response.status, bytes(page)
-                )
-            raise TransientFailure(
-                f"it answers {response.content_type} that is not gzip"
-            )  # what is here stays as it is
-        if offset and not head:
-            raise TransientFailure(
-                "it answers with an empty part"
-            )  # what is here stays as it is
-        digest = known if offset else hashlib.sha256()
-        _remember_validator(part, response)
-        with (
-            part.open("ab" if offset else "wb") as file,
-            progress.meter(export.file_name, unit="bytes") as meter,
-        ):
-            meter.total = export.file_size
-            meter.advance(offset)
-            piece = head
-            while piece and meter.done <= export.file_size:
-                file.write(piece)
-                digest.update(piece)
-                meter.advance(len(piece))
-                piece = await response.content.read(_PIECE)
-            file.flush()
-            os.fsync(file.fileno())
+        head = await _read_head(response, offset)
+        _write_validator(part, response)
+        await _write_body(response, head, part, export, offset, digest)
     return digest.hexdigest()
 
 
 @asynccontextmanager
-async def _asking_for_part(
-    client: Client, url: str, headers: dict[str, str], part: Path
+async def _stream(
+    client: Client, url: str, part: Path, validator: str, offset: int
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Yields the answer; where the site has no such range (416), raises Unavailable.
+    """Yields the response to a request for the bytes from `offset` on.
 
-    The next try asks for the whole.
-
-    That it has not is no word on the export: it is made anew, or a cache between holds
-    a shorter one.
+    Raises TransientFailure if the site has no such range (416); the next try requests
+    the whole. That response is no proof that the export is gone: it is being made anew,
+    or a cache in between holds a shorter one.
     """
+    headers = {}
+    if offset:
+        headers = {"Range": f"bytes={offset}-", "If-Range": validator}
     try:
         async with client.stream(url, headers=headers) as response:
             yield response
     except PermanentFailure as error:
-        if error.status != _NO_SUCH_RANGE or "Range" not in headers:
+        if error.status != _NO_SUCH_RANGE or not offset:
             raise
-        part.unlink(missing_ok=True)
-        _validator_file(part).unlink(missing_ok=True)
-        raise TransientFailure(
-            f"it has no bytes from {headers['Range'].removeprefix('bytes=')} on (416)"
-        ) from error
+        _remove_part(part)
+        raise TransientFailure(f"it has no bytes from {offset}- on (416)") from error
 
 
-def _kept(part: Path) -> tuple[str, int]:
+async def _read_head(response: aiohttp.ClientResponse, offset: int) -> bytes:
+    """Returns the first bytes of the body, before anything on disk is changed.
+
+    Raises TransientFailure for an empty part and for a body that is not gzip;
+    ChallengePage where that body is a challenge page.
+    """
+    head = await response.content.read(len(_GZIP))
+    if offset:
+        if not head:
+            raise TransientFailure("it answers with an empty part")
+        return head
+    if _GZIP.startswith(head):
+        return head
+    page = bytearray(head)
+    await responses.read_start(response, page)
+    if responses.looks_like_html(page):  # whatever its Content-Type
+        authority = response.url.authority
+        responses.raise_for_challenge(authority, response.status, bytes(page))
+    raise TransientFailure(f"it answers {response.content_type} that is not gzip")
+
+
+async def _write_body(
+    response: aiohttp.ClientResponse,
+    head: bytes,
+    part: Path,
+    export: ExportFile,
+    offset: int,
+    digest: "hashlib._Hash",
+) -> None:
+    """Writes the body to `part` from `offset` on, and adds it to the digest."""
+    mode = "ab" if offset else "wb"
+    with (
+        part.open(mode) as file,
+        progress.meter(export.file_name, unit="bytes") as meter,
+    ):
+        meter.total = export.file_size
+        meter.advance(offset)
+        piece = head
+        while piece and meter.done <= export.file_size:
+            file.write(piece)
+            digest.update(piece)
+            meter.advance(len(piece))
+            piece = await response.content.read(_PIECE)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _resumable(part: Path) -> tuple[str, int]:
     """Returns the validator of a partial file and how many bytes of it are there.
 
-    "" and 0 where it is of no use.
+    "" and 0 if it cannot be resumed.
     """
     try:
         validator = json.loads(_validator_file(part).read_text())["validator"]
     except (OSError, ValueError, KeyError, TypeError):
         return "", 0
-    offset = _size(part) or 0
-    return (str(validator), offset) if validator and offset else ("", 0)
+    offset = _size(part)
+    if not validator or not offset:
+        return "", 0
+    return str(validator), offset
 
 
 def _continues(response: aiohttp.ClientResponse, validator: str, offset: int) -> bool:
-    """Tells whether a partial answer is the rest of the file that was begun, for servers that ignore If-Range."""
-    return _validator(response) in (validator, None) and response.headers.get(
-        "Content-Range", ""
-    ).startswith(f"bytes {offset}-")
+    """Returns whether a partial response is the rest of the file that was begun.
+
+    Some servers ignore If-Range.
+    """
+    content_range = response.headers.get("Content-Range", "")
+    if not content_range.startswith(f"bytes {offset}-"):
+        return False
+    return _validator(response) in (validator, None)
 
 
 def _size(path: Path) -> int | None:
@@ -234,26 +258,26 @@ def _size(path: Path) -> int | None:
         return None
 
 
-def _remember_validator(part: Path, response: aiohttp.ClientResponse) -> None:
+def _write_validator(part: Path, response: aiohttp.ClientResponse) -> None:
     note: dict[str, Any] = {"validator": _validator(response)}
     files.write_text(_validator_file(part), json.dumps(note))
 
 
 def _validator(response: aiohttp.ClientResponse) -> str | None:
+    """Returns the strong ETag of a response, else its Last-Modified."""
     etag = response.headers.get("ETag", "")
-    return (
-        etag
-        if etag and not etag.startswith("W/")
-        else response.headers.get("Last-Modified")
-    )
+    if etag and not etag.startswith("W/"):
+        return etag
+    return response.headers.get("Last-Modified")
 
 
 def _validator_file(part: Path) -> Path:
     return part.with_suffix(".validator.json")
 
 
-def _sha256(path: Path) -> str:
-    return _digest(path).hexdigest()
+def _remove_part(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
 
 
 def _digest(path: Path) -> "hashlib._Hash":

@@ -1,9 +1,10 @@
-"""Answers of the API, kept page by page.
+"""Responses of the API, cached page by page.
 
-What a killed run has asked for it never asks for again.
+A killed run never requests a page again that it has.
 
-Writes      .work/<stage>/pages/<fingerprint>/*.parquet  rows of one answer; what it
-                                                         could not read in the metadata
+Writes      .work/<stage>/pages/<fingerprint>/*.parquet  rows of one response; the
+                                                         unreadable records are in the
+                                                         metadata
 Guarantees  a page is whole or not there; pages of another pin, login or schema are
             never mixed in.
 """
@@ -28,11 +29,11 @@ from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 from pipeline.site.client import Client
 
 LIMIT = 320  # records per page, the most the site gives (contract section 2.1)
-# Column: place of a row's page among the pages, from 0; what was known before them is
-# below 0
+# Column: the place of a row's page among the pages, from 0. Records that were known
+# before the pages have negative places.
 AT = "at"
-# The largest id the site takes as a cursor: from here, a listing starts at its newest
-# record
+# The largest id that the site accepts as a cursor: a listing from here starts at its
+# newest record.
 NEWEST = 2_147_483_647
 
 
@@ -40,7 +41,7 @@ NEWEST = 2_147_483_647
 class Endpoint:
     """An endpoint that lists records, with the query that selects them.
 
-    `name` begins the names of its pages.
+    The names of its pages begin with `name`.
     """
 
     name: str
@@ -54,33 +55,27 @@ class CachedPage:
     """One page on the disk."""
 
     path: Path
-    records: int  # in the answer, those that could not be read included
+    records: int  # in the response, including those that could not be read
     lowest: int | None  # id
     change: int  # the highest change_seq, 0 where none has one
     unread: list[UnreadableRecord]
 
 
 class PageCache:
-    """The kept pages of one fingerprint.
+    """The cached pages of one fingerprint.
 
-    Of everything that decides what the site answers.
+    The fingerprint is of everything that decides the responses of the site.
     """
 
     def __init__(self, folder: Path, *key: object) -> None:
         columns = [str(schema) for schema in (POSTS, TAGS, RELATIONS)]
-        columns += [
-            field.name
-            for kind in (CachedPage, UnreadableRecord)
-            for field in fields(kind)
-        ]
+        for kind in (CachedPage, UnreadableRecord):
+            columns += [field.name for field in fields(kind)]
         text = json.dumps([*key, *columns], sort_keys=True, default=str)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def prepare(self) -> None:
-        """Removes the pages of other fingerprints.
-
-        And what a killed run left half written.
-        """
+        """Removes pages of other fingerprints, and unfinished ones of a killed run."""
         self.folder.mkdir(parents=True, exist_ok=True)
         files.remove_stale_temps(self.folder)
         for path in sorted(self.folder.parent.iterdir()):
@@ -88,15 +83,13 @@ class PageCache:
                 shutil.rmtree(path)
 
     def find(self, name: str) -> CachedPage | None:
-        """Returns a kept page."""
+        """Returns a cached page, or None."""
         path = self.folder / f"{name}.parquet"
         if not path.exists():
             return None
         note = json.loads(parquet.metadata(path)["page"])
-        return CachedPage(
-            path,
-            **{**note, "unread": [UnreadableRecord(**one) for one in note["unread"]]},
-        )
+        unread = [UnreadableRecord(**one) for one in note.pop("unread")]
+        return CachedPage(path, **note, unread=unread)
 
     def keep(self, name: str, page: ParsedPage, kind: RecordType) -> CachedPage:
         """Writes a page."""
@@ -106,8 +99,9 @@ class PageCache:
             "lowest": min(page.ids, default=None),
             "change": max(page.changes, default=0),
         }
-        written = json.dumps({**note, "unread": [asdict(one) for one in page.unread]})
-        parquet.write(path, page.rows, kind.schema, metadata={"page": written})
+        unread = [asdict(one) for one in page.unread]
+        metadata = {"page": json.dumps({**note, "unread": unread})}
+        parquet.write(path, page.rows, kind.schema, metadata=metadata)
         return CachedPage(path, **note, unread=page.unread)
 
 
@@ -134,27 +128,28 @@ async def _ask(
     client: Client, pages: PageCache, listing: Endpoint, cursor: int, name: str
 ) -> CachedPage:
     query = {**listing.query, "limit": str(LIMIT), "page": f"b{cursor}"}
-    answer = api_models.parse_page(
-        await ask(client, listing.path, query), listing.kind, listing.path
-    )
-    if answer.records and (not answer.ids or min(answer.ids) >= cursor):
+    answer = await ask(client, listing.path, query)
+    page = api_models.parse_page(answer, listing.kind, listing.path)
+    if page.records and (not page.ids or min(page.ids) >= cursor):
         raise BadAnswer(
             f"{listing.path} with page=b{cursor} gave no record below id {cursor:,}: "
-            "it would repeat for ever. The "
-            "pages before are kept. Run the same command again; if this comes again, "
-            "the site's cursors are broken."
+            "it would repeat for ever. The pages before are kept. Run the same command "
+            "again; if this comes again, the site's cursors are broken."
         )
-    return pages.keep(name, answer, listing.kind)
+    return pages.keep(name, page, listing.kind)
 
 
 def rejected(pages: Iterable[CachedPage]) -> list[Row]:
-    """Returns the records that could not be read, numbered from 1 over all pages in their order."""
+    """Returns the records that could not be read.
+
+    They are numbered from 1 over all pages in their order.
+    """
     rows: list[Row] = []
     before = 0
     for page in pages:
-        rows += [
-            {**one.rejected, "row": before + one.rejected["row"]} for one in page.unread
-        ]
+        for one in page.unread:
+            row = before + one.rejected["row"]
+            rows.append({**one.rejected, "row": row})
         before += page.records
     return rows
 
@@ -164,44 +159,40 @@ def newest(
 ) -> tuple[pl.DataFrame, list[Row]]:
     """Joins pages into one table ordered by `key`.
 
-    Of records with one key the highest `version` is kept.
-
-    The others come back as rows of schemas.SNAPSHOT_REJECTED. Where the highest version
-    is a record that cannot be read, none is kept. Without a version the page asked for
-    last wins.
+    Of records with one key the highest `version` is kept; the keys of several records
+    are returned as rows of schemas.SNAPSHOT_REJECTED. If the highest version is a
+    record that cannot be read, none is kept. Without a version the page requested last
+    wins.
     """
     table = read_all(pages, kind)
     order = [key] if version is None else [key, version]
-    kept = table.sort(order, maintain_order=True).unique(
-        subset=key, keep="last", maintain_order=True
-    )
-    doubled: list[Any] = (
-        table.filter(pl.col(key).is_duplicated())[key].unique().sort().to_list()
-    )
-    reason = "id given more than once"
-    repeated = [
-        {"export": kind.export, "row": 0, "reason": reason, "value": str(value)}
-        for value in doubled
-    ]
+    ordered = table.sort(order, maintain_order=True)
+    kept = ordered.unique(subset=key, keep="last", maintain_order=True)
     if version is not None:
-        lost = latest_unreadable(unread_of(pages), table.select(key, version, AT))
+        versions = table.select(key, version, AT)
+        lost = latest_unreadable(unread_of(pages), versions)
         kept = kept.filter(~pl.col(key).is_in(list(lost)))
-    return kept.drop(AT), repeated
+    return kept.drop(AT), _repeated(table, kind, key)
+
+
+def _repeated(table: pl.DataFrame, kind: RecordType, key: str) -> list[Row]:
+    """Returns a row of schemas.SNAPSHOT_REJECTED for each key of several records."""
+    repeated = table.filter(table[key].is_duplicated())[key]
+    row: Row = {"export": kind.export, "row": 0, "reason": "id given more than once"}
+    values = repeated.unique().sort()
+    return [{**row, "value": str(value)} for value in values]
 
 
 def read_all(pages: Sequence[CachedPage], kind: RecordType) -> pl.DataFrame:
-    """Returns the rows of all pages, in the order of the pages.
+    """Returns the rows of all pages in order; column AT is the place of the page."""
+    tables = [_with_place(parquet.frame([], kind.schema), -1)]
+    for place, page in enumerate(pages):
+        tables.append(_with_place(parquet.read(page.path), place))
+    return pl.concat(tables)
 
-    And in the column AT the place of each one's page.
-    """
-    tables = [
-        parquet.frame([], kind.schema),
-        *(parquet.read(page.path) for page in pages),
-    ]
-    return pl.concat(
-        table.with_columns(pl.lit(place, pl.Int64).alias(AT))
-        for place, table in enumerate(tables, start=-1)
-    )
+
+def _with_place(table: pl.DataFrame, place: int) -> pl.DataFrame:
+    return table.with_columns(pl.lit(place, pl.Int64).alias(AT))
 
 
 def unread_of(pages: Sequence[CachedPage]) -> list[tuple[int, UnreadableRecord]]:
@@ -212,35 +203,50 @@ def unread_of(pages: Sequence[CachedPage]) -> list[tuple[int, UnreadableRecord]]
 def latest_unreadable(
     unread: Sequence[tuple[int, UnreadableRecord]], read: pl.DataFrame
 ) -> dict[int, UnreadableRecord]:
-    """Returns, by key, the records that could not be read and are the latest word on what they tell of.
+    """Returns, by key, the unreadable records that are the latest record of their key.
 
-    unread: each with the place of its page, ascending; read: key, version and place of all that could be read. The
-    higher version is the later word; of one version, or where that cannot be read either, the later page; on one page
-    the record that cannot be read, for what it hides may be that the post is forbidden.
+    unread: each with the place of its page, ascending.
+    read: key, version and place of all records that could be read.
+    The record with the higher version is the later one. If the versions are equal, or
+    the unreadable record has none, the later page decides. On one page it is the
+    unreadable record, because it may hide that the post is forbidden.
     """
-    key, version, at = read.columns
-    told = {one.key for _, one in unread if one.key is not None}
-    latest = read.filter(pl.col(key).is_in(list(told))).sort(version, at)
-    known: dict[int, tuple[int, int]] = {row[0]: row[1:] for row in latest.iter_rows()}
+    known = _latest_read(unread, read)
     found: dict[int, UnreadableRecord] = {}
     for place, one in unread:
         if one.key is None:
             continue
-        if one.key in known:
-            last_version, last_place = known[one.key]
-            if (
-                last_place > place
-                if one.version is None
-                else (last_version, last_place) > (one.version, place)
-            ):
-                continue
+        if one.key in known and _is_outdated(one, place, known[one.key]):
+            continue
         before = found.get(one.key)
-        # Of one version what was said first stays: a pin must not change for the words.
-        if (
-            before is None
-            or before.version is None
-            or one.version is None
-            or one.version > before.version
-        ):
+        if before is None or _replaces(one, before):
             found[one.key] = one
     return found
+
+
+def _latest_read(
+    unread: Sequence[tuple[int, UnreadableRecord]], read: pl.DataFrame
+) -> dict[int, tuple[int, int]]:
+    """Returns version and place of the latest readable record of each unread key."""
+    key, version, at = read.columns
+    keys = {one.key for _, one in unread if one.key is not None}
+    latest = read.filter(pl.col(key).is_in(list(keys))).sort(version, at)
+    return {row[0]: row[1:] for row in latest.iter_rows()}
+
+
+def _is_outdated(one: UnreadableRecord, place: int, read: tuple[int, int]) -> bool:
+    """Returns whether a readable record (version, place) is later than this one."""
+    version, read_place = read
+    if one.version is None:
+        return read_place > place
+    return (version, read_place) > (one.version, place)
+
+
+def _replaces(one: UnreadableRecord, before: UnreadableRecord) -> bool:
+    """Returns whether an unreadable record replaces an earlier one of its key.
+
+    Of one version the first stays: a pin must not change for another wording.
+    """
+    if before.version is None or one.version is None:
+        return True
+    return one.version > before.version

@@ -1,4 +1,4 @@
-"""Questions to the API: a refusal is one clear line with the site's own words."""
+"""Requests to the API: a refusal is one clear line with the site's own words."""
 
 from typing import Any
 
@@ -6,30 +6,32 @@ from pipeline.errors import BadAnswer
 from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site.client import Client, PermanentFailure
 
-MEND_QUERY = "Correct harvest.query, site.login or site.base_url in params.yaml, then run the same command again."
+CORRECT_QUERY = (
+    "Correct harvest.query, site.login or site.base_url in params.yaml, then run the "
+    "same command again."
+)
 FULL_REFRESH = "Run e6tag refresh, without --delta, for a full one."
 
 
 async def ask(
-    client: Client, path: str, query: dict[str, str], *, remedy: str = MEND_QUERY
+    client: Client, path: str, query: dict[str, str], *, remedy: str = CORRECT_QUERY
 ) -> Any:
     """Returns the JSON answer.
 
-    Raises BadAnswer where the site refuses, such as 410 and 422 (contract section
-    5).
+    Raises BadAnswer if the site refuses, as with 410 and 422 (contract section 5).
     """
     try:
         return await client.json(path, query)
     except PermanentFailure as error:
-        asked = ", ".join(f"{key}={value}" for key, value in query.items())[:300]
+        terms = [f"{key}={value}" for key, value in query.items()]
         raise BadAnswer(
-            f"{path} with {asked} is refused ({error.detail}). What is fetched is "
-            f"kept. {remedy}"
+            f"{path} with {', '.join(terms)[:300]} is refused ({error.detail}). What "
+            f"is fetched is kept. {remedy}"
         ) from error
 
 
 async def look_up(client: Client, path: str) -> Any | None:
-    """Returns the JSON answer about one thing, or None where the site does not have it (404)."""
+    """Returns the JSON of one record, or None if the site does not have it (404)."""
     try:
         return await client.json(path)
     except PermanentFailure as error:
@@ -39,9 +41,9 @@ async def look_up(client: Client, path: str) -> Any | None:
 
 
 async def is_missing(client: Client, path: str) -> bool:
-    """Says whether the site does not have a thing.
+    """Returns whether the site does not have a record.
 
-    What it has and does not show (403) is not gone.
+    A record that it has and does not show (403) is not missing.
     """
     try:
         return await look_up(client, path) is None

@@ -61,7 +61,7 @@ def paged(site: Site, start: int = 0) -> list[str]:
 
 
 def posts_as(shape: Answering) -> Any:
-    """A fault: pages of posts are answered as `shape` makes them from the honest legacy records."""
+    """A fault: `shape` makes the pages of posts from the honest legacy records."""
 
     async def answer(request: web.Request) -> web.StreamResponse | None:
         if request.path != "/posts.json" or request.query.get("limit") != "320":
@@ -331,7 +331,10 @@ def test_search_whose_records_cannot_be_read_is_not_pinned(
         posts = json.loads(await honest_body(request))["posts"]
         return json_response({"posts": [{**one, "rating": "?"} for one in posts]})
 
-    words = r"finds posts for 'solo -id:1', but no record of its answer can be read, first id \d+: '\?' \(rating: "
+    words = (
+        r"finds posts for 'solo -id:1', but no record of its answer can be read, "
+        r"first id \d+: '\?' \(rating: "
+    )
     with (
         served(board, fault=unrated) as at,
         pytest.raises(BadAnswer, match=words) as raised,

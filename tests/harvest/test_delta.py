@@ -24,8 +24,8 @@ from aiohttp import web
 
 from pipeline import harvest, parquet, pin, refresh
 from pipeline.errors import BadAnswer, BadInput, CorruptFile, ExportChanged
+from pipeline.harvest import changes, reconcile
 from pipeline.harvest import delta as deltas
-from pipeline.harvest import reconcile
 from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
@@ -304,7 +304,8 @@ def test_delta_without_its_base_names_the_full_refresh(project: Project) -> None
     shutil.rmtree(project.paths.work("harvest") / "exports")
     with pytest.raises(
         BadInput,
-        match=r"is not here: a delta builds on the export of posts .* Run e6tag refresh for",
+        match=r"is not here: a delta builds on the export of posts .* "
+        "Run e6tag refresh for",
     ):
         run_delta(project)
     assert not project.site.requests
@@ -373,7 +374,8 @@ def test_site_that_cannot_count_asks_for_a_full_refresh(
     days.serve(days.day2, fault=old)
     with pytest.raises(
         BadInput,
-        match=r"count\.json .* is refused \(status 404.*Run e6tag refresh, without --delta",
+        match=r"count\.json .* is refused \(status 404.*"
+        "Run e6tag refresh, without --delta",
     ):
         run_delta(project)
 
@@ -525,7 +527,10 @@ def test_post_whose_change_cannot_be_read_leaves_the_table(
     assert (delta.changed, delta.gone) == (sound.changed, sound.gone), (
         "the post counts as changed, and is not gone"
     )
-    line = f"1 record of changed posts cannot be read, first id {post.id} (rating is missing). The snapshot leaves "
+    line = (
+        f"1 record of changed posts cannot be read, first id {post.id} "
+        "(rating is missing). The snapshot leaves "
+    )
     assert said.count(line) == capsys.readouterr().err.count(line) == 1
     assert "data/snapshot/rejected.parquet" in said
 
@@ -652,8 +657,9 @@ def test_record_without_an_id_stops_the_delta_and_is_asked_for_again(
     days.serve(days.day2, fault=altered(nameless))
     with pytest.raises(
         BadAnswer,
-        match=r"with change:>\d+ gave a record without an id that can be read \(number 1: id: .*\): nobody can know "
-        r"which post changed\. Nothing was pinned\. Run e6tag refresh, without --delta, for a full one",
+        match=r"with change:>\d+ gave a record without an id that can be read "
+        r"\(number 1: id: .*\): nobody can know which post changed\. "
+        r"Nothing was pinned\. Run e6tag refresh, without --delta, for a full one",
     ):
         run_delta(project)
     assert project.paths.pin.read_bytes() == before
@@ -712,7 +718,8 @@ def test_changes_that_do_not_tell_which_posts_are_out_are_fetched_again(
     )
     with pytest.raises(
         BadInput,
-        match=r"does not tell which posts could not be read: .* Run e6tag refresh --delta",
+        match=r"does not tell which posts could not be read: .* "
+        "Run e6tag refresh --delta",
     ):
         run_harvest(project)
     run_delta(project)
@@ -778,7 +785,7 @@ def test_changes_at_the_edges_of_chunks_are_not_lost(
     folder = project.paths.root / "applied"
     shutil.copytree(days.harvested.paths.snapshot, folder)
     monkeypatch.setattr(parquet, "ROW_GROUP", 7)
-    deltas.apply_delta(file, folder)
+    changes.apply_delta(file, folder)
     expected = snapshot(days.full)["posts"].drop("is_withheld")
     assert (
         pl.read_parquet(folder / "posts.parquet").drop("is_withheld").equals(expected)

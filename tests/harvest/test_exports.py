@@ -1,22 +1,16 @@
 """Harvest: the exports, verified and read as PostgreSQL wrote them."""
 
-import gzip
 import json
 import os
-import random
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
-import pyarrow as pa
 import pytest
 from aiohttp import web
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline import harvest, pin, refresh
 from pipeline.errors import (
@@ -26,17 +20,13 @@ from pipeline.errors import (
     ExportChanged,
     SiteUnreachable,
 )
-from pipeline.harvest import csv_reader
 from pipeline.params import Site as SiteParams
 from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
-from sandbox.faults.inflating import inflating_gzip
 from sandbox.server.exports import build_exports
 from sandbox.server.serializers import export_row
 from sandbox.server.service import SERVICE, json_response
-from tests.builders.project import Project, damage, served
-
-ROOT = Path(__file__).parents[2]
+from tests.builders.project import ROOT, Project, damage, served
 
 
 def run(project: Project) -> None:
@@ -141,9 +131,8 @@ def etag(project: Project) -> str:
         f"{project.site.static_url}/data/db_export/posts.csv.gz",
         len(project.site.requests),
     )
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "e6tag-tests/1 (by nobody)"}
-    )
+    agent = {"User-Agent": "e6tag-tests/1 (by nobody)"}
+    request = urllib.request.Request(url, headers=agent)  # noqa: S310
     with urllib.request.urlopen(request) as answer:  # noqa: S310
         value = str(answer.headers["ETag"])
     while len(project.site.requests) == before:
@@ -441,7 +430,10 @@ def test_damaged_export_is_fetched_again_once_it_cannot_be_read(
     } == before
     fetched = [one.path for one in project.site.requests[asked:]]
     assert fetched == ["/db_exports.json", f"/data/db_export/{export}.csv.gz"]
-    line = f"the export {export} was damaged on this disk: {path} no longer has the SHA-256 of what was fetched."
+    line = (
+        f"the export {export} was damaged on this disk: {path} no longer has the "
+        "SHA-256 of what was fetched."
+    )
     assert capsys.readouterr().err.count(line) == 1
 
 
@@ -530,370 +522,8 @@ def test_export_bomb_is_refused_before_it_fills_anything(misbehaving) -> None:  
     project = misbehaving(faults.ExportBomb())
     with pytest.raises(
         BadExport,
-        match="the export posts cannot be read after record 0: a record is longer than 4 MiB",
+        match="the export posts cannot be read after record 0: a record is longer "
+        "than 4 MiB",
     ):
         run(project)
     assert not project.paths.snapshot.exists()
-
-
-def test_tags_that_only_posts_know_are_counted_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fetched = {
-        "posts": write_csv(
-            tmp_path / "posts.csv.gz",
-            posts_csv("fox new_tag", "new_tag", "", "a\x00b  fox"),
-        ),
-        "tags": write_csv(tmp_path / "tags.csv.gz", f"{TAGS}1,fox,5,3\n"),
-        "tag_aliases": write_csv(tmp_path / "aliases.csv.gz", RELATIONS),
-        "tag_implications": write_csv(tmp_path / "implications.csv.gz", RELATIONS),
-    }
-    harvest.write_snapshot(fetched, tmp_path / "snapshot")
-    csv_reader.write_unknown_tags(tmp_path / "snapshot")
-    unknown = pl.read_parquet(tmp_path / "snapshot" / "unknown_tags.parquet")
-    assert unknown.rows() == [("a\x00b", 1), ("new_tag", 2)]
-    assert (
-        "2 tag names of posts are not in the table of tags" in capsys.readouterr().err
-    )
-    assert pl.read_parquet(tmp_path / "snapshot" / "posts.parquet")["tags"].to_list()[
-        2:
-    ] == [[], ["a\x00b", "fox"]]
-
-
-TAGS = "id,name,category,post_count\n"
-RELATIONS = "id,antecedent_name,consequent_name,created_at,status\n"
-
-
-def posts_csv(*tag_strings: str) -> str:
-    """A posts export with a record for each tag string."""
-    columns = [
-        "id", "change_seq", "created_at", "md5", "file_ext", "rating", "image_width",
-        "image_height", "file_size",
-        "duration", "parent_id", "is_deleted", "is_pending", "is_flagged", "score",
-        "fav_count", "tag_string",
-        "locked_tags",
-    ]  # fmt: skip
-    md5 = "0123456789abcdef" * 2
-    rows = [
-        f"{number},{number},2026-01-02 03:04:05,{md5},png,s,640,480,9,,,f,f,f,1,2,"
-        f"{tags},"
-        for number, tags in enumerate(tag_strings, 1)
-    ]
-    return "\n".join([",".join(columns), *rows, ""])
-
-
-def write_csv(path: Path, text: str) -> Path:
-    path.write_bytes(gzip.compress(text.encode()))
-    return path
-
-
-def test_csv_is_read_by_header_with_newlines_quotes_and_unknown_columns(
-    tmp_path: Path,
-) -> None:
-    text = 'news,post_count,name,id,category\n,3,fox,1,5\n"a\r\nb,c",2,"say_""hi""",2,0\nx,-1,♀,3,0\n'
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    written = pl.read_parquet(tmp_path / "tags.parquet")
-    assert rejected == []
-    assert written.rows() == [(1, "fox", 5, 3), (2, 'say_"hi"', 0, 2), (3, "♀", 0, -1)]
-
-
-def test_records_that_cannot_be_read_are_listed_with_row_and_reason(
-    tmp_path: Path,
-) -> None:
-    text = "id,name,category,post_count\n1,fox,5,3\n2,hat,none,4\n3,cut\n4,,0,1\n5,tail,0,6\n"
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == [
-        "fox",
-        "tail",
-    ]
-    reasons = {row["reason"] for row in rejected}
-    assert reasons == {
-        "category is missing or not valid",
-        "name is missing or not valid",
-        "2 columns instead of 4",
-    }
-
-
-def test_record_with_an_odd_number_is_rejected_and_changes_no_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good = posts_csv("fox  hat ", "", "fox", " tail")
-    header, *records = good.splitlines()
-    odd = records[0].replace("640,480", "640.5,480").replace("1,1", "5,5", 1)
-    for name, lines in {
-        "good": [header, *records],
-        "odd": [header, *records, odd],
-    }.items():
-        rejected = csv_reader.write_posts(
-            write_csv(tmp_path / f"{name}.csv.gz", "\n".join(lines) + "\n"),
-            tmp_path / f"{name}.parquet",
-        )
-    assert [(row["row"], row["reason"], row["value"]) for row in rejected] == [
-        (5, "image_width is missing or not valid", "id 5: '640.5'")
-    ]
-    assert "the export posts is read once more" in capsys.readouterr().err
-    written = pl.read_parquet(tmp_path / "good.parquet")
-    assert written["tags"].to_list() == [["fox", "hat"], [], ["fox"], ["tail"]]
-    assert pl.read_parquet(tmp_path / "odd.parquet").equals(written)
-
-
-def test_ids_out_of_order_are_sorted_and_doubles_listed(tmp_path: Path) -> None:
-    text = "id,name,category,post_count\n3,hat,0,1\n1,fox,5,3\n3,cap,0,2\n"
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == [
-        "fox",
-        "cap",
-    ]
-    assert [row["value"] for row in rejected] == ["3"]
-
-
-def test_gzip_of_several_members_is_read_whole(tmp_path: Path) -> None:
-    path = tmp_path / "tags.csv.gz"
-    path.write_bytes(
-        gzip.compress(b"id,name,category,post_count\n1,fox,5,3\n")
-        + gzip.compress(b"2,hat,0,4\n")
-    )
-    csv_reader.write_tags(path, tmp_path / "tags.parquet")
-    assert pl.read_parquet(tmp_path / "tags.parquet").height == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        pytest.param(
-            '1,fox,5,3\n2,"hat,0,1\n',
-            "export tags .* a quote is never closed",
-            id="quote open at the end",
-        ),
-        pytest.param(
-            '1,fox,5,3\n2,hat,0,"1',
-            "export tags .* a quote is never closed",
-            id="quote open in the last field",
-        ),
-        pytest.param(
-            '1,"fox,5,3\n2,hat,0,1\n3,"cap",0,1\n',
-            "export tags .* a quote is never closed",
-            id="quote closed by another",
-        ),
-        pytest.param(
-            f"1,{'x' * 9_000_000},5,3\n",
-            "export tags .* a record is longer than 4 MiB",
-            id="record longer than a block",
-        ),
-        pytest.param(
-            "1,2\n" * 100_001,
-            "100,000 records of the export tags .* first row 1: 2 columns",
-            id="all too short",
-        ),
-        pytest.param(
-            "1,,5,3\n" * 100_001,
-            "100,000 records of the export tags .* first row 1: name",
-            id="all without a name",
-        ),
-    ],
-)
-def test_export_that_cannot_be_trusted_is_one_clear_line(
-    tmp_path: Path, text: str, says: str
-) -> None:
-    with pytest.raises(BadExport, match=f"{says}.*Nothing was written") as raised:
-        csv_reader.write_tags(
-            write_csv(tmp_path / "tags.csv.gz", TAGS + text), tmp_path / "tags.parquet"
-        )
-    assert "\n" not in str(raised.value)
-    assert not (tmp_path / "tags.parquet").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        pytest.param(b"f\x00x", "name is missing or not valid", id="NUL"),
-        pytest.param(b'""', "name is missing or not valid", id="empty"),
-        pytest.param(b'"f\nx"', "name is missing or not valid", id="newline"),
-    ],
-)
-def test_tag_whose_name_cannot_be_is_a_rejected_row(
-    tmp_path: Path, name: bytes, says: str
-) -> None:
-    text = f"{TAGS}1,{name.decode()},0,1\n2,hat,0,1\n"
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert [(row["row"], row["reason"]) for row in rejected] == [(1, says)]
-    assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["hat"]
-
-
-def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "tags.csv.gz"
-    path.write_bytes(gzip.compress(TAGS.encode() + b"1,fox,5,3\n2,h\xe4t,0,1\n"))
-    with pytest.raises(
-        BadExport,
-        match=r"the export tags cannot be read .* Row #2: .* invalid UTF8 data\. Nothing",
-    ):
-        csv_reader.write_tags(path, tmp_path / "tags.parquet")
-    assert "read once more" not in capsys.readouterr().err
-
-
-def test_long_field_is_read(tmp_path: Path) -> None:
-    text = (
-        f"id,name,category,post_count,news\n1,fox,5,3,{'x' * 3_000_000}\n2,hat,0,1,\n"
-    )
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert (rejected, pl.read_parquet(tmp_path / "tags.parquet").height) == ([], 2)
-
-
-@pytest.mark.parametrize(
-    ("header", "repeated"),
-    [
-        pytest.param(TAGS.encode(), b"\n", id="empty lines"),
-        pytest.param(TAGS.encode(), b"1,a,0,1\n", id="records"),
-        pytest.param(b"", b"i", id="header"),
-    ],
-)
-def test_gzip_bomb_is_one_clear_line(
-    tmp_path: Path, header: bytes, repeated: bytes
-) -> None:
-    path = tmp_path / "tags.csv.gz"
-    path.write_bytes(inflating_gzip(header, repeated, 512 // len(repeated), b""))
-    with pytest.raises(
-        BadExport,
-        match=r"export tags .*(more than 100 times its size|field larger than)",
-    ):
-        csv_reader.write_tags(path, tmp_path / "tags.parquet")
-
-
-def many_tags(ids: Iterable[int]) -> str:
-    return TAGS + "".join(f"{i},tag_{i},0,{i}\n" for i in ids)
-
-
-def test_row_numbers_are_right_over_many_blocks_and_after_skipped_records(
-    tmp_path: Path,
-) -> None:
-    text = (
-        many_tags(range(1, 250_001))
-        + '7\n8,,0,1\n9,"x\ny",z,0,1\n10,,0,1\n'
-        + "250001,last,0,1\n"
-    )
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert [(row["row"], row["value"]) for row in rejected] == [
-        (250_001, "7"), (250_002, "id 8: None"), (250_003, '9,"x\ny",z,0,1'), (250_004,
-        "id 10: None"),
-    ]  # fmt: skip
-    assert pl.read_parquet(tmp_path / "tags.parquet").height == 250_001
-
-
-def test_row_numbers_are_right_where_all_is_read_once_more_by_text_and_in_larger_blocks(
-    tmp_path: Path,
-) -> None:
-    text = (
-        many_tags(range(1, 30_001)) + "7\n8,odd,none,1\n" + many_tags(range(30_001,
-        60_001)).removeprefix(TAGS)
-        + f"8,{'x' * 2_000_000},0\n9\n10,odd,0,\n60001,last,0,1\n12\n"
-    )  # fmt: skip
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    assert [(row["row"], row["value"][:11]) for row in rejected] == [
-        (30_001, "7"), (30_002, "id 8: 'none"), (60_003, "8," + "x" * 9), (60_004, "9"),
-        (60_005, "id 10: None"),
-        (60_007, "12"),
-    ]  # fmt: skip
-    assert pl.read_parquet(tmp_path / "tags.parquet")["tag_id"].to_list() == list(
-        range(1, 60_002)
-    )
-
-
-def test_posts_that_are_all_too_short_after_the_first_chunk_are_listed(
-    tmp_path: Path,
-) -> None:
-    good = posts_csv(*["fox"] * (csv_reader.CHUNK + 5_000)).rstrip("\n").splitlines()
-    text = "\n".join([*good, *(f"{number},short" for number in range(20_000))]) + "\n"
-    rejected = csv_reader.write_posts(
-        write_csv(tmp_path / "posts.csv.gz", text), tmp_path / "posts.parquet"
-    )
-    assert (len(rejected), pl.read_parquet(tmp_path / "posts.parquet").height) == (
-        20_000,
-        len(good) - 1,
-    )
-
-
-def test_shuffled_export_of_many_row_groups_is_put_in_order(tmp_path: Path) -> None:
-    ids = list(range(1, 120_001))
-    random.Random(621).shuffle(ids)
-    text = many_tags(ids) + "5,newest,0,0\n"
-    rejected = csv_reader.write_tags(
-        write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
-    )
-    tags = pl.read_parquet(tmp_path / "tags.parquet")
-    assert tags["tag_id"].to_list() == list(range(1, 120_001))
-    assert tags["name"].to_list() == [
-        f"tag_{i}" if i != 5 else "newest" for i in range(1, 120_001)
-    ]
-    assert [row["value"] for row in rejected] == ["5"]
-
-
-def test_truncated_gzip_is_one_clear_line(tmp_path: Path) -> None:
-    path = tmp_path / "tags.csv.gz"
-    path.write_bytes(
-        gzip.compress(b"id,name,category,post_count\n" + b"1,fox,5,3\n" * 90_000)[:-40]
-    )
-    with pytest.raises(BadExport, match="export tags"):
-        csv_reader.write_tags(path, tmp_path / "tags.parquet")
-    assert not (tmp_path / "tags.parquet").exists()
-
-
-@pytest.mark.parametrize(
-    "at", [0, 12, 40, -20, -5], ids=["magic", "block", "symbol", "end", "check"]
-)
-def test_gzip_with_a_damaged_byte_is_one_clear_line(tmp_path: Path, at: int) -> None:
-    path = tmp_path / "tags.csv.gz"
-    content = bytearray(gzip.compress(many_tags(range(3_000)).encode()))
-    content[at] ^= 0xFF
-    path.write_bytes(content)
-    with pytest.raises(
-        BadExport,
-        match=r"the export tags cannot be read after record [\d,]+: .*Nothing was written",
-    ):
-        csv_reader.write_tags(path, tmp_path / "tags.parquet")
-
-
-@given(st.lists(st.lists(st.none() | st.text("aé♀ ", max_size=12))))
-def test_names_are_what_lies_between_spaces(chunks: list[list[str | None]]) -> None:
-    split = next(column.quick for column in csv_reader.POSTS if column.name == "tags")
-    assert split is not None
-    names = split(
-        pa.chunked_array(
-            [pa.array(["not this", *texts])[1:] for texts in chunks], pa.string()
-        )
-    )
-    assert names is not None
-    names.validate(full=True)
-    texts = [text or "" for chunk in chunks for text in chunk]
-    assert names.to_pylist() == [
-        [name for name in text.split(" ") if name] for text in texts
-    ]
-
-
-@pytest.mark.parametrize(
-    ("text", "microsecond"),
-    [
-        ("2026-01-02 03:04:05", 0),
-        ("2026-01-02 03:04:05.5", 500_000),
-        ("2026-01-02 03:04:05.123456", 123_456),
-    ],
-)
-def test_timestamps_have_any_number_of_decimals(text: str, microsecond: int) -> None:
-    column = next(column for column in csv_reader.POSTS if column.name == "created_at")
-    value = pl.DataFrame({"created_at": [text]}).select(column.value).item()
-    assert (value.hour, value.second, value.microsecond) == (3, 5, microsecond)
