@@ -299,7 +299,7 @@ def test_only_test_pictures_are_shown_and_small(html: str) -> None:
 def test_pictures_are_drawn_whatever_the_scores(
     project: Paths, html: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.report.pictures.SHOWN", 3)
+    monkeypatch.setattr("pipeline.report.examples.SHOWN", 3)
     for post_id in TEST:
         path = project.evaluation / "predictions.parquet"
         set_value(
