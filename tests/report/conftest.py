@@ -9,13 +9,13 @@ from pipeline.paths import Paths
 from tests.builders.report_inputs import make, written
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Paths:
     """Returns a project that no test changes."""
     return make(Paths(tmp_path_factory.mktemp("good")))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def html(good: Paths) -> str:
     """Returns its page."""
     return written(good)
