@@ -88,8 +88,8 @@ def run(params: Params, paths: Paths, subject: str) -> None:
     used = _used_params(params, paths)
     if used != params:
         print(
-            "params.yaml has changed since: the lines below are about the parameters "
-            "that data/sample was made with. Run dvc repro."
+            "params.yaml says otherwise by now: the lines below follow from the "
+            "parameters that data/sample was made with. Run dvc repro."
         )
     lines: list[str] = []
     post = _find_post(paths, subject)

@@ -2,6 +2,7 @@
 
 from pipeline.paths import Paths
 from pipeline.report import inputs
+from pipeline.report.sections import lineage
 from tests.builders import tables
 from tests.builders.report_inputs import text_of, written
 from tests.builders.tables import PARAMS, write_json
