@@ -1,11 +1,11 @@
 """Explain: why a tag is learnt or not, why a post was chosen or dropped.
 
-From the tables, in a second at any size.
+It reads the tables and answers in a second at any size.
 
 Reads       data/snapshot/*.parquet, data/sample/*.parquet; of large files only the row
             groups that may hold the answer
 Writes      nothing
-Guarantees  every line is what the tables say, or follows from the parameters that they
+Guarantees  every line comes from the tables, or follows from the parameters that they
             were made with; nothing is computed over all posts.
 """
 
@@ -28,150 +28,89 @@ from pipeline.schemas.reasons import PostExclusion, TagExclusion
 
 SHOWN = 12  # names in a line
 
+EVALUATED = ("train", "validation", "test")
+"""Splits by their number in sample.splits."""
+
 TAG_REASONS = {
     TagExclusion.ALIASED: "it is only another spelling",
     TagExclusion.TWO_CATEGORIES: "the snapshot has it in two categories",
     TagExclusion.INVALID: "its category is the site's for tags that are not to be used",
     TagExclusion.NOT_LISTED: "sample.tags_file {params.tags_file} does not list it",
-    TagExclusion.OTHER_CATEGORY: "sample.tags_file lists it, but its category is none of sample.categories",
+    TagExclusion.OTHER_CATEGORY: (
+        "sample.tags_file lists it, but its category is none of sample.categories"
+    ),
     TagExclusion.UNKNOWN: "sample.tags_file lists it, but the snapshot has no such tag",
     TagExclusion.EXCLUDED: "sample.exclude_tags names it",
-    TagExclusion.PATTERN: "a pattern of sample.exclude_patterns fits it",
-    TagExclusion.POLICY: "the policy refuses to select posts by it",
-    TagExclusion.FILE_DERIVED: "it says something about the file, not about the picture",
-    TagExclusion.TOO_FEW_POSITIVES: "{train_posts:,} training posts are fewer than sample.min_positives "
-    "{params.min_positives:,}",
-    TagExclusion.TOO_FEW_EVALUATION_POSITIVES: "{validation_posts:,} validation and {test_posts:,} test posts are too few: "
-    "sample.min_eval_positives {params.min_eval_positives:,}",
-    TagExclusion.BEYOND_VOCABULARY_SIZE: "sample.vocabulary_size {params.vocabulary_size:,} tags are commoner",
+    TagExclusion.PATTERN: "it matches a pattern of sample.exclude_patterns",
+    TagExclusion.POLICY: "the policy does not select posts by it",
+    TagExclusion.FILE_DERIVED: "it describes the file, not the image",
+    TagExclusion.TOO_FEW_POSITIVES: (
+        "{train_posts:,} training posts are fewer than sample.min_positives "
+        "{params.min_positives:,}"
+    ),
+    TagExclusion.TOO_FEW_EVALUATION_POSITIVES: (
+        "{validation_posts:,} validation and {test_posts:,} test posts are too few: "
+        "sample.min_eval_positives {params.min_eval_positives:,}"
+    ),
+    TagExclusion.BEYOND_VOCABULARY_SIZE: (
+        "sample.vocabulary_size {params.vocabulary_size:,} tags are commoner"
+    ),
 }
 """Why a tag is left out, in words.
 
-Filled with its row of left_out.parquet and the parameters.
+Formatted with its row of left_out.parquet and the parameters.
 """
 
 NOT_CHOSEN = {
     "cover": "all its tags have their positives without it",
-    "quota": "it has too few labels, is of the newest that sample.quota_offset passes "
-    "over, or all its labels were "
-    "charged their positives by newer posts",
-    "natural": "chance took others",
+    "quota": (
+        "it has too few labels, is one of the newest posts that sample.quota_offset "
+        "skips, or newer posts filled the quota of all its labels"
+    ),
+    "natural": "the random sample took others",
 }
 """Why a candidate is not in the sample, by sample.strategy."""
 
+WITH_TAGS = (
+    PostExclusion.FORBIDDEN_YOUNG,
+    PostExclusion.OPTED_OUT,
+    PostExclusion.EXCLUDED_TAG,
+)
+"""Reasons that a post has because of its tags."""
+
 
 def run(params: Params, paths: Paths, subject: str) -> None:
-    """Prints what the tables say of a post (a number that is a post's id), of a tag of this name, or of both."""
-    decided = _as_decided(params, paths)
-    if decided != params:
+    """Prints what the tables have on a post or a tag.
+
+    subject: the id of a post, the name of a tag, or both at once, since a tag may be
+    named like a number.
+    """
+    used = _used_params(params, paths)
+    if used != params:
         print(
-            "params.yaml says otherwise by now: what follows is what data/sample was "
-            "made with. Run dvc repro."
+            "params.yaml says otherwise by now: the lines below follow from the "
+            "parameters that data/sample was made with. Run dvc repro."
         )
-        params = decided
-    post = (
-        _row(paths.snapshot / "posts.parquet", "post_id", int(subject))
-        if subject.isdecimal()
-        else None
-    )
-    lines = list(explain_post(params, paths, post)) if post else []
-    if post is None or _row(
-        paths.snapshot / "tags.parquet", "name", subject
-    ):  # tags too may be named like a number
-        lines += explain_tag(params, paths, subject)
+    lines: list[str] = []
+    post = _find_post(paths, subject)
+    if post is not None:
+        lines += explain_post(used, paths, post)
+    tag = _row(paths.snapshot / "tags.parquet", "name", subject)
+    if post is None or tag is not None:
+        lines += explain_tag(used, paths, subject)
     print("\n".join(lines))
 
 
-def explain_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
-    """Yields lines on a tag.
-
-    Raises BadParameter where the snapshot does not know the name.
-    """
-    aliases, implications = (
-        _in_force(paths, table) for table in ("aliases", "implications")
-    )
-    step = dict(aliases.select("antecedent", "consequent").iter_rows())
-    final = _end(step, name)
-    tag = _row(paths.snapshot / "tags.parquet", "name", final)
-    if final != name:
-        yield f"{name} is an alias of {final}: posts that carry it count for {final}"
-    if tag is None and (final != name or name in implications["antecedent"]):
-        yield f"{final} is not in the tags of the snapshot: posts lose it"
-        return
-    if tag is None:
-        kind = "post or tag" if name.isdecimal() else "tag"
-        raise BadParameter(
-            f"the snapshot has no {kind} {name}. Write it as the site does, such as "
-            "white_background."
-        )
-    category = (
-        CATEGORIES[tag["category"]]
-        if 0 <= tag["category"] < len(CATEGORIES)
-        else "invalid"
-    )
-    yield f"{final}: category {category}, tag id {tag['tag_id']}, on {tag['post_count']:,} posts as the site counts"
-    resolved = implications.with_columns(
-        pl.Series(side, [_end(step, one) for one in implications[side]], pl.String)
-        for side in ("antecedent", "consequent")
-    )
-    turned = resolved.select(
-        antecedent="consequent", consequent="antecedent", status="status"
-    )
-    if implied := policy.tags_implying(frozenset({final}), turned, aliases.clear()) - {
-        final
-    }:
-        yield f"implies {_listed(sorted(implied))}"
-    if implying := policy.tags_implying(
-        frozenset({final}), resolved, aliases.clear()
-    ) - {final}:
-        yield f"is implied by {_listed(sorted(implying))}"
-    yield from _chosen_or_not(params.sample, paths, final)
-    refused = policy.PolicyTags.read(implications, aliases)
-    if final in refused.young:
-        yield "policy rule 2: posts rated q or e that have it are never selected"
-    if final in refused.opt_out:
-        yield "policy rule 3: posts that have it are never selected"
-
-
-def explain_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]:
-    """Yields lines on a post of the snapshot."""
-    number = post["post_id"]
-    facts = f"rated {post['rating']}, {post['ext']}, {len(post['tags'])} tags, uploaded {post['created_at']:%Y-%m-%d}"
-    yield f"post {number}: {facts}" + (
-        f", parent {post['parent_id']}" if post["parent_id"] is not None else ""
-    )
-    if dropped := _row(paths.sample / "dropped.parquet", "post_id", number):
-        yield f"dropped: {dropped['reason']}. {_why_dropped(params, paths, post, dropped)}"
-        return
-    home = _home(params.sample, post)
-    sampled = _row(paths.sample / "posts.parquet", "post_id", number)
-    if sampled is None:
-        yield f"not chosen: {home}, but {NOT_CHOSEN[params.sample.strategy]}"
-        return
-    names = _read(paths.sample / "vocabulary.parquet", pl.lit(value=True), ["name"])[
-        "name"
-    ]
-    yield f"chosen for {sampled['split']}: {_taken_for(params.sample, sampled, names)}"
-    yield home + (
-        f"; its family is that of post {sampled['group_id']}"
-        if sampled["group_id"] != number
-        else ""
-    )
-    given = set(sampled["given_ids"])
-    yield f"labels: {_listed([names[label] for label in sampled['label_ids'] if label in given])}"
-    if implied := [
-        names[label] for label in sampled["label_ids"] if label not in given
-    ]:
-        yield f"implied: {_listed(implied)}"
-
-
-def _as_decided(params: Params, paths: Paths) -> Params:
-    """Returns the parameters with those of the tables in data/sample in place of what params.yaml has by now."""
+def _used_params(params: Params, paths: Paths) -> Params:
+    """Returns the parameters, with those that data/sample was made with."""
     path = paths.sample / "vocabulary.parquet"
-    if not path.exists() or (noted := parquet.metadata(path).get(DECIDED_BY)) is None:
+    if not path.exists():
+        return params
+    recorded = parquet.metadata(path).get(DECIDED_BY)
+    if recorded is None:
         return params
     tree = params.model_dump(mode="json")
-    for section, values in json.loads(noted).items():
+    for section, values in json.loads(recorded).items():
         tree[section].update(values)
     try:
         return Params.model_validate(tree)
@@ -179,94 +118,242 @@ def _as_decided(params: Params, paths: Paths) -> Params:
         return params
 
 
-def _chosen_or_not(params: Sample, paths: Paths, name: str) -> Iterator[str]:
-    if row := _row(paths.sample / "vocabulary.parquet", "name", name):
-        yield (
-            f"in the vocabulary as label {row['label_id']}: {row['snapshot_posts']:,} "
-            "posts of the snapshot have it, "
-            f"{row['candidate_posts']:,} of them candidates; "
-            f"sampled were {row['train_positives']:,} for training, "
-            f"{row['validation_positives']:,} for validation, "
-            f"{row['test_positives']:,} for test (wanted: {params.min_positives:,}, "
-            f"{params.min_eval_positives:,}, "
-            f"{params.min_eval_positives:,}, and {params.reserve:.0%} of reserve)"
-        )
-    elif left_out := _row(paths.sample / "left_out.parquet", "name", name):
-        counts = ", ".join(
-            f"{left_out[f'{split}_posts']:,} {split}"
-            for split in ("train", "validation", "test")
-        )
-        why = TAG_REASONS[TagExclusion(left_out["reason"])].format(
-            params=params, **left_out
-        )
-        yield (
-            f"left out ({left_out['reason']}): {why}; {left_out['snapshot_posts']:,} "
-            "posts of the snapshot have it, "
-            f"{left_out['candidate_posts']:,} of them candidates ({counts})"
-        )
-    else:
-        yield f"not asked for: sample.categories are {', '.join(params.categories)}"
+def _find_post(paths: Paths, subject: str) -> dict[str, Any] | None:
+    if not subject.isdecimal():
+        return None
+    return _row(paths.snapshot / "posts.parquet", "post_id", int(subject))
 
 
-def _taken_for(params: Sample, sampled: dict[str, Any], names: pl.Series) -> str:
-    if sampled["taken_for"] is not None:
-        return f"strategy {params.strategy} took it for {names[sampled['taken_for']]}"
+def explain_tag(params: Params, paths: Paths, name: str) -> Iterator[str]:
+    """Yields lines on a tag.
+
+    Raises BadParameter if the snapshot does not have the name.
+    """
+    aliases = _effective(paths, "aliases")
+    implications = _effective(paths, "implications")
+    targets = dict(aliases.select("antecedent", "consequent").iter_rows())
+    final = _end(targets, name)
+    if final != name:
+        yield f"{name} is an alias of {final}: posts that carry it count for {final}"
+    tag = _row(paths.snapshot / "tags.parquet", "name", final)
+    if tag is None:
+        if final == name and name not in implications["antecedent"]:
+            raise _unknown_error(name)
+        yield f"{final} is not in the tags of the snapshot: posts lose it"
+        return
+    yield _tag_line(tag)
+    yield from _implication_lines(_resolve(implications, targets), final)
+    yield from _vocabulary_lines(params.sample, paths, final)
+    refused = policy.PolicyTags.read(implications, aliases)
+    if final in refused.young:
+        yield "policy rule 2: posts rated q or e that have it are never selected"
+    if final in refused.opt_out:
+        yield "policy rule 3: posts that have it are never selected"
+
+
+def _unknown_error(name: str) -> BadParameter:
+    kind = "post or tag" if name.isdecimal() else "tag"
+    return BadParameter(
+        f"the snapshot has no {kind} {name}. Write it as the site does, such as "
+        "white_background."
+    )
+
+
+def _tag_line(tag: dict[str, Any]) -> str:
+    category = "invalid"
+    if 0 <= tag["category"] < len(CATEGORIES):
+        category = CATEGORIES[tag["category"]]
+    return (
+        f"{tag['name']}: category {category}, tag id {tag['tag_id']}, on "
+        f"{tag['post_count']:,} posts as the site counts"
+    )
+
+
+def _resolve(implications: pl.DataFrame, targets: dict[str, str]) -> pl.DataFrame:
+    """Returns the implications with every alias replaced by its final name."""
+    for side in ("antecedent", "consequent"):
+        names = [_end(targets, name) for name in implications[side]]
+        implications = implications.with_columns(pl.Series(side, names, pl.String))
+    return implications
+
+
+def _implication_lines(implications: pl.DataFrame, name: str) -> Iterator[str]:
+    """Yields what a tag implies and what implies it, directly or through others.
+
+    implications: without aliases.
+    """
+    reversed_ = implications.select(
+        antecedent="consequent", consequent="antecedent", status="status"
+    )
+    no_aliases = implications.clear()
+    itself = frozenset({name})
+    implied = policy.tags_implying(itself, reversed_, no_aliases) - itself
+    if implied:
+        yield f"implies {_listed(sorted(implied))}"
+    implying = policy.tags_implying(itself, implications, no_aliases) - itself
+    if implying:
+        yield f"is implied by {_listed(sorted(implying))}"
+
+
+def _vocabulary_lines(params: Sample, paths: Paths, name: str) -> Iterator[str]:
+    """Yields whether a tag is in the vocabulary, or why it is not."""
+    label = _row(paths.sample / "vocabulary.parquet", "name", name)
+    if label is not None:
+        yield _label_line(params, label)
+        return
+    excluded = _row(paths.sample / "left_out.parquet", "name", name)
+    if excluded is not None:
+        yield _excluded_line(params, excluded)
+        return
+    yield f"not requested: sample.categories are {', '.join(params.categories)}"
+
+
+def _label_line(params: Sample, label: dict[str, Any]) -> str:
+    found = (
+        f"in the vocabulary as label {label['label_id']}: "
+        f"{label['snapshot_posts']:,} posts of the snapshot have it, "
+        f"{label['candidate_posts']:,} of them candidates"
+    )
+    sampled = (
+        f"sampled were {label['train_positives']:,} for training, "
+        f"{label['validation_positives']:,} for validation, "
+        f"{label['test_positives']:,} for test"
+    )
+    wanted = (
+        f"wanted: {params.min_positives:,}, {params.min_eval_positives:,}, "
+        f"{params.min_eval_positives:,}, and {params.reserve:.0%} of reserve"
+    )
+    return f"{found}; {sampled} ({wanted})"
+
+
+def _excluded_line(params: Sample, excluded: dict[str, Any]) -> str:
+    reason = excluded["reason"]
+    why = TAG_REASONS[TagExclusion(reason)].format(params=params, **excluded)
+    counts = [f"{excluded[f'{split}_posts']:,} {split}" for split in EVALUATED]
+    return (
+        f"left out ({reason}): {why}; {excluded['snapshot_posts']:,} posts of the "
+        f"snapshot have it, {excluded['candidate_posts']:,} of them candidates "
+        f"({', '.join(counts)})"
+    )
+
+
+def explain_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator[str]:
+    """Yields lines on a post. post: its row of posts.parquet."""
+    post_id = post["post_id"]
+    yield _post_line(post)
+    dropped = _row(paths.sample / "dropped.parquet", "post_id", post_id)
+    if dropped is not None:
+        why = _why_dropped(params, paths, post, dropped)
+        yield f"dropped: {dropped['reason']}. {why}"
+        return
+    home = _home(params.manifest, post)
+    sampled = _row(paths.sample / "posts.parquet", "post_id", post_id)
+    if sampled is None:
+        yield f"not chosen: {home}, but {NOT_CHOSEN[params.sample.strategy]}"
+        return
+    everything = pl.lit(value=True)
+    vocabulary = _read(paths.sample / "vocabulary.parquet", everything, ["name"])
+    names = vocabulary["name"].to_list()
+    yield f"chosen for {sampled['split']}: {_why_chosen(params.sample, sampled, names)}"
+    if sampled["group_id"] != post_id:
+        home += f"; its family is that of post {sampled['group_id']}"
+    yield home
+    yield from _label_lines(sampled, names)
+
+
+def _post_line(post: dict[str, Any]) -> str:
+    line = (
+        f"post {post['post_id']}: rated {post['rating']}, {post['ext']}, "
+        f"{len(post['tags'])} tags, uploaded {post['created_at']:%Y-%m-%d}"
+    )
+    if post["parent_id"] is not None:
+        line += f", parent {post['parent_id']}"
+    return line
+
+
+def _label_lines(sampled: dict[str, Any], names: list[str]) -> Iterator[str]:
+    """Yields the labels that people gave, then those that follow from them."""
+    given, implied = [], []
+    for label in sampled["label_ids"]:
+        labels = given if label in sampled["given_ids"] else implied
+        labels.append(names[label])
+    yield f"labels: {_listed(given)}"
+    if implied:
+        yield f"implied: {_listed(implied)}"
+
+
+def _why_chosen(params: Sample, sampled: dict[str, Any], names: list[str]) -> str:
+    label = sampled["taken_for"]
+    if label is not None:
+        return f"strategy {params.strategy} took it for {names[label]}"
     if sampled["split"] == "fresh":
-        return "all candidates after sample.fresh_after are"
-    return "by chance, as the board is"
+        return "all candidates after manifest.fresh_after are"
+    return "by chance, with the shares of the whole board"
 
 
 def _why_dropped(
     params: Params, paths: Paths, post: dict[str, Any], dropped: dict[str, Any]
 ) -> str:
-    """Returns what of the post led to the reason."""
+    """Returns what the reason refers to in this post. dropped: its row."""
     reason = PostExclusion(dropped["reason"])
     if reason is PostExclusion.SPANS_SPLITS:
-        home = _home(params.sample, post)
-        family = f"its family of post {dropped['group_id']} (or an artist, or what may be one)"
-        return f"{home[0].upper()}{home[1:]}, {family} to another split"
-    if reason in (
-        PostExclusion.FORBIDDEN_YOUNG,
-        PostExclusion.OPTED_OUT,
-        PostExclusion.EXCLUDED_TAG,
-    ):
-        return (
-            "It has "
-            f"{_listed(_leading(params.sample, paths, post, reason)) or 'a tag that leads to one'}"
-        )
-    told = {
+        return _why_in_two_splits(params.manifest, post, dropped)
+    if reason in WITH_TAGS:
+        names = _responsible_tags(params.sample, paths, post, reason)
+        return f"It has {_listed(names) or 'a tag that implies one'}"
+    sentences = {
         PostExclusion.DELETED: "The site deleted it",
-        PostExclusion.WITHHELD: "The site gives no address for its file",
-        PostExclusion.NOT_STILL: f"It is {post['ext']}, or its tags or its duration say that it moves",
-        PostExclusion.RATING: f"It is rated {post['rating']}; sample.ratings are {', '.join(params.sample.ratings)}",
-        PostExclusion.BEFORE_SINCE: f"It was uploaded before sample.since {params.sample.since}",
-        PostExclusion.TOO_FEW_TAGS: f"sample.min_tags are {params.sample.min_tags}, implied ones counted",
+        PostExclusion.WITHHELD: "The site gives no URL for its file",
+        PostExclusion.NOT_STILL: (
+            f"It is {post['ext']}, or has tags or a duration of an animation"
+        ),
+        PostExclusion.RATING: (
+            f"It is rated {post['rating']}; sample.ratings are "
+            f"{', '.join(params.sample.ratings)}"
+        ),
+        PostExclusion.BEFORE_SINCE: (
+            f"It was uploaded before harvest.since {params.harvest.since}"
+        ),
+        PostExclusion.TOO_FEW_TAGS: (
+            f"It has fewer than sample.min_tags {params.sample.min_tags}, implied "
+            "ones included"
+        ),
     }
-    return told[reason]
+    return sentences[reason]
 
 
-def _leading(
+def _why_in_two_splits(
+    params: Manifest, post: dict[str, Any], dropped: dict[str, Any]
+) -> str:
+    home = _home(params, post)
+    sentence = home[0].upper() + home[1:]
+    return (
+        f"{sentence}, its family of post {dropped['group_id']} (or an artist, or a "
+        "possible artist) to another split"
+    )
+
+
+def _responsible_tags(
     params: Sample, paths: Paths, post: dict[str, Any], reason: PostExclusion
 ) -> list[str]:
-    """Returns the post's tags that led to a reason."""
+    """Returns the post's tags that are the reason, or imply a tag that is."""
     roots = {
         PostExclusion.FORBIDDEN_YOUNG: policy.YOUNG,
         PostExclusion.OPTED_OUT: policy.OPT_OUT,
         PostExclusion.EXCLUDED_TAG: frozenset(params.exclude_tags),
     }
-    names = policy.tags_implying(
-        roots[reason], _in_force(paths, "implications"), _in_force(paths, "aliases")
-    )
-    locked = post["locked_tags"] if reason is PostExclusion.OPTED_OUT else []
-    return [name for name in [*post["tags"], *locked] if name in names]
+    implications = _effective(paths, "implications")
+    aliases = _effective(paths, "aliases")
+    responsible = policy.tags_implying(roots[reason], implications, aliases)
+    names = list(post["tags"])
+    if reason is PostExclusion.OPTED_OUT:
+        names += post["locked_tags"]
+    return [name for name in names if name in responsible]
 
 
 def _home(params: Sample, post: dict[str, Any]) -> str:
     """Returns in words which split a post belongs to by itself."""
-    start = params.fresh_after and datetime.combine(
-        params.fresh_after, datetime.min.time(), UTC
-    )
-    if start and post["created_at"] >= start:
+    if _is_fresh(params, post):
         return (
             f"uploaded from sample.fresh_after {params.fresh_after} on, it belongs "
             "to fresh"
@@ -277,37 +364,44 @@ def _home(params: Sample, post: dict[str, Any]) -> str:
         )
     import numpy as np
 
-    number = np.array([post["post_id"]])
-    split = ("train", "validation", "test")[int(splits.split_of_id(number, params)[0])]
-    return (
-        f"its id falls on {splits.unit_hash(number)[0]:.4f} of 0 to 1, and so belongs "
-        f"to {split}"
-    )
+    ids = np.array([post["post_id"]])
+    split = EVALUATED[int(splits.split_of_id(ids, params)[0])]
+    position = splits.unit_hash(ids)[0]
+    return f"its id falls on {position:.4f} of 0 to 1, and so belongs to {split}"
 
 
-def _in_force(paths: Paths, name: str) -> pl.DataFrame:
-    effective = pl.col("status").is_in(sorted(policy.EFFECTIVE))
-    return _read(
-        paths.snapshot / f"{name}.parquet",
-        effective,
-        ["antecedent", "consequent", "status"],
-    )
+def _is_fresh(params: Manifest, post: dict[str, Any]) -> bool:
+    if params.fresh_after is None:
+        return False
+    start = datetime.combine(params.fresh_after, datetime.min.time(), UTC)
+    return bool(post["created_at"] >= start)
 
 
-def _end(step: dict[str, str], name: str) -> str:
-    """Returns what a name finally stands for, as sample.labels has it.
+def _effective(paths: Paths, name: str) -> pl.DataFrame:
+    """Returns the aliases or implications that the site applies."""
+    is_effective = pl.col("status").is_in(sorted(policy.EFFECTIVE))
+    columns = ["antecedent", "consequent", "status"]
+    return _read(paths.snapshot / f"{name}.parquet", is_effective, columns)
 
-    A circle ends where it closes.
+
+def _end(targets: dict[str, str], name: str) -> str:
+    """Returns the last name of a chain of aliases, as sample.tag_graph does.
+
+    A cycle ends where it closes. targets: each aliased name and what it is an alias of.
     """
-    seen, reached = {name}, step.get(name, name)
-    while reached in step and reached not in seen:
+    seen = {name}
+    reached = targets.get(name, name)
+    while reached in targets and reached not in seen:
         seen.add(reached)
-        reached = step[reached]
+        reached = targets[reached]
     return reached
 
 
 def _row(path: Path, key: str, value: int | str) -> dict[str, Any] | None:
-    """Returns the one row with this key, reading only the row groups whose statistics allow it."""
+    """Returns the one row with this key.
+
+    Reads only the row groups that may hold it by their statistics.
+    """
     rows = _read(path, pl.col(key) == value).to_dicts()
     return rows[0] if rows else None
 
@@ -321,11 +415,16 @@ def _read(
     """
     try:
         rows = pl.scan_parquet(path).filter(condition)
-        return (rows.select(columns) if columns else rows).collect()
+        if columns:
+            rows = rows.select(columns)
+        return rows.collect()
     except (pl.exceptions.ComputeError, OSError) as error:
         raise parquet.corrupt_file_error(path, error) from error
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    """Returns the first names, and how many more there are."""
+    text = ", ".join(names[:SHOWN])
+    if len(names) > SHOWN:
+        text += f" and {len(names) - SHOWN:,} more"
+    return text

@@ -1,11 +1,11 @@
-"""The page that a person reads.
+"""Report: the HTML page about the model.
 
-What the model was trained on, how good it is beside its baselines, what it gets wrong.
+What it was trained on, how good it is beside its baselines, what it gets wrong.
 
 Reads       data/snapshot/unknown_tags.parquet
             data/sample/                        every table (schemas.py)
             data/images/                        outcomes and takedowns, and the packs of
-                                                the pictures shown
+                                                the images shown
             data/manifest/                      every split, rejected and leakage
             data/shards/                        index.parquet and rejected.parquet
             data/model/                         training.json and history.csv
@@ -13,15 +13,14 @@ Reads       data/snapshot/unknown_tags.parquet
                                                 predictions
             data/bundle/                        lineage.json and selected_tags.csv
             data/gates/*/verdict.json           every gate's decision
-            data/politeness.json                if it is there: what the site had to
-                                                bear
-Writes      reports/index.html  one file that asks no host for anything; links to the
-                                gates' pages
-Guarantees  same inputs and parameters, same bytes, but for the section on politeness:
-            those figures count what runs asked and waited, are no `dep`, and stand as
-            they were when the page was made; nothing depends on the page. No host name,
-            no path. No metric without its image-blind baseline. The pictures are test
-            pictures, drawn by hash.
+            data/politeness.json                optional: the requests made, by stage
+Writes      reports/index.html  one file that requests nothing from any host; links to
+                                the gates' pages
+Guarantees  same inputs and parameters, same bytes, except for the section on
+            politeness: it counts what all runs requested and waited, is no `dep`, and
+            shows the state when the page was written; nothing depends on the page. No
+            host name, no path. No metric without its image-blind baseline. The images
+            are test images, chosen by hash.
 """
 
 from pipeline import files, progress
@@ -30,14 +29,13 @@ from pipeline.paths import Paths
 
 
 def run(params: Params, paths: Paths) -> None:
-    """Reads everything, then writes the page, whole or not at all."""
+    """Reads everything, then writes the page completely or not at all."""
     from pipeline.report import examples, inputs, render
 
     found = inputs.read(paths)
     shown = examples.choose_examples(paths, found.per_tag)
+    html = render.page(params, found, shown)
     target = paths.reports / "index.html"
-    files.write_text(target, html := render.page(params, found, shown))
-    progress.log(
-        f"report: {target}, {len(html.encode()) / 1e6:.2f} MB, {len(shown)} test "
-        "pictures"
-    )
+    files.write_text(target, html)
+    megabytes = len(html.encode()) / 1e6
+    progress.log(f"report: {target}, {megabytes:.2f} MB, {len(shown)} test images")

@@ -1,9 +1,8 @@
-"""What may be doubted, worked out of the inputs.
+"""Signs of problems in the data, computed from the inputs.
 
-Labels that lack, a snapshot that is odd, a test set that leaked.
+Missing labels, anomalies of the snapshot, test images near to training images.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,98 +12,111 @@ from pipeline.report.inputs import Inputs
 from pipeline.schemas.reasons import Anomaly
 
 ROWS = 8  # rows shown of each table; all of them are in data/sample
-EXAMPLES = 3  # oddities shown of each kind
-# Bits of 64 in which hashes of copies differ at most; the default of
+EXAMPLES = 3  # anomalies shown of each kind
+# Largest distance between the hashes of copies, in bits of 64; the default of
 # manifest.near_duplicate_distance
 NEAR = 6
 
-ODDITIES: Mapping[Anomaly, str] = {
-    Anomaly.ALIAS_CYCLE: "aliases that lead back to the name",
-    Anomaly.ALIAS_OF_TWO: "names with two aliases in force: the later one holds",
-    Anomaly.ALIAS_TO_NOTHING: "aliases of a tag that the site's list lacks: its posts lose it",
-    Anomaly.IMPLICATION_CYCLE: "tags that imply each other: each brings all of them",
-    Anomaly.TWO_CATEGORIES: "names in two categories: not learnt",
-    Anomaly.MISSING_PARENT: "posts whose parent is gone: it makes them siblings all the same",
-    Anomaly.PARENT_CYCLE: "posts that are their own ancestors: all of the circle are one family",
-}
+
+@dataclass(frozen=True, slots=True)
+class MissingImplications:
+    """Implications whose implied tag is missing on some post."""
+
+    implications: int  # in use
+    incomplete: int  # of these, missing on at least one post
+    rows: list[dict[str, Any]]  # the ROWS most often missing
+
+
+@dataclass(frozen=True, slots=True)
+class AliasesInUse:
+    """Aliased names that posts still carry."""
+
+    names: int
+    rows: list[dict[str, Any]]  # the ROWS on the most posts
 
 
 @dataclass(frozen=True, slots=True)
 class Leakage:
-    """Bits between the hashes of test pictures and of training pictures: their nearest.
+    """Distances of test images to their nearest and to a random training image.
 
-    And a random one.
+    Medians are in bits of the 64-bit hash; shares are of the test images at NEAR or
+    less.
     """
 
-    judged: int
+    images: int  # test images compared
     nearest_median: int
     random_median: int
-    nearest_share: float  # of the test pictures, at NEAR or less
+    nearest_share: float
     random_share: float
 
 
-def lacking(found: Inputs) -> tuple[int, int, list[dict[str, Any]]]:
-    """Returns how many implications are in use, how many lack on some post.
+def missing_implications(inputs: Inputs) -> MissingImplications:
+    """Returns how many implications are in use, and those most often missing."""
+    table = inputs.missing_implications
+    incomplete = table.filter(pl.col("lacking") > 0)
+    rows = incomplete.head(ROWS).to_dicts()
+    return MissingImplications(table.height, incomplete.height, rows)
 
-    And those that lack most.
+
+def aliases_in_use(inputs: Inputs) -> AliasesInUse:
+    """Returns how many aliased names posts still carry, and the commonest."""
+    table = inputs.aliases_in_use
+    return AliasesInUse(table.height, table.head(ROWS).to_dicts())
+
+
+def pairs(inputs: Inputs) -> list[dict[str, Any]]:
+    """Returns the tags that occur together most, more often than by chance.
+
+    Without pairs of which one tag implies the other.
     """
-    some = found.lacking_implied.filter(pl.col("lacking") > 0)
-    return found.lacking_implied.height, some.height, some.head(ROWS).to_dicts()
+    is_shown = ~pl.col("is_implied") & (pl.col("lift") > 1)
+    return inputs.co_occurrence.filter(is_shown).head(ROWS).to_dicts()
 
 
-def spellings(found: Inputs) -> tuple[int, list[dict[str, Any]]]:
-    """Returns how many aliased names posts still carry, and those on the most posts."""
-    return found.aliased_spellings.height, found.aliased_spellings.head(ROWS).to_dicts()
+def anomalies(inputs: Inputs) -> list[tuple[str, int, list[str]]]:
+    """Returns each kind of anomaly as a sentence, how many there are, and the first."""
+    by_kind: dict[str, list[str]] = {}
+    table = inputs.anomalies.select("kind", "subject", "detail")
+    for kind, subject, detail in table.iter_rows():
+        by_kind.setdefault(kind, []).append(f"{subject}: {detail}")
+    rows = []
+    for anomaly in Anomaly:
+        texts = by_kind.get(anomaly)
+        if texts:
+            rows.append((anomaly.sentence, len(texts), texts[:EXAMPLES]))
+    return rows
 
 
-def pairs(found: Inputs) -> list[dict[str, Any]]:
-    """Returns the tags that go together most, more often than by chance.
+def leakage(inputs: Inputs) -> Leakage | None:
+    """Returns how near test images are to training images.
 
-    And not because one implies the other.
+    None if no test image or no training image could be compared.
     """
-    return (
-        found.co_occurrence.filter(~pl.col("is_implied") & (pl.col("lift") > 1))
-        .head(ROWS)
-        .to_dicts()
-    )
-
-
-def oddities(found: Inputs) -> list[tuple[str, int, list[str]]]:
-    """Returns each kind of oddity in words, how many there are.
-
-    And the first of them.
-    """
-    told = found.oddities.select("kind", text=pl.format("{}: {}", "subject", "detail"))
-    by_kind = told.group_by("kind", maintain_order=True).agg(
-        pl.len(), pl.col("text").head(EXAMPLES)
-    )
-    rows = {kind: (count, texts) for kind, count, texts in by_kind.iter_rows()}
-    return [(words, *rows[kind]) for kind, words in ODDITIES.items() if kind in rows]
-
-
-def leakage(found: Inputs) -> Leakage | None:
-    """Returns how near test lies to training.
-
-    None where no test picture could be judged.
-    """
-    table = found.leakage
-    judged = int(table["nearest"].sum())
-    if not judged or not table["random"].sum():
+    table = inputs.leakage
+    images = int(table["nearest"].sum())
+    if not images or not table["random"].sum():
         return None
-    near = table.filter(pl.col("distance") <= NEAR)
-    medians = [_median(table, name) for name in ("nearest", "random")]
-    shares = [
-        int(near[name].sum()) / int(table[name].sum()) for name in ("nearest", "random")
-    ]
-    return Leakage(judged, *medians, *shares)
+    return Leakage(
+        images=images,
+        nearest_median=_median(table, "nearest"),
+        random_median=_median(table, "random"),
+        nearest_share=_near_share(table, "nearest"),
+        random_share=_near_share(table, "random"),
+    )
 
 
 def _median(table: pl.DataFrame, name: str) -> int:
-    """Returns the distance that half of the pictures do not exceed.
+    """Returns the distance that half of the images do not exceed.
 
-    table: schemas.LEAKAGE.
+    table: schemas.LEAKAGE, ordered by distance. name: the column that counts images.
     """
-    reached = table.with_columns(so_far=pl.col(name).cum_sum()).filter(
-        2 * pl.col("so_far") >= pl.col(name).sum()
-    )
+    total = table[name].sum()
+    cumulative = table.select("distance", images=pl.col(name).cum_sum())
+    reached = cumulative.filter(2 * pl.col("images") >= total)
     return int(reached["distance"].to_list()[0])
+
+
+def _near_share(table: pl.DataFrame, name: str) -> float:
+    """Returns the share of the images at NEAR bits or less. table: as for _median."""
+    near = table.filter(pl.col("distance") <= NEAR)
+    return int(near[name].sum()) / int(table[name].sum())

@@ -1,11 +1,12 @@
-"""Test pictures with what they were given and what was predicted: drawn by hash.
+"""Test images with their labels and predictions, chosen by hash.
 
-So nobody chose them.
+Nobody selects them by how well the model does.
 """
 
 import base64
 import hashlib
 import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +18,32 @@ from pipeline import packs, parquet
 from pipeline.paths import Paths
 from pipeline.report import inputs
 
-SHOWN = 24  # pictures; enough to see how it errs, few enough to look at each
+SHOWN = 24  # images; enough to see how the model errs, few enough to look at each
 SIDE = 192  # pixels of the longer side at most
 QUALITY = 82  # of the JPEG: about 8 kB each
-MOST = 40  # tags shown per picture and kind; a board's fullest posts have hundreds
+MAX_TAGS = 40  # shown per image and kind; a board's fullest posts have hundreds
 
 
 @dataclass(frozen=True, slots=True)
 class TagScore:
-    """One tag of one picture. `score` is the model's, 0 to 1."""
+    """One tag of one image. `score` is the model's, 0 to 1."""
 
     name: str
     score: float
 
 
 @dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A small JPEG as a data URI, with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class ExampleImage:
-    """One picture of the page, with its tags by falling score."""
+    """One image of the page, with its tags by falling score."""
 
     post_id: int
     uri: str
@@ -45,72 +55,90 @@ class ExampleImage:
 
 
 def choose_examples(paths: Paths, per_tag: pl.DataFrame) -> list[ExampleImage]:
-    """Returns SHOWN test pictures.
+    """Returns SHOWN test images: those whose md5 has the smallest SHA-256.
 
-    Those whose md5 has the smallest SHA-256, whatever the model makes of them.
+    per_tag: schemas.PER_TAG, ordered by label_id.
     """
-    drawn = sorted(
-        inputs.test_records(paths).to_dicts(),
-        key=lambda record: _sampling_key(record["md5"]),
-    )[:SHOWN]
-    scores = inputs.scores(paths, [record["md5"] for record in drawn], per_tag.height)
+    records = inputs.test_records(paths).to_dicts()
+    records.sort(key=_sampling_key)
+    chosen = records[:SHOWN]
+    md5s = [record["md5"] for record in chosen]
+    scores = inputs.scores(paths, md5s, per_tag.height)
+    thumbnails = _thumbnails(paths, chosen)
+    examples = []
+    for record in chosen:
+        md5 = record["md5"]
+        examples.append(_example(record, thumbnails[md5], scores[md5], per_tag))
+    return examples
+
+
+def _sampling_key(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(record["md5"].encode()).hexdigest()
+
+
+def _thumbnails(
+    paths: Paths, records: Iterable[dict[str, Any]]
+) -> dict[str, Thumbnail]:
+    """Returns the thumbnails by md5, reading each pack only once."""
     reader = packs.PackReader(paths.images)
-    # Read in the order of packs, so that each pack is opened once; shown in the order
-    # of the lot.
-    uris = {
-        record["md5"]: _thumbnail(
-            paths, record["pack"], reader.bytes(record["pack"], record["md5"])
-        )
-        for record in sorted(drawn, key=lambda record: (record["pack"], record["md5"]))
-    }
-    names, thresholds = per_tag["name"].to_list(), per_tag["threshold"].to_list()
-    return [
-        _shown(record, uris[record["md5"]], scores[record["md5"]], names, thresholds)
-        for record in drawn
-    ]  # fmt: skip
+    by_pack = sorted(records, key=lambda record: (record["pack"], record["md5"]))
+    thumbnails = {}
+    for record in by_pack:
+        pack, md5 = record["pack"], record["md5"]
+        body = reader.bytes(pack, md5)
+        try:
+            thumbnails[md5] = _thumbnail(body)
+        except BROKEN as error:
+            raise parquet.corrupt_file_error(paths.images / pack, error) from error
+    return thumbnails
 
 
-def _sampling_key(md5: str) -> str:
-    return hashlib.sha256(md5.encode()).hexdigest()
-
-
-def _thumbnail(paths: Paths, pack: str, body: bytes) -> tuple[str, int, int]:
-    try:
-        with Image.open(io.BytesIO(body)) as opened:
-            opened.draft(
-                "RGB", (2 * SIDE, 2 * SIDE)
-            )  # JPEG only: decodes at a fraction of the size
-            small = flat(opened)
-    except BROKEN as error:
-        raise parquet.corrupt_file_error(paths.images / pack, error) from error
+def _thumbnail(body: bytes) -> Thumbnail:
+    with Image.open(io.BytesIO(body)) as image:
+        # JPEG only: decodes at a fraction of the size.
+        image.draft("RGB", (2 * SIDE, 2 * SIDE))
+        small = flat(image)
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    small.save(out := io.BytesIO(), "JPEG", quality=QUALITY)
-    return (
-        "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode(),
-        small.width,
-        small.height,
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=QUALITY)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    uri = f"data:image/jpeg;base64,{encoded}"
+    return Thumbnail(uri, small.width, small.height)
+
+
+def _example(
+    record: Mapping[str, Any],
+    thumbnail: Thumbnail,
+    scores: list[float],
+    per_tag: pl.DataFrame,
+) -> ExampleImage:
+    names = per_tag["name"].to_list()
+    thresholds = per_tag["threshold"].to_list()
+    given = set(record["label_ids"])
+    predicted = _predicted(scores, thresholds)
+    return ExampleImage(
+        post_id=record["post_id"],
+        uri=thumbnail.uri,
+        width=thumbnail.width,
+        height=thumbnail.height,
+        correct=_tag_scores(given & predicted, names, scores),
+        missed=_tag_scores(given - predicted, names, scores),
+        wrong=_tag_scores(predicted - given, names, scores),
     )
 
 
-def _shown(
-    record: dict[str, Any],
-    thumbnail: tuple[str, int, int],
-    scores: list[float],
-    names: list[str],
-    at: list[float],
-) -> ExampleImage:
-    given = set(record["label_ids"])
-    said = {
-        label
-        for label, (score, threshold) in enumerate(zip(scores, at, strict=True))
-        if score >= threshold
-    }
-    kinds = [
-        sorted(
-            (TagScore(names[label], scores[label]) for label in labels),
-            key=lambda one: (-one.score, one.name),
-        )
-        for labels in (given & said, given - said, said - given)
-    ]
-    uri, width, height = thumbnail
-    return ExampleImage(record["post_id"], uri, width, height, *kinds)
+def _predicted(scores: list[float], thresholds: list[float]) -> set[int]:
+    """Returns the labels whose score reaches their threshold."""
+    labels = set()
+    for label, score in enumerate(scores):
+        if score >= thresholds[label]:
+            labels.add(label)
+    return labels
+
+
+def _tag_scores(
+    labels: Iterable[int], names: list[str], scores: list[float]
+) -> list[TagScore]:
+    """Returns the labels by falling score, then by name."""
+    tags = [TagScore(names[label], scores[label]) for label in labels]
+    return sorted(tags, key=lambda tag: (-tag.score, tag.name))

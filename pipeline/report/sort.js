@@ -1,4 +1,4 @@
-// Sorts a table by the column whose head is clicked: numbers from high to low first, names from A to Z.
+// Sorts a table by the column whose header is clicked: numbers from high to low first, names from A to Z.
 for (const hint of document.querySelectorAll(".sorts")) hint.hidden = false;
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];

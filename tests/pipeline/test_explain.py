@@ -1,4 +1,4 @@
-"""Explain: what a user is told about a tag or a post, from tables alone."""
+"""Explain: what it prints on a tag or a post, from tables alone."""
 
 import dataclasses
 
@@ -16,13 +16,13 @@ from tests.builders import tables
 
 @pytest.fixture
 def paths(tmp_path) -> Paths:  # type: ignore[no-untyped-def]
-    found = Paths(tmp_path)
-    tables.write_snapshot(found)
-    tables.write_sample(found)
-    return found
+    project = Paths(tmp_path)
+    tables.write_snapshot(project)
+    tables.write_sample(project)
+    return project
 
 
-def told(paths: Paths, subject: str, capsys: pytest.CaptureFixture[str]) -> str:
+def output(paths: Paths, subject: str, capsys: pytest.CaptureFixture[str]) -> str:
     explain.run(tables.PARAMS, paths, subject)
     return capsys.readouterr().out
 
@@ -54,7 +54,7 @@ def told(paths: Paths, subject: str, capsys: pytest.CaptureFixture[str]) -> str:
 def test_tag_or_post_is_explained(
     paths: Paths, subject: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert words in told(paths, subject, capsys)
+    assert words in output(paths, subject, capsys)
 
 
 def test_post_taken_for_a_tag_names_it(
@@ -63,10 +63,10 @@ def test_post_taken_for_a_tag_names_it(
     tables.set_value(
         paths.sample / "posts.parquet", SAMPLED_POSTS, "post_id", 4, taken_for=1
     )
-    assert "strategy cover took it for fox" in told(paths, "4", capsys)
+    assert "strategy cover took it for fox" in output(paths, "4", capsys)
 
 
-def test_candidate_that_no_tag_needed_says_so(
+def test_candidate_that_no_tag_needed_is_explained(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.change(
@@ -74,12 +74,12 @@ def test_candidate_that_no_tag_needed_says_so(
         lambda posts: posts.filter(posts["post_id"] != 4),
         SAMPLED_POSTS,
     )
-    assert "not chosen: its id falls on" in told(paths, "4", capsys)
+    assert "not chosen: its id falls on" in output(paths, "4", capsys)
 
 
 @pytest.mark.parametrize(
     ("strategy", "words"),
-    [("quota", "too few labels"), ("natural", "chance took others")],
+    [("quota", "too few labels"), ("natural", "random sample took others")],
 )
 def test_why_not_chosen_depends_on_the_strategy(
     paths: Paths, strategy: str, words: str, capsys: pytest.CaptureFixture[str]
@@ -94,18 +94,18 @@ def test_why_not_chosen_depends_on_the_strategy(
     assert words in capsys.readouterr().out
 
 
-def test_tag_named_like_a_posts_id_is_told_beside_the_post(
+def test_tag_named_like_a_posts_id_is_explained_beside_the_post(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.set_value(
         paths.snapshot / "tags.parquet", TAGS, "name", "unlabelled", name="4"
     )
-    out = told(paths, "4", capsys)
+    out = output(paths, "4", capsys)
     assert "post 4: rated" in out
     assert "\n4: category general" in out
 
 
-def test_circle_of_aliases_ends_where_labels_end_it(paths: Paths) -> None:
+def test_cycle_of_aliases_ends_where_labels_end_it(paths: Paths) -> None:
     pairs = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "c")]
     final = {name: explain._end(dict(pairs), name) for name in "abcd"}
     assert final == _canonical(pairs)
@@ -122,7 +122,7 @@ def test_post_of_a_family_of_another_split_names_the_family(
         reason="spans_splits",
         group_id=7,
     )
-    assert "its family of post 7" in told(paths, "33", capsys)
+    assert "its family of post 7" in output(paths, "33", capsys)
 
 
 @pytest.mark.parametrize("subject", ["no_such_tag", "4711"])
