@@ -246,7 +246,7 @@ def explain_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator
         why = _why_dropped(params, paths, post, dropped)
         yield f"dropped: {dropped['reason']}. {why}"
         return
-    home = _home(params.manifest, post)
+    home = _home(params.sample, post)
     sampled = _row(paths.sample / "posts.parquet", "post_id", post_id)
     if sampled is None:
         yield f"not chosen: {home}, but {NOT_CHOSEN[params.sample.strategy]}"
@@ -273,7 +273,8 @@ def _post_line(post: dict[str, Any]) -> str:
 
 def _label_lines(sampled: dict[str, Any], names: list[str]) -> Iterator[str]:
     """Yields the labels that people gave, then those that follow from them."""
-    given, implied = [], []
+    given: list[str] = []
+    implied: list[str] = []
     for label in sampled["label_ids"]:
         labels = given if label in sampled["given_ids"] else implied
         labels.append(names[label])
@@ -287,7 +288,7 @@ def _why_chosen(params: Sample, sampled: dict[str, Any], names: list[str]) -> st
     if label is not None:
         return f"strategy {params.strategy} took it for {names[label]}"
     if sampled["split"] == "fresh":
-        return "all candidates after manifest.fresh_after are"
+        return "all candidates after sample.fresh_after are"
     return "by chance, with the shares of the whole board"
 
 
@@ -297,7 +298,7 @@ def _why_dropped(
     """Returns what the reason refers to in this post. dropped: its row."""
     reason = PostExclusion(dropped["reason"])
     if reason is PostExclusion.SPANS_SPLITS:
-        return _why_in_two_splits(params.manifest, post, dropped)
+        return _why_in_two_splits(params.sample, post, dropped)
     if reason in WITH_TAGS:
         names = _responsible_tags(params.sample, paths, post, reason)
         return f"It has {_listed(names) or 'a tag that implies one'}"
@@ -312,7 +313,7 @@ def _why_dropped(
             f"{', '.join(params.sample.ratings)}"
         ),
         PostExclusion.BEFORE_SINCE: (
-            f"It was uploaded before harvest.since {params.harvest.since}"
+            f"It was uploaded before sample.since {params.sample.since}"
         ),
         PostExclusion.TOO_FEW_TAGS: (
             f"It has fewer than sample.min_tags {params.sample.min_tags}, implied "
@@ -323,7 +324,7 @@ def _why_dropped(
 
 
 def _why_in_two_splits(
-    params: Manifest, post: dict[str, Any], dropped: dict[str, Any]
+    params: Sample, post: dict[str, Any], dropped: dict[str, Any]
 ) -> str:
     home = _home(params, post)
     sentence = home[0].upper() + home[1:]
@@ -370,7 +371,7 @@ def _home(params: Sample, post: dict[str, Any]) -> str:
     return f"its id falls on {position:.4f} of 0 to 1, and so belongs to {split}"
 
 
-def _is_fresh(params: Manifest, post: dict[str, Any]) -> bool:
+def _is_fresh(params: Sample, post: dict[str, Any]) -> bool:
     if params.fresh_after is None:
         return False
     start = datetime.combine(params.fresh_after, datetime.min.time(), UTC)
