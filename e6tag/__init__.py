@@ -1,4 +1,1 @@
-"""The tagger as people install it.
-
-Images, bundles and predictions, without the pipeline.
-"""
+"""The tagger as people install it: images, bundles, predictions; no pipeline."""

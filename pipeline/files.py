@@ -68,7 +68,12 @@ def write_text(path: Path, content: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a tree as JSON that people and diffs can read: two spaces, sorted keys."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_text(path, to_json(content))
+
+
+def to_json(content: Any) -> str:
+    """Returns the text that `write_json` writes."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
 def sha256(path: Path) -> str:

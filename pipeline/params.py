@@ -139,6 +139,7 @@ class Harvest(Section):
         min_length=1,
         description="of api: the search, such as rating:s date:>=2025-01-01",
     )
+
     @model_validator(mode="after")
     def _a_query_belongs_to_the_api(self) -> Self:
         if self.source == "api" and self.query is None:

@@ -1,6 +1,7 @@
-"""Parallel work on local processes or a Dask cluster, behind `concurrent.futures.Executor`.
+"""Parallel work on local processes or a Dask cluster, behind `Executor`.
 
-Jobs are pure functions of their arguments that leave whole files or nothing, so that one run twice does no harm.
+Jobs are pure functions of their arguments that leave whole files or nothing, so that a
+job that runs twice does no harm.
 """
 
 import multiprocessing

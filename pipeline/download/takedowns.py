@@ -138,7 +138,7 @@ def _refuse_real_site(paths: Paths, former: str | None, count: int) -> None:
 def _split_by_limits(
     params: Download, found: Inventory, permitted: frozenset[str]
 ) -> tuple[list[StoredImage], list[StoredImage]]:
-    """Returns the permitted images of undamaged packs: within the limits, and beyond."""
+    """Returns the permitted images of whole packs: within the limits, and beyond."""
     within: list[StoredImage] = []
     beyond: list[StoredImage] = []
     for one in found.images:

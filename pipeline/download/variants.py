@@ -21,7 +21,7 @@ OLD_PREVIEW_LONGER = 150
 MAY_BE_TRANSPARENT = frozenset({"png", "webp"})
 """Originals whose variants are requested as WebP, which preserves alpha: in the JPEG
 twin the site has flattened it on a colour of the post's own, and every image here lies
-on images.GROUND."""
+on images.BACKGROUND."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from e6tag.images import BROKEN
+from e6tag.images import DECODE_ERRORS
 from pipeline.download import spool
 from pipeline.download.spool import SpooledImage
 from pipeline.download.variants import ImageKey, ImageRequest
@@ -52,7 +52,7 @@ def verify_image(wanted: ImageRequest, answer: Response, max_pixels: int) -> Ima
         raise _html_failure(answer)
     try:
         info = _read_info(answer.body, max_pixels, to_the_end=True)
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         raise TransientFailure(
             f"cannot be decoded: {error}", reason=DownloadFailure.BROKEN_PICTURE
         ) from error
@@ -126,7 +126,7 @@ def _verify_original(
         )
     try:
         return _read_info(answer.body, max_pixels, to_the_end=False)
-    except BROKEN as error:  # these are the right bytes: a retry brings the same
+    except DECODE_ERRORS as error:  # these are the right bytes: a retry brings the same
         raise PermanentFailure(
             DownloadFailure.BROKEN_PICTURE, f"cannot be opened: {error}"
         ) from error

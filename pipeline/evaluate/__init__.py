@@ -15,6 +15,7 @@ Guarantees  thresholds are chosen on validation alone; tags without positives in
             whole, by a rename, and holds no clock.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -55,36 +56,37 @@ def run(params: Evaluate, paths: Paths) -> None:
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     splits = shards.read_splits(paths)
     train, *_ = shards.require(splits, "train", "validation", "test")
-    evaluated = [splits[name] for name in EVALUATED_SPLITS if name in splits]
-    predictions = _predict(paths, evaluated)
+    predictions = _predict(paths, splits)
     validation = predictions["validation"]
     test = predictions["test"]
     thresholds = thresholded.choose_thresholds(validation.labels, validation.scores)
     shares = train.positives / train.records
-    metrics = {}
-    for name, split in predictions.items():
-        metrics[name] = _evaluate(split, thresholds, shares, params)
-    thresholds_by_name = zip(vocabulary["name"], thresholds.tolist(), strict=True)
+    metrics = _evaluate_all(predictions, thresholds, shares, params)
+    by_name = dict(zip(vocabulary["name"], thresholds.tolist(), strict=True))
     per_tag = _per_tag(vocabulary, train, test, thresholds)
     points = curves.rows(test.labels, test.scores, shares)
     with files.atomic_folder(paths.evaluation) as folder:
         files.write_json(folder / "metrics.json", _metrics_tree(metrics, predictions))
-        files.write_json(folder / "thresholds.json", dict(thresholds_by_name))
+        files.write_json(folder / "thresholds.json", by_name)
         parquet.write(folder / "per_tag.parquet", per_tag, PER_TAG, order_by="label_id")
         parquet.write(folder / "curves.parquet", points, CURVES)
         parquet.write(folder / "predictions.parquet", _table(predictions), PREDICTIONS)
     _log_headline(metrics["test"])
 
 
-def _predict(paths: Paths, splits: list[shards.Split]) -> dict[str, Predictions]:
-    shards.verify(*splits)
-    model = saved.read(paths, splits[0].tags)
+def _predict(
+    paths: Paths, splits: Mapping[str, shards.Split]
+) -> dict[str, Predictions]:
+    """Returns the predictions of every split that is evaluated."""
+    evaluated = [splits[name] for name in EVALUATED_SPLITS if name in splits]
+    shards.verify(*evaluated)
+    model = saved.read(paths, evaluated[0].tags)
     backend.start(model.backend)
     from pipeline.model.predict import predict
 
     network = model.network()
     predictions = {}
-    for split in progress.track(splits, "evaluate", unit="splits"):
+    for split in progress.track(evaluated, "evaluate", unit="splits"):
         found = predict(network, split, model.size)
         probabilities = 1 / (1 + np.exp(-found.logits.astype(np.float64)))
         scores = probabilities.astype(np.float32)
@@ -92,6 +94,19 @@ def _predict(paths: Paths, splits: list[shards.Split]) -> dict[str, Predictions]
             found.post_ids, found.md5s, found.labels, scores
         )
     return predictions
+
+
+def _evaluate_all(
+    predictions: dict[str, Predictions],
+    thresholds: np.ndarray,
+    shares: np.ndarray,
+    params: Evaluate,
+) -> dict[str, dict[str, Metric]]:
+    """Returns the metrics by split and name."""
+    metrics = {}
+    for name, split in predictions.items():
+        metrics[name] = _evaluate(split, thresholds, shares, params)
+    return metrics
 
 
 def _evaluate(

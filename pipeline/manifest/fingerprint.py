@@ -1,8 +1,9 @@
-"""Likeness: what a picture looks like, in numbers that hardly change when it is re-encoded, resized or cropped.
+"""Fingerprint: an image in numbers that hardly change by re-encoding or cropping.
 
-A picture has hashes of its grey values (Zauner 2010: signs of the lowest DCT frequencies), which survive re-encoding
-and resizing, and of its edges, which survive new colours; each of the whole picture and of views into it that a slight
-crop would leave. A thumbnail confirms or refutes what near hashes suggest.
+An image has hashes of its grey values (Zauner 2010: signs of the lowest DCT
+frequencies), which survive re-encoding and resizing, and of its edges, which survive
+new colours; each of the whole image and of views into it that a slight crop would
+leave. A thumbnail confirms or refutes what near hashes suggest.
 """
 
 import io
@@ -15,12 +16,13 @@ from scipy.fft import dct
 
 from e6tag.images import flat
 
+# Of red, green and blue (ITU-R BT.601), as in Pillow's "L".
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 SIDE = 64  # pixels of the square that all is worked out from; the aspect is given up
 _HASHED = 32  # pixels of a side that the DCT sees; 8 x 8 of its frequencies are kept
 THUMBNAIL = 16  # pixels of a side, in three colours and one plane of edges
-_STRONG = (
-    64.0  # steps between neighbouring pixels beyond this are as good as black on white
-)
+# Steps between neighbouring pixels beyond this count as black on white.
+_STRONG = 64.0
 
 WHOLE = (0.0, 1.0, 0.0, 1.0)
 VIEWS = (
@@ -56,48 +58,43 @@ class ImageFingerprint:
 def fingerprint(body: bytes) -> ImageFingerprint:
     """Returns the likeness of a picture.
 
-    Raises what pictures.BROKEN lists where it cannot be decoded.
+    Raises what images.DECODE_ERRORS lists where it cannot be decoded.
     """
     return of_pixels(_small(body))
 
 
 def of_pixels(pixels: NDArray[np.float32]) -> ImageFingerprint:
     """pixels: RGB [SIDE, SIDE, 3], 0 to 255."""
-    grey = pixels @ np.array(
-        [0.299, 0.587, 0.114], dtype=np.float32
-    )  # luma (ITU-R BT.601), as Pillow's "L"
+    grey = pixels @ _LUMA
     edges = _edges(grey)
     planes = np.concatenate([pixels, edges[:, :, None]], axis=2)
     small = np.einsum("ai,ijc,bj->abc", _SHRINK, planes, _SHRINK, optimize=True)
-    return ImageFingerprint(
-        _hashes(np.stack([grey, edges])),
-        np.clip(np.round(small), 0, 255).astype(np.uint8),
-    )
+    thumbnail = np.clip(np.round(small), 0, 255).astype(np.uint8)
+    return ImageFingerprint(_hashes(np.stack([grey, edges])), thumbnail)
 
 
 def crop_views(
     thumbnails: NDArray[np.uint8], views: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Returns what of each thumbnail [n, THUMBNAIL, THUMBNAIL, 4] its view shows, as [n, 14, 14, 4]."""
-    across = np.einsum(
-        "nijc,nbj->nibc", thumbnails.astype(np.float32), _SEEN_X[views], optimize=True
-    )
+    """Returns the part of each thumbnail that its view shows, float32 [n, 14, 14, 4].
+
+    thumbnails: [n, THUMBNAIL, THUMBNAIL, 4]; views: [n], places in VIEWS.
+    """
+    values = thumbnails.astype(np.float32)
+    across = np.einsum("nijc,nbj->nibc", values, _SEEN_X[views], optimize=True)
     return np.einsum("nai,nibc->nabc", _SEEN_Y[views], across, optimize=True)
 
 
 def _small(body: bytes) -> NDArray[np.float32]:
     with Image.open(io.BytesIO(body)) as opened:
         full = opened.size
-        opened.draft(
-            "RGB", (SIDE, SIDE)
-        )  # a JPEG is decoded at 1/8 to 1/2 size, whichever still covers SIDE
+        # A JPEG is decoded at 1/8 to 1/2 size, whichever still covers SIDE.
+        opened.draft("RGB", (SIDE, SIDE))
         is_eighth = opened.size[0] * 8 >= full[0] > opened.size[0] * 4
-        if (
-            is_eighth
-            and opened.info.get("progressive")
-            and (start := first_scan(body)) is not None
-        ):
-            return _small_of_scan(start)
+        if is_eighth and opened.info.get("progressive"):
+            start = first_scan(body)
+            if start is not None:
+                return _small_of_scan(start)
         return _shrunk(opened)
 
 
@@ -108,23 +105,22 @@ def _small_of_scan(body: bytes) -> NDArray[np.float32]:
 
 
 def _shrunk(opened: Image.Image) -> NDArray[np.float32]:
-    return np.asarray(
-        flat(opened).resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0),
-        dtype=np.float32,
-    )
+    box = Image.Resampling.BOX
+    small = flat(opened).resize((SIDE, SIDE), box, reducing_gap=2.0)
+    return np.asarray(small, dtype=np.float32)
 
 
 def first_scan(jpeg: bytes) -> bytes | None:
-    """Returns a progressive JPEG cut off after its first scan, or null where there is no second or that lacks a colour.
+    """Returns a progressive JPEG cut off after its first scan.
 
-    The first scan holds the mean of every 8 x 8 block, and these are all that decoding at 1/8 size looks at: without
-    the others it takes a tenth of the time. They differ from the final ones by at most a step of the quantisation.
+    None where there is no second scan, or the first lacks a colour. The first scan
+    holds the mean of every 8 x 8 block, and decoding at 1/8 size reads nothing else:
+    without the other scans it takes a tenth of the time. The means differ from the
+    final ones by at most a step of the quantisation.
     """
-    cut, position, colours = (
-        bytearray(jpeg),
-        2,
-        0,
-    )  # after the marker that starts the file
+    cut = bytearray(jpeg)
+    position = 2  # after the marker that starts the file
+    colours = 0
     while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
         length = int.from_bytes(jpeg[position + 2 : position + 4], "big")
         if jpeg[position + 1] == 0xDB:
@@ -186,7 +182,10 @@ def _hashes(planes: NDArray[np.float32]) -> NDArray[np.uint64]:
 
 
 def _averaging(cells: int, low: float, high: float, pixels: int) -> NDArray[np.float32]:
-    """Returns the matrix [cells, pixels] that averages the share from `low` to `high` of an axis into cells."""
+    """Returns the matrix [cells, pixels] that averages part of an axis into cells.
+
+    low, high: the part, as shares of the axis.
+    """
     bounds = np.linspace(low * pixels, high * pixels, cells + 1)
     left = np.maximum(bounds[:-1, None], np.arange(pixels)[None])
     right = np.minimum(bounds[1:, None], np.arange(1, pixels + 1)[None])
@@ -194,9 +193,8 @@ def _averaging(cells: int, low: float, high: float, pixels: int) -> NDArray[np.f
     return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-_DCT = dct(np.eye(_HASHED), axis=0, norm="ortho")[
-    :8
-]  # in 64 bits: rounding seldom decides a bit
+# In 64 bits: rounding seldom decides a bit.
+_DCT = dct(np.eye(_HASHED), axis=0, norm="ortho")[:8]
 _COLUMNS = np.stack(
     [_DCT @ _averaging(_HASHED, left, right, SIDE) for left, right, _, _ in VIEWS]
 )

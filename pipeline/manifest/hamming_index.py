@@ -1,8 +1,9 @@
-"""Near hashes: all pairs of 64-bit hashes that differ in few bits, without comparing all with all.
+"""Near hashes: all pairs of 64-bit hashes that differ in few bits.
 
-Hashes are cut into bands. Two that differ in at most d bits differ in at most d / BANDS bits of one band at least, so
-looking up each band of a query, and what differs from it in that few bits, misses no pair (multi-index hashing, Norouzi
-et al. 2012, arXiv:1307.2982).
+Without comparing all with all. Hashes are cut into bands. Two that differ in at most d
+bits differ in at most d / BANDS bits of one band at least. So looking up each band of a
+query, and everything that differs from it in that few bits, misses no pair (multi-index
+hashing, Norouzi et al. 2012, arXiv:1307.2982).
 """
 
 from collections.abc import Iterator
@@ -13,11 +14,8 @@ from numpy.typing import NDArray
 
 BANDS, BAND_BITS = 4, 16
 _QUERIES = 2_048  # looked up at once
-_CANDIDATES = (
-    1 << 20
-    # Of theirs that are looked at together, some hundred bytes each; more where one query
-    # has more
-)
+# Candidates compared at once, some hundred bytes each; more where one query has more.
+_CANDIDATES = 1 << 20
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -60,14 +58,12 @@ class _Band:
     def candidates(
         self, queries: NDArray[np.uint64], flips: NDArray[np.uint16]
     ) -> Iterator[Pairs]:
-        """Yields rows of queries beside rows of hashes whose band differs by one of `flips`, flip by flip."""
+        """Yields rows of queries and of hashes whose bands differ by one of `flips`."""
         keys = _keys(queries, self._number)
         for flip in flips:
             probed = (keys ^ flip).astype(np.int64)
-            first, counts = (
-                self._starts[probed],
-                self._starts[probed + 1] - self._starts[probed],
-            )
+            first = self._starts[probed]
+            counts = self._starts[probed + 1] - first
             for start, end in _runs(counts):
                 some = counts[start:end]
                 row = np.repeat(np.arange(start, end), some)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from e6tag.images import BROKEN
+from e6tag.images import DECODE_ERRORS
 from pipeline import packs
 from pipeline.manifest.fingerprint import fingerprint
 
@@ -44,7 +44,7 @@ def _row(
 ) -> tuple[str, int, int | None, bytes | None, bytes | None, str | None]:
     try:
         told = fingerprint(body)
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         return (md5, len(body), None, None, None, f"cannot be decoded: {error}")
     return (
         md5,

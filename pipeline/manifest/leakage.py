@@ -1,53 +1,55 @@
-"""Leakage: how near test pictures lie to training pictures, beside how near any two pictures lie.
+"""Leakage: how near test images are to training images, beside any two images.
 
-Were test pictures copies of training pictures, their nearest neighbours would be at distance 0. Among unrelated
-pictures the nearest of many is nearer than a random one, and more so the more there are: that is why both are told.
+If test images were copies of training images, their nearest neighbours would be at
+distance 0. Among unrelated images the nearest of many is nearer than a random one, and
+more so the more there are: that is why both are given.
 """
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-JUDGED = 2_000  # test pictures at most: a second for 500,000 training pictures
+COMPARED = 2_000  # test images at most: a second for 500,000 training images
 _BITS = 64
-_CHUNK = 64  # test pictures compared with all training pictures at once
+_CHUNK = 64  # test images compared with all training images at once
 
 
 def distances(train: pl.DataFrame, test: pl.DataFrame) -> pl.DataFrame:
     """Returns schemas.LEAKAGE. train, test: md5, phash.
 
-    The test pictures with the smallest md5s are judged, each beside one training
-    picture drawn by its place alone.
+    The test images with the smallest md5s are compared, each also with one training
+    image drawn by its place alone.
     """
-    judged = test.sort("md5").head(JUDGED)["phash"].to_numpy()
+    compared = test.sort("md5").head(COMPARED)["phash"].to_numpy()
     known = train.sort("md5")["phash"].to_numpy()
-    nearest, random = (
-        _histogram(_nearest(judged, known)),
-        _histogram(_random(judged, known)),
-    )
     return pl.DataFrame(
-        {"distance": np.arange(_BITS + 1), "nearest": nearest, "random": random}
+        {
+            "distance": np.arange(_BITS + 1),
+            "nearest": _histogram(_nearest(compared, known)),
+            "random": _histogram(_random(compared, known)),
+        }
     )
 
 
 def _nearest(
-    judged: NDArray[np.uint64], known: NDArray[np.uint64]
+    compared: NDArray[np.uint64], known: NDArray[np.uint64]
 ) -> NDArray[np.uint8]:
     if not len(known):
         return np.empty(0, dtype=np.uint8)
-    cuts = range(0, len(judged), _CHUNK)
-    parts = [
-        np.bitwise_count(judged[cut : cut + _CHUNK, None] ^ known[None]).min(axis=1)
-        for cut in cuts
-    ]
-    return np.concatenate([np.empty(0, dtype=np.uint8), *parts])
+    parts = [np.empty(0, dtype=np.uint8)]
+    for start in range(0, len(compared), _CHUNK):
+        chunk = compared[start : start + _CHUNK, None]
+        parts.append(np.bitwise_count(chunk ^ known[None]).min(axis=1))
+    return np.concatenate(parts)
 
 
-def _random(judged: NDArray[np.uint64], known: NDArray[np.uint64]) -> NDArray[np.uint8]:
+def _random(
+    compared: NDArray[np.uint64], known: NDArray[np.uint64]
+) -> NDArray[np.uint8]:
     if not len(known):
         return np.empty(0, dtype=np.uint8)
-    drawn = np.random.default_rng(len(judged)).integers(0, len(known), len(judged))
-    return np.asarray(np.bitwise_count(judged ^ known[drawn]), dtype=np.uint8)
+    drawn = np.random.default_rng(len(compared)).integers(0, len(known), len(compared))
+    return np.asarray(np.bitwise_count(compared ^ known[drawn]), dtype=np.uint8)
 
 
 def _histogram(values: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -53,14 +53,12 @@ def bootstrap_ranking(
     true_positives = _cumulative(drawn * positive, last_of_score)
     predicted = _cumulative(drawn, last_of_score)
     false_positives = predicted - true_positives
-    zero = np.zeros((len(weights), 1))
-    new_true = np.diff(true_positives, axis=1, prepend=zero)
-    new_false = np.diff(false_positives, axis=1, prepend=zero)
+    new_true = _steps(true_positives)
+    new_false = _steps(false_positives)
+    precision = _precision(true_positives, predicted)
     with np.errstate(divide="ignore", invalid="ignore"):
         pairs = true_positives[:, -1] * false_positives[:, -1]
         auc = ((true_positives - new_true / 2) * new_false).sum(axis=1) / pairs
-        ratio = true_positives / np.maximum(predicted, 1)
-        precision = np.where(predicted > 0, ratio, 0.0)
         average = (precision * new_true).sum(axis=1) / true_positives[:, -1]
     average[~np.isfinite(auc)] = np.nan
     return auc, average
@@ -68,6 +66,18 @@ def bootstrap_ranking(
 
 def _cumulative(counts: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.cumsum(counts, axis=1)[:, columns].astype(np.float64)
+
+
+def _precision(true_positives: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Returns the share of true positives, 0 where nothing is predicted."""
+    ratio = true_positives / np.maximum(predicted, 1)
+    return np.where(predicted > 0, ratio, 0.0)
+
+
+def _steps(cumulative: np.ndarray) -> np.ndarray:
+    """Returns how much each column adds to the one before it."""
+    zero = np.zeros((len(cumulative), 1))
+    return np.diff(cumulative, axis=1, prepend=zero)
 
 
 def _means(values: np.ndarray) -> np.ndarray:

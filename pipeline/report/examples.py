@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 from PIL import Image
 
-from e6tag.images import BROKEN, flat
+from e6tag.images import DECODE_ERRORS, flat
 from pipeline import packs, parquet
 from pipeline.paths import Paths
 from pipeline.report import inputs
@@ -88,7 +88,7 @@ def _thumbnails(
         body = reader.bytes(pack, md5)
         try:
             thumbnails[md5] = _thumbnail(body)
-        except BROKEN as error:
+        except DECODE_ERRORS as error:
             raise parquet.corrupt_file_error(paths.images / pack, error) from error
     return thumbnails
 

@@ -23,7 +23,6 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -112,22 +111,22 @@ def run(params: Sample, paths: Paths) -> None:
     found = anomalies.find_anomalies(
         tables.tags, tables.aliases, tables.relations, posts
     )
-    written = {
-        "posts": _sampled_posts(paths, posts, assigned, records, chosen),
-        **_report_tables(params, tables, posts, records, chosen),
-        "dropped": (post_tables.excluded(posts, assigned), EXCLUDED_POSTS),
-        "oddities": (found, ANOMALIES),
-    }
-    with files.atomic_folder(paths.sample) as draft:
-        for name, (table, schema) in written.items():
-            parquet.write(draft / f"{name}.parquet", table, schema)
-        _write_vocabulary(draft, chosen, _decided_by(params))
+    written = _report_tables(params, tables, posts, records, chosen)
+    sampled = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
+    written["posts"] = (sampled, SAMPLED_POSTS)
+    written["dropped"] = (post_tables.excluded(posts, assigned), EXCLUDED_POSTS)
+    written["oddities"] = (found, ANOMALIES)
+    _write(params, paths, chosen, written)
     counts = _count_per_split(records, chosen.sample)
-    progress.log(f"sample: {_summary(vocabulary, posts, records, counts)}")
     warnings = infeasible.warnings(
         params, vocabulary, tables.listed, tables.relations, reader.policed, counts
     )
-    for line in (*warnings, *_describe_anomalies(found)):
+    summary = _summary(vocabulary, posts, records, counts)
+    _log_lines(summary, *warnings, *_describe_anomalies(found))
+
+
+def _log_lines(*lines: str) -> None:
+    for line in lines:
         progress.log(f"sample: {line}")
 
 
@@ -207,25 +206,22 @@ def _choose_posts(
     return _Chosen(vocabulary, selections, sample, positives)
 
 
-def _sampled_posts(
-    paths: Paths,
-    posts: CandidatePosts,
-    assigned: splits.SplitAssignment,
-    records: LabelMatrix,
-    chosen: _Chosen,
-) -> _Table:
-    table = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
-    return table, SAMPLED_POSTS
-
-
-def _write_vocabulary(folder: Path, chosen: _Chosen, decided_by: str) -> None:
-    tags = chosen.vocabulary.vocabulary
-    parquet.write(
-        folder / "vocabulary.parquet",
-        vocabularies.with_positives(tags, chosen.positives),
-        VOCABULARY,
-        metadata={DECIDED_BY: decided_by},
+def _write(
+    params: Sample, paths: Paths, chosen: _Chosen, tables: Mapping[str, _Table]
+) -> None:
+    """Writes the vocabulary and the other tables, which are given by file name."""
+    vocabulary = vocabularies.with_positives(
+        chosen.vocabulary.vocabulary, chosen.positives
     )
+    with files.atomic_folder(paths.sample) as draft:
+        parquet.write(
+            draft / "vocabulary.parquet",
+            vocabulary,
+            VOCABULARY,
+            metadata={DECIDED_BY: _decided_by(params)},
+        )
+        for name, (table, schema) in tables.items():
+            parquet.write(draft / f"{name}.parquet", table, schema)
 
 
 def _report_tables(
@@ -235,7 +231,7 @@ def _report_tables(
     records: LabelMatrix,
     chosen: _Chosen,
 ) -> dict[str, _Table]:
-    """Returns tables about the choice, by file name; no later stage learns from them."""
+    """Returns tables about the choice, by file name; no later stage reads them."""
     relations = tables.relations
     goal = strategies.targets(params)[:, None]
     compared = strategy_report.compare_strategies(

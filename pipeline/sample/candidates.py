@@ -130,8 +130,7 @@ class CandidateReader:
             self.code.setdefault(name, len(self.code))
         self.codes = len(self.code) + 1
         self.by_name = _code_table(self.code)
-        self.final = np.arange(self.codes)
-        self.final[: len(relations.code)] = relations.canonical_codes()
+        self.final = self._final_codes(relations)
         self.meaning = self._policy_bits(names)
         self.wanted = self._wanted_codes(relations, listed)
         self.excluded = self._excluded_codes(relations)
@@ -142,6 +141,12 @@ class CandidateReader:
         self._carried = np.zeros(self.codes, dtype=np.int64)
         self._lock = threading.Lock()
         self._local = threading.local()
+
+    def _final_codes(self, relations: TagGraph) -> NDArray[np.int64]:
+        """Returns, by code, the code of what the name finally stands for."""
+        final = np.arange(self.codes)
+        final[: len(relations.code)] = relations.canonical_codes()
+        return final
 
     def _policy_bits(self, names: policy.PolicyTags) -> NDArray[np.uint8]:
         """Returns, by code, what the name means to the policy."""
@@ -239,35 +244,35 @@ class CandidateReader:
         names = _names(table["tags"])
         code = self._codes(names.dictionary)
         final = self.final[code]
-        meaning = _any_bits(names.starts, self.meaning[code][names.places])
-        meaning |= self._locked_meaning(table["locked_tags"])
+        of_tags = _any_bits(names.starts, self.meaning[code][names.places])
+        of_locked_tags = self._locked_meaning(table["locked_tags"])
         columns = pl.DataFrame(pl.from_arrow(table.select(COLUMNS)))
-        reason = self._exclusion(columns, meaning)
+        reason = self._exclusion(columns, of_tags | of_locked_tags)
         artist_split = self._artist_splits(names, final)
         if counts_noise:
             starts, places = _only(reason == CANDIDATE, names)
             self.evidence.add(starts, places, code, final)
         closed = self._closed(names.starts, final[names.places])
+        self._count_carried(closed)
+        return self._make_part(columns, reason, artist_split, closed)
+
+    def _count_carried(self, closed: "csr_array") -> None:
+        """Adds the posts with each tag."""
+        counts = np.bincount(closed.indices, minlength=self.codes)
         with self._lock:
-            self._carried += np.bincount(closed.indices, minlength=self.codes)
-        row = np.repeat(np.arange(table.num_rows), np.diff(closed.indptr))
-        count = self._count_known(closed, row)
-        self._exclude_by_tags(reason, closed.indices, row, count)
-        return self._make_part(columns, reason, count, artist_split, closed, row)
+            self._carried += counts
 
     def _make_part(
         self,
         columns: pl.DataFrame,
         reason: NDArray[np.uint8],
-        count: NDArray[np.int32],
         artist_split: NDArray[np.int8],
         closed: "csr_array",
-        row: NDArray[np.int64],
     ) -> _Part:
-        """Returns the posts with the wanted tags of those that are candidates.
-
-        row: the post of each entry of `closed`.
-        """
+        """Returns the posts with the wanted tags of those that are candidates."""
+        row = np.repeat(np.arange(len(reason)), np.diff(closed.indptr))
+        count = self._count_known(closed, row)
+        self._exclude_by_tags(reason, closed.indices, row, count)
         is_candidate = reason == CANDIDATE
         count[~is_candidate] = 0
         kept = np.flatnonzero(self.wanted[closed.indices] & is_candidate[row])

@@ -29,19 +29,20 @@ def co_occurrence(
     names: by label. Counted on _EXAMINED_RECORDS records that `order` picks; those of a
     board that has fewer all count.
     """
-    rows = np.sort(np.argsort(order, kind="stable")[:_EXAMINED_RECORDS])
+    rows = _examined_rows(order)
     together = _together(records, rows)
     single = together.diagonal()
     first, second = np.triu_indices(len(together), k=1)
     seen = together[first, second]
     expected = single[first] * single[second] / max(1, len(rows))
     lift = seen / np.maximum(expected, 1e-9)
-    telling = np.flatnonzero((seen >= _MIN_RECORDS) | (expected >= _MIN_RECORDS))
-    ranked = telling[np.argsort(lift[telling], kind="stable")]
-    ends = np.unique(np.concatenate([ranked[:PAIRS], ranked[-PAIRS:]]))
+    ends = _both_ends(lift, (seen >= _MIN_RECORDS) | (expected >= _MIN_RECORDS))
     first_names = [names[label] for label in first[ends]]
     second_names = [names[label] for label in second[ends]]
-    pairs = zip(first_names, second_names, strict=True)
+    is_implied = [
+        _one_implies_the_other(relations, *pair)
+        for pair in zip(first_names, second_names, strict=True)
+    ]
     table = pl.DataFrame(
         {
             "first": first_names,
@@ -49,10 +50,23 @@ def co_occurrence(
             "posts": seen[ends],
             "expected": expected[ends],
             "lift": lift[ends],
-            "is_implied": [_one_implies_the_other(relations, *pair) for pair in pairs],
+            "is_implied": is_implied,
         }
     )
     return table.sort(["lift", "first", "second"], descending=[True, False, False])
+
+
+def _examined_rows(order: NDArray[np.uint64]) -> NDArray[np.int64]:
+    return np.sort(np.argsort(order, kind="stable")[:_EXAMINED_RECORDS])
+
+
+def _both_ends(
+    lift: NDArray[np.float64], is_reliable: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Returns the places of PAIRS reliable pairs each of lowest and highest lift."""
+    reliable = np.flatnonzero(is_reliable)
+    ranked = reliable[np.argsort(lift[reliable], kind="stable")]
+    return np.unique(np.concatenate([ranked[:PAIRS], ranked[-PAIRS:]]))
 
 
 def _together(records: LabelMatrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:

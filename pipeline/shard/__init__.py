@@ -1,4 +1,4 @@
-"""Shard: the manifest's records as TFRecords, ready to be trained on.
+"""Shard: the manifest's records as TFRecords, ready for training.
 
 Reads       data/manifest/{train,validation,test,fresh}.parquet
             data/images/pack-*.parquet
@@ -7,14 +7,16 @@ Writes      data/shards/<split>-NNNNN-of-NNNNN.tfrecord
             data/shards/index.parquet       schemas.SHARDS
             data/shards/rejected.parquet    schemas.REJECTED
 Guarantees  a record belongs to shard hash(md5) mod shards of its split, ordered by that
-hash: when one post changes,
-            one shard changes. Finished shards are kept between runs while their records
-            and parameters stand and their bytes are whole; the others are made anew.
-            Same manifest, same bytes, on any number of workers.
+            hash: when one post changes, one shard changes. Finished shards are kept
+            between runs while their records and parameters stay the same and their
+            bytes are whole; the others are written anew. Same manifest, same bytes, on
+            any number of workers.
 """
 
 import hashlib
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -29,47 +31,68 @@ from pipeline.shard.writer import Record, ShardJob, ShardResult, write_shard
 
 
 def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
-    """Plans the shards, keeps those that stand, writes the others, then the index."""
-    labels = parquet.read(paths.sample / "vocabulary.parquet").height
-    jobs = [job for split in SPLITS for job in _jobs(params, paths, split)]
-    kept = {
-        job.name: finished for job in jobs if (finished := _finished(job)) is not None
-    }
-    todo = [job for job in jobs if job.name not in kept]
+    """Plans the shards, keeps those still valid, writes the others, then the index."""
+    jobs = []
+    for split in SPLITS:
+        jobs.extend(_jobs(params, paths, split))
+    results = _finished_shards(jobs)
+    kept = len(results)
+    todo = [job for job in jobs if job.name not in results]
     paths.shards.mkdir(parents=True, exist_ok=True)
-    for folder in (paths.shards, paths.work("shard")):
-        files.remove_stale_temps(folder)
-    done = progress.track(
-        workers.map_unordered(cluster, write_shard, todo),
-        "shard",
-        unit="shards",
-        total=len(todo),
-    )
-    written = kept | {one.name: one for one in done}
+    files.remove_stale_temps(paths.shards)
+    files.remove_stale_temps(paths.work("shard"))
+    written = workers.map_unordered(cluster, write_shard, todo)
+    for result in progress.track(written, "shard", unit="shards", total=len(todo)):
+        results[result.name] = result
     _remove_others(paths, {job.name for job in jobs})
-    rows = [_row(job, written[job.name], labels) for job in jobs]
-    rejected = [row for one in written.values() for row in one.rejected]
-    parquet.write(paths.shards / "index.parquet", rows, SHARDS, order_by="shard")
-    parquet.write(
-        paths.shards / "rejected.parquet",
-        rejected,
-        REJECTED,
-        order_by="post_id",
-    )
+    rejected = _write_tables(paths, jobs, results)
     records = sum(len(job.records) for job in jobs)
     progress.log(
         f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, "
-        f"{len(kept):,} of them kept, "
-        f"{len(rejected):,} pictures rejected"
+        f"{kept:,} of them kept, {len(rejected):,} pictures rejected"
     )
-    if len(rejected) > params.max_rejected * records:
-        raise TooManyRejects(
-            f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit "
-            f"{params.max_rejected:.1%}), first "
-            f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See "
-            "data/shards/rejected.parquet, "
-            "or raise shard.max_rejected."
-        )
+    _raise_for_rejected(params, rejected, records)
+
+
+def _finished_shards(jobs: list[ShardJob]) -> dict[str, ShardResult]:
+    """Returns the results of earlier runs that are still valid, by name."""
+    finished = {}
+    for job in jobs:
+        result = _finished(job)
+        if result is not None:
+            finished[job.name] = result
+    return finished
+
+
+def _write_tables(
+    paths: Paths, jobs: list[ShardJob], results: dict[str, ShardResult]
+) -> list[dict[str, Any]]:
+    """Writes the index and the rejected records; returns the latter."""
+    labels = parquet.read(paths.sample / "vocabulary.parquet").height
+    rows = []
+    rejected = []
+    for job in jobs:
+        result = results[job.name]
+        rows.append(_row(job, result, labels))
+        rejected.extend(result.rejected)
+    parquet.write(paths.shards / "index.parquet", rows, SHARDS, order_by="shard")
+    path = paths.shards / "rejected.parquet"
+    parquet.write(path, rejected, REJECTED, order_by="post_id")
+    return rejected
+
+
+def _raise_for_rejected(
+    params: Shard, rejected: list[dict[str, Any]], records: int
+) -> None:
+    """Raises TooManyRejects where more than the allowed share is rejected."""
+    if len(rejected) <= params.max_rejected * records:
+        return
+    raise TooManyRejects(
+        f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit "
+        f"{params.max_rejected:.1%}), first "
+        f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See "
+        "data/shards/rejected.parquet, or raise shard.max_rejected."
+    )
 
 
 def shard_count(params: Shard, split: str, records: int) -> int:
@@ -79,53 +102,51 @@ def shard_count(params: Shard, split: str, records: int) -> int:
     """
     if records == 0:
         return 0
-    return params.shards if split == "train" else max(1, params.shards // 8)
+    if split == "train":
+        return params.shards
+    return max(1, params.shards // 8)
 
 
 def _jobs(params: Shard, paths: Paths, split: str) -> list[ShardJob]:
     manifest = parquet.read(paths.manifest / f"{split}.parquet")
     shards = shard_count(params, split, manifest.height)
-    if shards == 0:
-        return []
-    place = shard_hash(manifest["md5"])
-    ordered = manifest.with_columns(place=place, shard=place % shards).sort(
-        "place", "md5"
-    )
-    columns = ["post_id", "md5", "variant", "pack", "label_ids"]
     jobs = []
-    for number in range(shards):
-        rows = (
-            ordered.filter(pl.col("shard") == number)
-            .select(columns)
-            .iter_rows(named=True)
-        )
-        records = tuple(
-            Record(**{**row, "label_ids": tuple(row["label_ids"])}) for row in rows
-        )
+    for number, records in enumerate(_records_by_shard(manifest, shards)):
         name = f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
-        jobs.append(
-            ShardJob(
-                name,
-                split,
-                records,
-                params,
-                paths.images,
-                paths.shards,
-                paths.work("shard"),
-            )
-        )
+        work = paths.work("shard")
+        job = ShardJob(name, split, records, params, paths.images, paths.shards, work)
+        jobs.append(job)
     return jobs
 
 
-def shard_hash(md5s: pl.Series) -> pl.Series:
-    """Returns a hash per md5 that says shard and order.
+def _records_by_shard(
+    manifest: pl.DataFrame, shards: int
+) -> Iterator[tuple[Record, ...]]:
+    """Yields the records of each shard, in their order."""
+    if not shards:
+        return
+    place = shard_hash(manifest["md5"])
+    placed = manifest.with_columns(place=place, shard=place % shards)
+    ordered = placed.sort("place", "md5")
+    columns = ["post_id", "md5", "variant", "pack", "label_ids"]
+    for number in range(shards):
+        rows = ordered.filter(pl.col("shard") == number).select(columns)
+        records = []
+        for post_id, md5, variant, pack, label_ids in rows.iter_rows():
+            records.append(Record(post_id, md5, variant, pack, tuple(label_ids)))
+        yield tuple(records)
 
-    Its first 60 bits, hashed again, since md5s come sorted.
+
+def shard_hash(md5s: pl.Series) -> pl.Series:
+    """Returns a hash per md5 that decides shard and order.
+
+    The md5 is hashed again, since md5s come sorted.
     """
-    digests = (hashlib.blake2b(md5.encode(), digest_size=8).digest() for md5 in md5s)
-    return pl.Series(
-        "place", [int.from_bytes(digest, "big") for digest in digests], dtype=pl.UInt64
-    )
+    hashes = []
+    for md5 in md5s:
+        digest = hashlib.blake2b(md5.encode(), digest_size=8).digest()
+        hashes.append(int.from_bytes(digest, "big"))
+    return pl.Series("place", hashes, dtype=pl.UInt64)
 
 
 def _finished(job: ShardJob) -> ShardResult | None:
@@ -135,15 +156,14 @@ def _finished(job: ShardJob) -> ShardResult | None:
     try:
         note = json.loads(job.note.read_text())
     except ValueError:
-        return None  # a damaged note says nothing of the shard: it is made again
+        # A damaged note proves nothing about the shard: it is written again.
+        return None
     if note.pop("fingerprint", None) != job.fingerprint:
         return None
-    with job.path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 != note["sha256"]:
+    if files.sha256(job.path) != note["sha256"]:
         progress.log(
             f"shard: {job.name} is damaged (its SHA-256 is not what was written): it "
-            "is made again"
+            "is written again"
         )
         return None
     return ShardResult(**note)
@@ -160,12 +180,10 @@ def _remove_others(paths: Paths, names: set[str]) -> None:
 
 def _row(job: ShardJob, written: ShardResult, labels: int) -> dict[str, object]:
     rejected = {row["post_id"] for row in written.rejected}
-    ids = [
-        label
-        for record in job.records
-        if record.post_id not in rejected
-        for label in record.label_ids
-    ]
+    ids: list[int] = []
+    for record in job.records:
+        if record.post_id not in rejected:
+            ids.extend(record.label_ids)
     counts = np.bincount(np.array(ids, dtype=np.int64), minlength=labels).tolist()
     return {
         "shard": job.name,

@@ -49,6 +49,14 @@ def _masked(content: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
+_LISTS = (
+    ("BytesList", "bytes_list", _PROTO.TYPE_BYTES),
+    ("FloatList", "float_list", _PROTO.TYPE_FLOAT),
+    ("Int64List", "int64_list", _PROTO.TYPE_INT64),
+)
+"""Message, field of Feature and type of the value."""
+
+
 @cache
 def _example_class() -> Any:
     """Builds the Example message under a package of its own.
@@ -58,28 +66,30 @@ def _example_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(
         name="e6tag_example.proto", package="e6tag", syntax="proto3"
     )
-    lists = (
-        ("BytesList", _PROTO.TYPE_BYTES),
-        ("FloatList", _PROTO.TYPE_FLOAT),
-        ("Int64List", _PROTO.TYPE_INT64),
-    )
-    for name, kind in lists:
-        field = file.message_type.add(name=name).field.add(
-            name="value", number=1, type=kind, label=_PROTO.LABEL_REPEATED
-        )
-        if kind != _PROTO.TYPE_BYTES:
-            field.options.packed = True
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
-    for number, (name, field_name) in enumerate(
-        (
-            ("BytesList", "bytes_list"),
-            ("FloatList", "float_list"),
-            ("Int64List", "int64_list"),
-        ),
-        1,
-    ):
+    for number, (name, field_name, kind) in enumerate(_LISTS, 1):
+        _add_list(file, name, kind)
         _add(feature, field_name, number, f".e6tag.{name}").oneof_index = 0
+    _add_features(file)
+    example = file.message_type.add(name="Example")
+    _add(example, "features", 1, ".e6tag.Features")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("e6tag.Example"))
+
+
+def _add_list(file: Any, name: str, kind: int) -> None:
+    """Adds the message of a list of values."""
+    field = file.message_type.add(name=name).field.add(
+        name="value", number=1, type=kind, label=_PROTO.LABEL_REPEATED
+    )
+    if kind != _PROTO.TYPE_BYTES:
+        field.options.packed = True
+
+
+def _add_features(file: Any) -> None:
+    """Adds the message Features: a map of names to Feature."""
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
@@ -87,13 +97,8 @@ def _example_class() -> Any:
         name="key", number=1, type=_PROTO.TYPE_STRING, label=_PROTO.LABEL_OPTIONAL
     )
     _add(entry, "value", 2, ".e6tag.Feature")
-    _add(
-        features, "feature", 1, ".e6tag.Features.FeatureEntry"
-    ).label = _PROTO.LABEL_REPEATED
-    _add(file.message_type.add(name="Example"), "features", 1, ".e6tag.Features")
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("e6tag.Example"))
+    field = _add(features, "feature", 1, ".e6tag.Features.FeatureEntry")
+    field.label = _PROTO.LABEL_REPEATED
 
 
 def _add(message: Any, name: str, number: int, type_name: str) -> Any:

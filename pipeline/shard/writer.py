@@ -1,6 +1,6 @@
-"""Writes one shard: the unit of work that a local process or a Dask worker does.
+"""Writes one shard: the unit of work of a local process or a Dask worker.
 
-And does again without harm.
+Writing a shard again does no harm.
 """
 
 import hashlib
@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from e6tag import images
+from e6tag.images import Undecodable
 from pipeline import files, packs
 from pipeline.params import Shard
 from pipeline.schemas.reasons import DownloadFailure
 from pipeline.shard import tfrecord
-from pipeline.shard.fit import Undecodable, fit
 
 FORMAT = 1  # version of the records' form; raise it when their bytes change
 
@@ -45,12 +46,12 @@ class ShardJob:
 
     @property
     def path(self) -> Path:
-        """Where the shard lies."""
+        """Where the shard is written."""
         return self.shards / self.name
 
     @property
     def note(self) -> Path:
-        """What is remembered of a finished shard, outside the output."""
+        """What is recorded of a finished shard, outside the output."""
         return self.work / f"{self.name}.json"
 
     @cached_property
@@ -80,16 +81,10 @@ class ShardResult:
 
 def write_shard(job: ShardJob) -> ShardResult:
     """Writes the shard and its note; raises CorruptFile where a pack cannot be read."""
-    reader = packs.PackReader(job.images)
-    # Packs are opened one after the other; the pictures wait, fitted, until all are
-    # there and can be put in order.
-    fitted: dict[str, bytes | Undecodable] = {}
-    for record in sorted(job.records, key=lambda record: (record.pack, record.md5)):
-        try:
-            fitted[record.md5] = fit(reader.bytes(record.pack, record.md5), job.params)
-        except Undecodable as error:
-            fitted[record.md5] = error
-    digest, size, rejected = hashlib.sha256(), 0, []
+    fitted = _fit_images(job)
+    rejected = []
+    digest = hashlib.sha256()
+    size = 0
     with (
         files.open_atomic(job.path, shared=True) as temporary,
         temporary.open("wb") as file,
@@ -104,13 +99,30 @@ def write_shard(job: ShardJob) -> ShardResult:
             digest.update(content)
             size += len(content)
     written = ShardResult(job.name, size, digest.hexdigest(), rejected)
+    note = {"fingerprint": job.fingerprint, **asdict(written)}
     with files.open_atomic(job.note, shared=True) as temporary:
-        temporary.write_text(
-            json.dumps(
-                {"fingerprint": job.fingerprint, **asdict(written)}, sort_keys=True
-            )
-        )
+        temporary.write_text(json.dumps(note, sort_keys=True))
     return written
+
+
+def _fit_images(job: ShardJob) -> dict[str, bytes | Undecodable]:
+    """Returns the JPEG of every record by md5, or why it cannot be decoded.
+
+    Packs are opened one after the other. The JPEGs stay in memory until all are there
+    and can be put in the order of the shard.
+    """
+    reader = packs.PackReader(job.images)
+    params = job.params
+    fitted: dict[str, bytes | Undecodable] = {}
+    for record in sorted(job.records, key=lambda record: (record.pack, record.md5)):
+        body = reader.bytes(record.pack, record.md5)
+        try:
+            fitted[record.md5] = images.fit_jpeg(
+                body, size=params.size, fit=params.fit, quality=params.quality
+            )
+        except Undecodable as error:
+            fitted[record.md5] = error
+    return fitted
 
 
 def _example(record: Record, jpeg: bytes) -> bytes:

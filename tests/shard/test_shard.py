@@ -18,10 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from e6tag.images import fit_jpeg
 from pipeline import packs, shard, workers
 from pipeline.errors import CorruptFile, SiteUnreachable
-from pipeline.params import Cluster, Shard
-from pipeline.shard import fit, tfrecord
+from pipeline.params import Cluster
+from pipeline.shard import tfrecord
 from tests.builders.project import Project, damage
 
 
@@ -185,7 +186,8 @@ def png(size: tuple[int, int], colour: tuple[int, ...], mode: str = "RGB") -> by
     [("pad", (255, 255, 255)), ("crop", (200, 10, 10)), ("stretch", (200, 10, 10))],
 )
 def test_each_fit_gives_a_square(how: str, corner: tuple[int, int, int]) -> None:
-    body = fit.fit(png((90, 30), (200, 10, 10)), Shard(size=64, fit=how))  # type: ignore[arg-type]
+    wide = png((90, 30), (200, 10, 10))
+    body = fit_jpeg(wide, size=64, fit=how, quality=90)
     with Image.open(io.BytesIO(body)) as picture:
         assert picture.size == (64, 64)
         got = picture.getpixel((1, 1))
@@ -193,7 +195,8 @@ def test_each_fit_gives_a_square(how: str, corner: tuple[int, int, int]) -> None
 
 
 def test_transparency_is_flattened_on_white() -> None:
-    body = fit.fit(png((40, 40), (200, 10, 10, 0), "RGBA"), Shard(size=32))
+    transparent = png((40, 40), (200, 10, 10, 0), "RGBA")
+    body = fit_jpeg(transparent, size=32, fit="pad", quality=90)
     with Image.open(io.BytesIO(body)) as picture:
         assert min(picture.getpixel((16, 16))) > 250
 
@@ -213,15 +216,12 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
     script = (
         "import os; os.environ['TF_CPP_MIN_LOG_LEVEL']='3'\n"
         "import sys, tensorflow as tf\n"
-        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),"
-        "'md5':tf.io.FixedLenFeature([],tf.string),"
-        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],"
-        "tf.string)}\n"
+        "spec={'post_id':tf.io.FixedLenFeature([],tf.int64),'md5':tf.io.FixedLenFeature([],tf.string),"
+        "'labels':tf.io.VarLenFeature(tf.int64),'jpeg':tf.io.FixedLenFeature([],tf.string)}\n"
         "for record in tf.data.TFRecordDataset(sys.argv[1]):\n"
         "    one=tf.io.parse_single_example(record,spec)\n"
         "    labels=tf.sparse.to_dense(one['labels']).numpy().tolist()\n"
-        "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),"
-        "*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
+        "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
     )
     path = ready.paths.shards / "train-00001-of-00004.tfrecord"
     result = subprocess.run(
