@@ -11,9 +11,32 @@ from typing import Any
 
 import yaml
 
+from pipeline.errors import BadParameter
 from pipeline.params import Params, Section, load, read_tree
 
 WIDTH = 88  # columns of a line of comment
+
+
+FOLDER = Path("profiles")
+
+
+def find(name: str) -> Path:
+    """Returns the file of a profile; raises BadParameter for an unknown name."""
+    known = sorted(FOLDER.glob("*.yaml"))
+    path = FOLDER / f"{name}.yaml"
+    if path in known:
+        return path
+    names = ", ".join(path.stem for path in known)
+    raise BadParameter(
+        f"there is no profile {name}. Known: "
+        f"{names or 'none, run from the project folder'}."
+    )
+
+
+def is_unedited(params: Path) -> bool:
+    """Returns whether params.yaml is as a profile of this version gives it."""
+    text = params.read_text(encoding="utf-8")
+    return any(text == params_yaml(path) for path in FOLDER.glob("*.yaml"))
 
 
 def params_yaml(profile: Path) -> str:

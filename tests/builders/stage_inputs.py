@@ -19,12 +19,14 @@ from tests.builders.project import ROOT
 
 INERT = (
     "pipeline.__main__",
+    "pipeline.cli",
     "pipeline.errors",
     "pipeline.files",
     "pipeline.locks",
     "pipeline.params",
     "pipeline.paths",
     "pipeline.progress",
+    "pipeline.stage_runner",
     "pipeline.workers",
 )
 """Modules that do not change what a stage writes.
@@ -176,7 +178,7 @@ def parameters_read(stage: str) -> set[str]:
     """Returns the single parameters, such as sample.size, that a stage's code reads.
 
     Followed are functions from `run` of the stage on, and what its command in
-    pipeline/__main__.py picks out. A parameter is read where an attribute of a variable
+    pipeline/cli.py picks out. A parameter is read where an attribute of a variable
     is taken that is annotated with a section, or with Params; a section that is dumped
     is read whole, or as far as `include` and `exclude` name its parts.
     """
@@ -205,7 +207,7 @@ def paths_read(stage: str) -> set[str]:
 def _given_by_command(stage: str) -> Iterator[str]:
     """Yields the single parameters that the command of a stage picks out itself."""
     known = source.modules()
-    commands = known.get("pipeline.cli", known["pipeline.__main__"])
+    commands = known["pipeline.cli"]
     names = {name for name, _ in Params()}
     for node in source.syntax(commands).body:
         if not (isinstance(node, ast.FunctionDef) and node.name == stage):

@@ -30,7 +30,7 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from pipeline import harvest, refresh
-from pipeline.__main__ import app
+from pipeline.cli import app
 from pipeline.params import Params
 from pipeline.site import client
 from sandbox import faults

@@ -44,7 +44,7 @@ STAGES = (
 )
 """The stages, in their order: a stage may import an earlier one."""
 
-COMMANDS = ("explain", "refresh", "cli", "__main__")
+COMMANDS = ("explain", "refresh", "stage_runner", "cli", "__main__")
 """What is on top."""
 
 LEVELS = [set(SHARED), set(LIBRARIES), *[{stage} for stage in STAGES], set(COMMANDS)]
@@ -155,7 +155,7 @@ HEAVY = (
 HELP = f"""
 import sys
 sys.argv = ["e6tag", *sys.argv[1:]]
-from pipeline.__main__ import main
+from e6tag.cli import main
 try:
     main()
 except SystemExit:
