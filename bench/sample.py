@@ -160,15 +160,11 @@ def stage(project: Path, sample_params: dict[str, object]) -> None:
     """Runs the stage and prints seconds, CPU seconds and peak memory, imports included."""
     started = time.monotonic()
     from pipeline import sample
-    from pipeline.params import Manifest, Sample
+    from pipeline.params import Sample
     from pipeline.paths import Paths
 
-    sample.run(
-        Sample.model_validate(sample_params),
-        Paths(project),
-        since=SINCE,
-        manifest=Manifest(),
-    )
+    params = Sample.model_validate({**sample_params, "since": SINCE})
+    sample.run(params, Paths(project))
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({
         "seconds": time.monotonic() - started, "cpu": used.ru_utime + used.ru_stime,

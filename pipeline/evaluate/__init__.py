@@ -17,6 +17,7 @@ Guarantees  thresholds are chosen on validation alone; tags without positives in
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,27 +52,38 @@ class Predictions:
 def run(params: Evaluate, paths: Paths) -> None:
     """Predicts, chooses thresholds on validation, evaluates every split, publishes."""
     from pipeline.evaluate.evaluators import curves
-    from pipeline.metrics import thresholded
 
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     splits = shards.read_splits(paths)
     train, *_ = shards.require(splits, "train", "validation", "test")
     predictions = _predict(paths, splits)
-    validation = predictions["validation"]
     test = predictions["test"]
-    thresholds = thresholded.choose_thresholds(validation.labels, validation.scores)
+    thresholds = _choose_thresholds(predictions["validation"])
     shares = train.positives / train.records
     metrics = _evaluate_all(predictions, thresholds, shares, params)
-    by_name = dict(zip(vocabulary["name"], thresholds.tolist(), strict=True))
     per_tag = _per_tag(vocabulary, train, test, thresholds)
     points = curves.rows(test.labels, test.scores, shares)
     with files.atomic_folder(paths.evaluation) as folder:
         files.write_json(folder / "metrics.json", _metrics_tree(metrics, predictions))
-        files.write_json(folder / "thresholds.json", by_name)
-        parquet.write(folder / "per_tag.parquet", per_tag, PER_TAG, order_by="label_id")
+        _write_thresholds(folder, vocabulary, thresholds)
+        parquet.write(folder / "per_tag.parquet", per_tag, PER_TAG)
         parquet.write(folder / "curves.parquet", points, CURVES)
         parquet.write(folder / "predictions.parquet", _table(predictions), PREDICTIONS)
     _log_headline(metrics["test"])
+
+
+def _choose_thresholds(validation: Predictions) -> np.ndarray:
+    """Returns the threshold of each tag with the best F1 on validation."""
+    from pipeline.metrics import thresholded
+
+    return thresholded.choose_thresholds(validation.labels, validation.scores)
+
+
+def _write_thresholds(
+    folder: Path, vocabulary: pl.DataFrame, thresholds: np.ndarray
+) -> None:
+    by_name = dict(zip(vocabulary["name"], thresholds.tolist(), strict=True))
+    files.write_json(folder / "thresholds.json", by_name)
 
 
 def _predict(

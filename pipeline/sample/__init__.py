@@ -105,28 +105,44 @@ def run(params: Sample, paths: Paths) -> None:
     posts = reader.read(paths.snapshot / "posts.parquet")
     assigned = _assign_splits(params, posts)
     vocabulary = _choose_vocabulary(params, tables, posts, assigned)
-    label_of = _labels_by_code(tables.relations, vocabulary.vocabulary)
-    records = LabelMatrix.make(posts, assigned, label_of)
+    records = _label_matrix(posts, assigned, tables, vocabulary)
     chosen = _choose_posts(params, records, vocabulary)
-    found = anomalies.find_anomalies(
-        tables.tags, tables.aliases, tables.relations, posts
-    )
-    written = _report_tables(params, tables, posts, records, chosen)
+    found = _anomalies(tables, posts)
     sampled = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
-    written["posts"] = (sampled, SAMPLED_POSTS)
-    written["dropped"] = (post_tables.excluded(posts, assigned), EXCLUDED_POSTS)
-    written["oddities"] = (found, ANOMALIES)
+    excluded = post_tables.excluded(posts, assigned)
+    written = _report_tables(params, tables, posts, records, chosen)
+    written["posts"] = sampled, SAMPLED_POSTS
+    written["dropped"] = excluded, EXCLUDED_POSTS
+    written["oddities"] = found, ANOMALIES
     _write(params, paths, chosen, written)
     counts = _count_per_split(records, chosen.sample)
     warnings = infeasible.warnings(
         params, vocabulary, tables.listed, tables.relations, reader.policed, counts
     )
-    summary = _summary(vocabulary, posts, records, counts)
-    _log_lines(summary, *warnings, *_describe_anomalies(found))
+    summary = _summary(vocabulary, posts, counts)
+    _log_results(summary, warnings, _describe_anomalies(found))
 
 
-def _log_lines(*lines: str) -> None:
-    for line in lines:
+def _anomalies(tables: _TagTables, posts: CandidatePosts) -> pl.DataFrame:
+    return anomalies.find_anomalies(
+        tables.tags, tables.aliases, tables.relations, posts
+    )
+
+
+def _label_matrix(
+    posts: CandidatePosts,
+    assigned: splits.SplitAssignment,
+    tables: _TagTables,
+    vocabulary: VocabularyResult,
+) -> LabelMatrix:
+    label_of = _labels_by_code(tables.relations, vocabulary.vocabulary)
+    return LabelMatrix.make(posts, assigned, label_of)
+
+
+def _log_results(
+    summary: str, warnings: Iterable[str], described: Iterable[str]
+) -> None:
+    for line in (summary, *warnings, *described):
         progress.log(f"sample: {line}")
 
 
@@ -300,7 +316,6 @@ def _count_per_split(records: LabelMatrix, sample: Selection) -> NDArray[np.int6
 def _summary(
     chosen: VocabularyResult,
     posts: CandidatePosts,
-    records: LabelMatrix,
     counts: NDArray[np.int64],
 ) -> str:
     candidates, taken = counts.sum(axis=0).tolist()
@@ -309,7 +324,7 @@ def _summary(
         for split, count in zip(SPLITS, counts[:, 1].tolist(), strict=True)
         if count
     )
-    excluded = len(posts.post_id) - len(records.post_id)
+    excluded = len(posts.post_id) - candidates
     return (
         f"{chosen.vocabulary.height:,} tags, {taken:,} of {candidates:,} candidate "
         f"posts ({of_splits}); {chosen.left_out.height:,} tags and {excluded:,} posts "

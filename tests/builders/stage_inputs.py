@@ -146,7 +146,7 @@ _Key = tuple[str, str]
 """A function: its module and name; for methods, no module, since any may be meant."""
 
 ANY_MODULE = "*"
-"""In place of a module that is looked up in a table, as in RULES[dataset].measure()."""
+"""In place of a module that a variable stands for, as in `section.build(data)`."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,7 @@ class _Function:
     def mentions(self) -> set[_Key]:
         """Returns the functions that this one may call."""
         imported = _import_targets(self.module)
+        called = {id(node.func) for node in self.nodes if isinstance(node, ast.Call)}
         keys = set()
         for node in self.nodes:
             if isinstance(node, ast.Name):
@@ -166,11 +167,12 @@ class _Function:
                 keys.add(imported.get(node.id, ("", "")))
             elif isinstance(node, ast.Attribute):
                 keys.add(("", node.attr))
-                if isinstance(node.value, ast.Subscript):
-                    keys.add((ANY_MODULE, node.attr))
-                if isinstance(node.value, ast.Name):
-                    module, name = imported.get(node.value.id, ("", ""))
+                owner = node.value.id if isinstance(node.value, ast.Name) else ""
+                if owner in imported:
+                    module, name = imported[owner]
                     keys.add((f"{module}.{name}" if name else module, node.attr))
+                elif id(node) in called:
+                    keys.add((ANY_MODULE, node.attr))
         return keys
 
 

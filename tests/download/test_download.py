@@ -311,12 +311,7 @@ def change_posts(
     )
     parquet.write(path, posts, POSTS)
     params = project.params
-    sample.run(
-        params.sample,
-        project.paths,
-        since=params.sample.since.isoformat(),
-        manifest=params.manifest,
-    )
+    sample.run(params.sample, project.paths)
 
 
 def takedowns(project: Project) -> pl.DataFrame:
