@@ -4,11 +4,13 @@ The real tags, frequencies, aliases and implications, posts made at random.
 
     python bench/board.py FOLDER [--posts 6000000]
 
-Writes FOLDER/{posts,tags,aliases,implications}.parquet, schemas.POSTS, TAGS and RELATIONS, in row groups as large as
-`harvest` makes them from the site's export. Every tag falls on a post with the probability that its real count gives
-it, scaled to 40 tags a post in the mean, independently of all others but for implications: what a tag implies is there
-too, and of that a share of LAG is missing, as on posts saved before the implication. A share of ALIASED tags stands
-in an aliased spelling. Same arguments, same rows.
+Writes FOLDER/{posts,tags,aliases,implications}.parquet, schemas.POSTS, TAGS and
+RELATIONS, in row groups as large as `harvest` makes them from the site's export. Every
+tag falls on a post with the probability that its real count gives it, scaled to 40 tags
+a post in the mean, independently of all others but for implications: what a tag implies
+is there too, and of that a share of LAG is missing, as on posts saved before the
+implication. A share of ALIASED tags stands in an aliased spelling. Same arguments, same
+rows.
 """
 
 import argparse

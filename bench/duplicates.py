@@ -60,7 +60,7 @@ class Pictures:
         return self._board.original(self.posts[index].md5)
 
     def kind(self, kind: str) -> list[int]:
-        """Returns indices of posts of one kind of origin that are still pictures, with their source."""
+        """Returns indices of still posts of one kind of origin, with their source."""
         found = [index for index in self.posts if origin_of(SEED, index).kind == kind]
         return [
             index
@@ -70,7 +70,7 @@ class Pictures:
 
 
 def hashing(pictures: Pictures) -> None:
-    """Pictures per second and core, for JPEGs of quality 90 with a shorter side of 850 pixels, progressive or not."""
+    """Images per second and core: JPEGs of quality 90, shorter side 850 pixels."""
     sources = [
         (pictures.of(index), grain)
         for index in pictures.kind("original")[:30]

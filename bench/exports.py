@@ -10,9 +10,11 @@ tags a post with the real frequencies. A round runs every contender once, in tur
 in a process of its own; the figures are medians over the rounds. Timed is the call,
 imports aside.
 
-    ours        pipeline.harvest.csv_reader.write_posts on a quarter, half and all of the posts
-    unknown     the same, then the tags that posts carry and tags.parquet does not list, as the harvest counts them
-    loop        gzip.open, csv.DictReader, values converted, tags split, pyarrow writes batches: the same Parquet table
+    ours        pipeline.harvest.csv_reader.write_posts on a quarter, half and all posts
+    unknown     the same, then the tags of posts that tags.parquet does not list, as
+                the harvest counts them
+    loop        gzip.open, csv.DictReader, values converted, tags split, pyarrow writes
+                batches: the same Parquet table
                 (compared once); on the first 200,000 posts, since its rate does not
                 depend on how many follow
     bare        gzip.open and csv.DictReader over those, every record thrown away
@@ -136,7 +138,7 @@ def _compare(
 
 
 def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
-    """Runs one contender: posts a second, the peak memory of this process in GB, CPU microseconds a post."""
+    """Runs one contender; prints posts a second, peak GB, CPU microseconds a post."""
     import pandas as pd  # noqa: F401 - imports are not timed; pyarrow makes this one when it first sees a list
 
     from pipeline.harvest import csv_reader  # noqa: F401
@@ -248,8 +250,8 @@ def _report(
         about,
         "",
         (
-            "| contender | posts | posts/s | of all rounds | CPU a post | peak memory | "
-            "to the loop | to the bare loop |"
+            "| contender | posts | posts/s | of all rounds | CPU a post | peak memory "
+            "| to the loop | to the bare loop |"
         ),
         "|---|---:|---:|---|---:|---:|---:|---:|",
     ]
@@ -263,7 +265,10 @@ def _report(
             f"{values['rate'] / median[loop]['rate']:.1f} "
             f"| {values['rate'] / median[bare]['rate']:.1f} |"
         )
-    asked = f"- Memory for {largest}: {memory:.2f} GB (at most {MOST_MEMORY} GB is asked for); "
+    asked = (
+        f"- Memory for {largest}: {memory:.2f} GB (at most {MOST_MEMORY} GB is asked "
+        "for); "
+    )
     lines += [
         "",
         (

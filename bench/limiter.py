@@ -143,7 +143,7 @@ def achieved(arrivals: list[float]) -> float:
 
 
 def crowded(arrivals: list[float]) -> int:
-    """Returns the largest number of arrivals in any window of one second (its end excluded)."""
+    """Returns the largest number of arrivals in any second (its end excluded)."""
     most = 0
     first = 0
     for last, moment in enumerate(arrivals):

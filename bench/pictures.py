@@ -1,21 +1,27 @@
-"""Pictures per second: our download stage, img2dataset and a bare loop, side by side on one loopback server.
+"""Images per second: our download stage, img2dataset and a bare loop, side by side.
 
-    python bench/pictures.py --img2dataset /path/to/venv/bin/python [--server distant] [--rounds 5] [--write]
+    python bench/pictures.py --img2dataset /path/to/venv/bin/python
+        [--server distant] [--rounds 5] [--write]
 
-Every contender fetches the same JPEGs of about 100 kB from one server, on this machine's cores, which the server
-shares: `sandbox`, which finds each post, judges who may see it and logs the request, as a site does; `bytes`, one
-process that does nothing but send what it holds in memory; or `distant`, the same, answering DISTANCE seconds late, as
-a server in another country does. The targets are for `distant`: the others take the processors from the clients, and a
-bare request to `bytes` costs less than the md5 of a picture. A round runs every contender once, in turn; the figures
-are medians over the rounds. Timed is the call itself, imports aside, to the moment everything is written:
+Every contender fetches the same JPEGs of about 100 kB from one server, on this
+machine's cores, which the server shares: `sandbox`, which finds each post, judges who
+may see it and logs the request, as a site does; `bytes`, one process that does nothing
+but send what it holds in memory; or `distant`, the same, answering DISTANCE seconds
+late, as a server in another country does. The targets are for `distant`: the others
+take the processors from the clients, and a bare request to `bytes` costs less than the
+md5 of a picture. A round runs every contender once, in turn; the figures are medians
+over the rounds. Timed is the call itself, imports aside, to the moment everything is
+written:
 
-    ours        pipeline.download.run on a prepared project: md5 checked, packs sealed, ledger and outcomes written
-    samples     the same for a variant without a published hash: every picture is decoded
-    img2dataset its download(), output_format files, nothing resized, re-encoded or hashed
-    bare        an aiohttp loop that throws the bytes away, as many requests under way as ours
+    ours        pipeline.download.run on a prepared project: md5 checked, packs sealed,
+                ledger and outcomes written
+    samples     the same for a variant without a published hash: images are decoded
+    img2dataset its download(), output_format files, nothing resized or hashed
+    bare        an aiohttp loop that throws the bytes away, with as many requests at
+                the same time
 
-Memory is the peak of the proportional set size summed over a contender's processes, from a run of its own: the
-sampling costs time.
+Memory is the peak of the proportional set size summed over a contender's processes,
+from a run of its own: the sampling costs time.
 """
 
 import argparse
@@ -47,14 +53,14 @@ from sandbox.board.records import Post, Relation, Tag
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
-SIZE = (
-    1133,
-    850,
-)  # pixels: as an original small enough that the site makes no sample, and a sample of 2266 x 1700
-AGENT = "e6tag-bench/1 (by the operator of this machine)"  # of the bare loop; the sandbox refuses libraries
+# Pixels: as an original small enough that the site makes no sample, and as the sample
+# of an original of 2266 x 1700.
+SIZE = (1133, 850)
+# Of the bare loop; the sandbox refuses the names of libraries.
+AGENT = "e6tag-bench/1 (by the operator of this machine)"
 CONCURRENCY = 32  # requests under way, for every contender
-# Seconds. At 0.05, CONCURRENCY requests under way cannot bring more than 640 pictures/s, 1.4 times what img2dataset
-# reaches with twice as many: it is the distance that would be compared.
+# Seconds. At 0.05, CONCURRENCY requests at once cannot bring more than 640 images/s, 1.4
+# times what img2dataset reaches with twice as many: only distance would be compared.
 DISTANCE = 0.03
 TARGETS = {
     "img2dataset": 1.5,
@@ -265,30 +271,37 @@ def _report(
         "# Pictures per second",
         "",
         (
-            f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback server (`{arguments.server}`"
-            f"{away}), {arguments.rounds} rounds, medians; {os.cpu_count()} cores, shared with the server; load "
+            f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback "
+            f"server (`{arguments.server}`{away}), {arguments.rounds} rounds, medians; "
+            f"{os.cpu_count()} cores, shared with the server; load "
             f"{os.getloadavg()[2]:.1f} in "
             f"15 minutes; Python {platform.python_version()}, "
-            f"aiohttp {version('aiohttp')}. Made by `bench/pictures.py --write`, which says what is timed."
+            f"aiohttp {version('aiohttp')}. Made by `bench/pictures.py --write`, which "
+            "documents what is timed."
         ),
         "",
-        "| contender | pictures/s | of all rounds | MB/s | peak memory (PSS) | ours has |",
+        (
+            "| contender | pictures/s | of all rounds | MB/s | peak memory (PSS) "
+            "| ours has |"
+        ),
         "|---|---|---|---|---|---|",
     ]
     for name in rates:
         spread = f"{min(rates[name]):,.0f} to {max(rates[name]):,.0f}"
-        ratio = f"{median['ours'] / median[name]:.2f} x its speed, {memory['ours'] / memory[name]:.2f} x its memory"
+        speed = median["ours"] / median[name]
+        share = memory["ours"] / memory[name]
+        ratio = f"{speed:.2f} x its speed, {share:.2f} x its memory"
+        megabytes = median[name] * size / 1e6
         lines.append(
-            f"| {name} | {median[name]:,.0f} | {spread} | {median[name] * size / 1e6:,.0f} | {memory[name]:,.0f} MB | "
-            f"{ratio if name != 'ours' else ''} |"
+            f"| {name} | {median[name]:,.0f} | {spread} | {megabytes:,.0f} "
+            f"| {memory[name]:,.0f} MB | {ratio if name != 'ours' else ''} |"
         )
     lines.append("")
     for name, target in TARGETS.items():
         if name in median:
             ratio = median["ours"] / median[name]
-            lines.append(
-                f"- at least {target} x {name}: {ratio:.2f} x, {'reached' if ratio >= target else 'MISSED'}"
-            )
+            verdict = "reached" if ratio >= target else "MISSED"
+            lines.append(f"- at least {target} x {name}: {ratio:.2f} x, {verdict}")
     if "img2dataset" in memory:
         ratio = memory["ours"] / memory["img2dataset"]
         lines.append(
@@ -369,21 +382,34 @@ if __name__ == "__main__":
     folder, concurrency = Path(sys.argv[1]), int(sys.argv[2])
     address = (folder / "address").read_text()
     names = sorted(path.name for path in (folder / "pictures").iterdir())
-    (folder / "urls.txt").write_text("\\n".join(f"{address}/data/{n[:2]}/{n[2:4]}/{n}.jpg" for n in names))
+    addresses = [f"{address}/data/{n[:2]}/{n[2:4]}/{n}.jpg" for n in names]
+    (folder / "urls.txt").write_text("\\n".join(addresses))
     started = time.perf_counter()
     download(
-        url_list=str(folder / "urls.txt"), output_folder=str(folder / "img2dataset"), output_format="files",
-        resize_mode="no", disable_all_reencoding=True, compute_hash=None, extract_exif=False, user_agent_token="bench",
-        processes_count=2, thread_count=concurrency, number_sample_per_shard=-(-len(names) // 4), enable_wandb=False,
+        url_list=str(folder / "urls.txt"),
+        output_folder=str(folder / "img2dataset"),
+        output_format="files",
+        resize_mode="no",
+        disable_all_reencoding=True,
+        compute_hash=None,
+        extract_exif=False,
+        user_agent_token="bench",
+        processes_count=2,
+        thread_count=concurrency,
+        number_sample_per_shard=-(-len(names) // 4),
+        enable_wandb=False,
     )
     (folder / "seconds").write_text(str(time.perf_counter() - started))
 """
-"""Its fastest settings on two cores: a process per core, its threads as many as our requests under way each, four
-shards so that both stay busy, no hash, nothing decoded."""
+"""Its fastest settings on two cores: a process per core, each with as many threads as
+we have requests, four shards so that both stay busy, no hash, nothing decoded."""
 
 
 def _prepare(folder: Path, name: str) -> None:
-    """Writes a project whose snapshot and sample list the pictures: as originals, or as samples of larger ones."""
+    """Writes a project whose snapshot and sample list the images.
+
+    As originals, or as samples of larger ones.
+    """
     import polars as pl
 
     from pipeline import parquet, pin
@@ -450,7 +476,7 @@ def _below(md5: str) -> str:
 
 
 async def _serve_bytes(folder: Path, late: float) -> None:
-    """Serves the pictures from memory, as originals and as samples, by the server that the sandbox is made of too."""
+    """Serves the images from memory, as originals and samples, by aiohttp."""
     from aiohttp import web
 
     answers = {}

@@ -1,8 +1,9 @@
-"""Exports as large as the site's, with the real frequencies of its tags, for the measurements of this folder.
+"""Exports as large as the site's, with the real frequencies of its tags.
 
-Each tag is on a post with the probability that its real count gives it, scaled so that a post has 40 tags in the mean,
-and independently of all others. Text fields have the lengths and the awkward characters of the real ones: newlines,
-CRLF, quotes and commas. Same arguments, same rows, on every machine.
+Each tag is on a post with the probability that its real count gives it, scaled so that
+a post has 40 tags in the mean, and independently of all others. Text fields have the
+lengths and the awkward characters of the real ones: newlines, CRLF, quotes and commas.
+Same arguments, same rows, on every machine.
 """
 
 import gzip
@@ -50,7 +51,7 @@ def read_counts() -> pl.DataFrame:
 
 
 def write_tags(path: Path, posts: int) -> None:
-    """Writes tags.csv.gz for so many posts, ids from 1 by name, counts in the proportion of the real ones."""
+    """Writes tags.csv.gz for so many posts, counts in the proportion of the real."""
     counts = read_counts().with_row_index("id", offset=1)
     share = _share(counts["post_count"].to_numpy())
     table = counts.with_columns(
@@ -64,9 +65,12 @@ def write_tags(path: Path, posts: int) -> None:
 
 
 def write_posts(path: Path, posts: int) -> None:
-    """Writes posts.csv.gz: the 32 columns of the site's export, about 700 bytes a post, 220 compressed.
+    """Writes posts.csv.gz: the 32 columns of the site's export.
 
-    The first n posts of a larger export are those of a smaller one, up to a multiple of 50,000.
+    About 700 bytes a post, 220 compressed.
+
+    The first n posts of a larger export are those of a smaller one, up to a multiple of
+    50,000.
     """
     counts = read_counts()
     names = pa.array(counts["name"].to_list())

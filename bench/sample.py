@@ -4,7 +4,7 @@ Seconds, memory and posts, each size in a process of its own.
 
     python bench/sample.py [--folder /tmp/e6tag-bench-sample] [--posts 1000000 2000000
     4000000 6000000] [--runs 3]
-    python bench/sample.py --wide [--runs 3]     # 8,000 tags of general, species and character
+    python bench/sample.py --wide [--runs 3]     # 8,000 tags of three categories
 
 The boards are those of bench/board.py, cut from the largest. Timed is the whole stage
 with the imports, from files to files; memory: the peak of the process. Beside it the
@@ -36,6 +36,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
 SINCE = "2000-01-01"
+SOURCE = "https://www.example.com/view/123456789\nhttps://d.example.org/art/x"
 SMALL = {"ratings": ["s", "q", "e"]}
 WIDE = {
     "ratings": ["s", "q", "e"],
@@ -43,8 +44,8 @@ WIDE = {
     "vocabulary_size": 8_000,
 }
 TEXT = (
-    'Commissioned by a friend, "thank you"!\r\nSee more at my page, and leave a comment.\n'
-    * 4
+    'Commissioned by a friend, "thank you"!\r\n'
+    "See more at my page, and leave a comment.\n" * 4
 )
 
 
@@ -157,7 +158,7 @@ def part(name: str, project: Path, *options: str) -> dict[str, float]:
 
 
 def stage(project: Path, sample_params: dict[str, object]) -> None:
-    """Runs the stage and prints seconds, CPU seconds and peak memory, imports included."""
+    """Runs the stage and prints seconds, CPU seconds and peak memory with imports."""
     started = time.monotonic()
     from pipeline import sample
     from pipeline.params import Sample
@@ -225,7 +226,7 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
     }
     table = rows.select(
         id="post_id", uploader_id=pl.lit(1234), created_at=stamp, md5="md5",
-        source=pl.lit("https://www.example.com/view/123456789\nhttps://d.example.org/art/x"), rating="rating",
+        source=pl.lit(SOURCE), rating="rating",
         image_width="width", image_height="height",
         tag_string=pl.col("tags").list.join(" "),
         locked_tags=pl.lit(None, pl.String), fav_count="fav_count", file_ext="ext",
@@ -243,7 +244,7 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
 
 
 def loop(export: Path) -> None:
-    """The hobby project's method with this project's rules, as one would write it first."""
+    """The hobby project's method with this project's rules, written plainly."""
     from pipeline import parquet, policy
     from pipeline.params import Sample
     from pipeline.sample import strategies

@@ -6,7 +6,6 @@ purge       clears DVC's cache of what dvc.lock no longer refers to (`e6tag purg
 artifacts   what people read in Prefect: verdicts, metrics, the list of stages
 pipeline    the flow, `flows/nightly.py:pipeline`
 
-Nothing here imports the package `pipeline`: Prefect loads `flows/nightly.py` as a script and registers it in
-`sys.modules` under the very same name, so such an import would find the flow and not the package. Stages are
-started as processes and known by what they write; `tests/test_flows.py` holds the few names used here to theirs.
+Nothing here imports the package `pipeline`: stages are started as processes and known
+by what they write. `tests/flows` compares the few names used here with theirs.
 """

@@ -11,7 +11,8 @@ Guarantees  a task run per stage, named as the stage, whose log holds the stage'
             75 is tried again; the first failure ends the run, after a gate's verdict
             has been published; a cancelled run leaves no process behind.
 
-    python -m flows.nightly [--no-refresh] [TARGET ...]      # with or without a Prefect server
+    # With or without a Prefect server:
+    python -m flows.nightly [--no-refresh] [TARGET ...]
 """
 # mypy: disallow-untyped-decorators=False
 
@@ -64,9 +65,10 @@ def pipeline(
 
     Args:
         targets: stages to bring up to date, with all they need, as `dvc repro` takes
-        them; null: everything. refresh: ask the site first whether it has newer exports
-        than snapshot.json pins. retries: how often a stage that says "try again later"
-        is tried again. retry_delay: seconds before each of these.
+            them; null: everything.
+        refresh: first check whether the site has newer exports than snapshot.json pins.
+        retries: how often a stage that ends with "try again later" is run again.
+        retry_delay: seconds before each of these runs.
     """
     root = Path.cwd()
     patience = {"retries": retries, "retry_delay_seconds": retry_delay}

@@ -44,8 +44,9 @@ class Outcome(enum.StrEnum):
 class StageFailed(Exception):
     """A stage ended with another exit status than 0.
 
-    `exit_status` is the stage's own (negative for a signal), or DVC's where DVC failed before it could run the stage,
-    or 75, "try again later", where another DVC works on the same files. `tail` holds the last lines of output.
+    `exit_status` is the stage's own (negative for a signal), or DVC's where DVC failed
+    before it could run the stage, or 75, "try again later", where another DVC works on
+    the same files. `tail` holds the last lines of output.
     """
 
     def __init__(self, stage: str, exit_status: int, tail: Sequence[str]) -> None:

@@ -57,7 +57,10 @@ def stream(
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with this Python first on PATH (dvc.yaml says `python`) and its output unbuffered."""
+    """This process's environment, with this Python first on PATH, output unbuffered.
+
+    The commands of dvc.yaml are `python`.
+    """
     # Not resolved: the python of a virtual environment is a link, and only its own
     # folder knows the packages.
     folder = str(Path(sys.executable).parent)

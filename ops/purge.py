@@ -1,4 +1,6 @@
-"""`e6tag purge`: what dvc.lock no longer refers to leaves DVC's cache, pictures that were taken down among it.
+"""`e6tag purge`: removes from DVC's cache what dvc.lock no longer refers to.
+
+Images that were taken down are among it.
 
 Reads       dvc.yaml and dvc.lock, through DVC
 Writes      dvc.lock, where the packs here were rid of pictures and the stages after
@@ -128,7 +130,7 @@ def stale(root: Path, recorded: dict[str, Any]) -> list[str]:
 
 
 def repro_target(recorded: dict[str, Any]) -> str:
-    """Returns what `dvc repro` has to be given, after a space, to bring all that holds pictures up to date."""
+    """Returns the argument of `dvc repro`, after a space, that updates all images."""
     held = [name for name in LINE if name in recorded]
     return f" {held[-1]}" if PAGE not in recorded and held else ""
 
@@ -151,7 +153,7 @@ def refusal_message(recorded: dict[str, Any], behind: list[str]) -> str:
 def record_clean_packs(
     root: Path, older: stale_packs.StalePacks, *, dry_run: bool
 ) -> None:
-    """Makes dvc.lock name the packs that are here, instead of those that hold pictures which were taken down."""
+    """Makes dvc.lock name the packs on disk, not those with removed images."""
     print(
         f"purge: dvc.lock names {len(older.packs):,} packs with {older.pictures:,} "
         "pictures that were taken down; it "

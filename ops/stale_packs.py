@@ -1,6 +1,9 @@
-"""Packs that dvc.lock names and that hold pictures which were taken down, while the packs here are rid of them.
+"""Packs that dvc.lock names and that still hold images that were taken down.
 
-So it is where `dvc repro` stops before `download`, as when `sample` cannot succeed, and `download` ran by itself.
+The packs on disk no longer hold them.
+
+This happens where `dvc repro` stops before `download`, as when `sample` cannot succeed,
+and `download` ran by itself.
 
 Reads       dvc.lock (given), DVC's cache, data/images
 Writes      nothing
@@ -74,13 +77,16 @@ def undisturbed(root: Path) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                message = "download is running here. Nothing was removed. Run e6tag purge again when it has ended."
+                message = (
+                    "download is running here. Nothing was removed. Run e6tag purge "
+                    "again when it has ended."
+                )
                 raise PurgeError(message, os.EX_TEMPFAIL) from error
         yield
 
 
 def _named(cache: Path, recorded: dict[str, Any]) -> list[Path]:
-    """Returns the files of the cache that dvc.lock names as packs, as far as they are there."""
+    """Returns the files of the cache that dvc.lock names as packs and that exist."""
     outputs = recorded.get("download", {}).get("outs", ())
     folder = next(
         (out["md5"] for out in outputs if out["path"] == IMAGES.as_posix()), ""

@@ -38,7 +38,7 @@ def project(tmp_path: Path, site: Site) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
-    """A project with everything up to the manifest, made once. To be copied, not changed."""
+    """A project with all up to the manifest, made once. To be copied, not changed."""
     project = prepare(
         make_project(tmp_path_factory.mktemp("finished") / "project", site)
     )
@@ -67,7 +67,7 @@ def ready(finished: Project, tmp_path: Path) -> Project:
 def misbehaving(
     board: SandboxBoard, tmp_path: Path
 ) -> Iterator[Callable[..., Project]]:
-    """Returns a function that serves the board with a fault and makes a project for it."""
+    """Returns a function that serves the board with a fault, and makes a project."""
     with ExitStack() as stack:
 
         def start(fault: Any, **sections: dict[str, Any]) -> Project:

@@ -36,7 +36,7 @@ SHARDS = 2  # per split
 def project(
     root: Path, *, records: dict[str, int] | None = None, seed: int = 621
 ) -> Paths:
-    """Writes shards, vocabulary, an empty manifest with lineage and parameters under `root`."""
+    """Writes shards, vocabulary, parameters and an empty manifest under `root`."""
     paths = Paths(root)
     rows, first = [], 1
     for split, count in (records or RECORDS).items():

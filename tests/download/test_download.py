@@ -210,7 +210,8 @@ def test_site_that_gives_the_same_wrong_file_for_every_picture_is_left_alone(
         )
         with pytest.raises(
             SiteUnreachable,
-            match=r"none of 25 pictures in a row, .* Check site.static_url and site.contact\. Run the same command",
+            match=r"none of 25 pictures in a row, .* "
+            r"Check site.static_url and site.contact\. Run the same command",
         ):
             run(project)
         assert sum(pictures_asked(site).values()) < 100
@@ -426,7 +427,7 @@ def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed
 
 
 def of_site(project: Project, site: str) -> None:
-    """Makes the pictures that are here those of another site, of which this one does not have the first."""
+    """Makes the stored images those of another site; this one lacks the first."""
     table = project.paths.images / "takedowns.parquet"
     parquet.write(table, takedowns(project), TAKEDOWNS, metadata={"site": site})
     first = packs.index(project.paths.images)["post_id"][0]
@@ -700,7 +701,7 @@ def fresh(project: Project) -> None:
 
 
 def killed(project: Project) -> None:
-    """A run was killed: refusals in the log of the ledger, pictures that wait, the last of them cut."""
+    """A run was killed: failures in the log of the ledger, spooled images, one cut."""
     process = stage(project, "download")
     waits = project.paths.work("download") / "pictures"
     while process.poll() is None and not (
@@ -1030,7 +1031,7 @@ def test_ledger_keeps_every_attempt_with_its_outcome_and_how_long_it_took(
     assert all(row[3] > 0 and row[4] is None for row in rows)
 
 
-def test_original_with_the_right_md5_that_cannot_be_opened_is_refused_at_the_first_answer(
+def test_original_with_the_right_md5_that_cannot_be_opened_is_not_retried(
     tmp_path: Path, sampled: Project, board: SandboxBoard
 ) -> None:
     post = next(post for post in board.posts if post.md5 == a_few(sampled)[0])
@@ -1074,7 +1075,7 @@ async def slowly(request: web.Request) -> None:
 
 @pytest.fixture
 def mounted(sampled: Project) -> Iterator[Callable[[str], None]]:
-    """Returns a function that lays a file system over data/images, mounted with these options."""
+    """Returns a function that mounts a file system on data/images."""
     images = sampled.paths.images
     images.mkdir(parents=True)
 

@@ -2,8 +2,9 @@
 
 Real DVC, a real Prefect server, worker and deployment, stages that take no time.
 
-The toy project has this project's flows/, prefect.yaml and prefect.toml, a dvc.yaml of five stages, and a package
-`pipeline` whose stages do what a file of their own tells them: work, fail, sleep. Everything listens on 127.0.0.1.
+The toy project has this project's flows/, prefect.yaml and prefect.toml, a dvc.yaml of
+five stages, and a package `pipeline` whose stages do what a file of their own orders:
+work, fail, sleep. Everything listens on 127.0.0.1.
 """
 
 import contextlib
@@ -67,7 +68,9 @@ stages: # in an order that is not the one they run in
 """
 
 TOY = '''\
-"""Stages that do as their file in orders/ says: `work`, `exit STATUS`, `exit-once STATUS`, `sleep`."""
+"""Stages that follow their file in orders/.
+
+It holds `work`, `exit STATUS`, `exit-once STATUS` or `sleep`."""
 import json, os, subprocess, sys, time
 from pathlib import Path
 
@@ -77,10 +80,19 @@ def write(path, text):
     path.write_text(text)
 
 def verdict(dataset, success):
-    broken = {"table": "posts", "column": "score", "rule": "is in the range", "description": "scores are small",
-              "severity": "critical", "success": success, "checked": 7, "unexpected": 0 if success else 3}
+    broken = {
+        "table": "posts",
+        "column": "score",
+        "rule": "is in the range",
+        "description": "scores are small",
+        "severity": "critical",
+        "success": success,
+        "checked": 7,
+        "unexpected": 0 if success else 3,
+    }
     sound = dict(broken, column="post_id", rule="is unique", success=True, unexpected=0)
-    write(f"data/gates/{dataset}/verdict.json", json.dumps({"success": success, "expectations": [sound, broken]}))
+    tree = {"success": success, "expectations": [sound, broken]}
+    write(f"data/gates/{dataset}/verdict.json", json.dumps(tree))
 
 stage = sys.argv[-1]
 print(f"{stage} speaks, python {sys.executable}")
@@ -102,7 +114,8 @@ if sys.argv[1] == "validate":
 elif stage == "harvest":
     write("data/snapshot/posts", "".join(argument))
 elif stage == "evaluate":
-    write("data/evaluation/metrics.json", json.dumps({"test": {"macro_auc": {"value": 0.9, "baseline": 0.5}}}))
+    metrics = {"test": {"macro_auc": {"value": 0.9, "baseline": 0.5}}}
+    write("data/evaluation/metrics.json", json.dumps(metrics))
 elif stage == "report":
     write("reports/index.html", "<p>read me</p>")
 '''
@@ -157,7 +170,7 @@ def make_project(root: Path) -> Project:
     return project
 
 
-# -- commands and DVC, no Prefect ------------------------------------------------------------------------------------
+# -- commands and DVC, no Prefect --------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +271,8 @@ def test_stage_that_another_dvc_works_on_is_for_later(stages: Project) -> None:
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], process_group=0)
+sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+child = subprocess.Popen(sleep, process_group=0)
 print(os.getpid(), child.pid, flush=True)
 """
 
@@ -326,12 +340,14 @@ from pipeline import errors, paths
 assert flow.TRY_AGAIN == errors.EXIT_TRY_AGAIN
 assert artifacts.METRICS == paths.Paths().evaluation / "metrics.json"
 assert artifacts.REPORT == paths.Paths().reports / "index.html"
-assert all(artifacts.verdict_path(artifacts.GATE + name) == paths.Paths().verdict(name) for name in paths.DATASETS)
+for name in paths.DATASETS:
+    expected = paths.Paths().verdict(name)
+    assert artifacts.verdict_path(artifacts.GATE + name) == expected
 """
 
 
 def test_names_used_by_the_flows_are_the_pipelines() -> None:
-    """The flows cannot import the package (see flows/__init__.py), so what they spell out is compared here."""
+    """The flows do not import the package, so the names they repeat are compared."""
     found = subprocess.run(
         [sys.executable, "-c", NAMES],
         cwd=HOUSE,
@@ -342,7 +358,7 @@ def test_names_used_by_the_flows_are_the_pipelines() -> None:
     assert found.returncode == 0, found.stderr
 
 
-# -- Prefect ---------------------------------------------------------------------------------------------------------
+# -- Prefect ----------------------------------------------------------------------
 
 
 class Recorder(socketserver.ThreadingTCPServer):

@@ -95,7 +95,7 @@ def table(pictures: list[tuple[str, bytes]]) -> pl.DataFrame:
 
 
 def share_found(pairs: list[tuple[bytes, bytes]]) -> float:
-    """Returns the share of copies, in test, that are rejected for their source, in training."""
+    """Returns the share of copies in test rejected for a source in training."""
     pictures = [
         one for copy, source in pairs for one in (("train", source), ("test", copy))
     ]

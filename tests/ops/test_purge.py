@@ -180,7 +180,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def copy_project(folder: Path, base_url: str, static_url: str) -> None:
-    """Copies what git tracks (or would) into a new repository, with small parameters."""
+    """Copies what git tracks (or would) to a new repository, with small parameters."""
     files = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -417,8 +417,8 @@ MAIN = "from ops.purge import main; main()"
 
 def test_without_a_lock_file_nothing_would_be_kept_so_nothing_goes(toy: Story) -> None:
     assert (
-        purge(toy).stderr
-        == "error: there is no dvc.lock here: nothing would be kept. Run dvc repro first.\n"
+        purge(toy).stderr == "error: there is no dvc.lock here: nothing would be kept. "
+        "Run dvc repro first.\n"
     )
 
 
@@ -560,7 +560,8 @@ def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed
     said = stuck.said["purge"]
     assert said.returncode == 1
     assert re.match(
-        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; it now names",
+        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; "
+        r"it now names",
         said.stdout,
     )
     assert (

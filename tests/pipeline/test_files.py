@@ -18,7 +18,8 @@ def test_full_disk_is_one_clear_line_and_leaves_what_was_there(tmp_path: Path) -
     (tmp_path / ".posts.parquet.tmp").symlink_to("/dev/full")
     with pytest.raises(
         NoSpace,
-        match=r"posts.parquet cannot be written: the disk is full. What is finished is kept",
+        match=r"posts.parquet cannot be written: the disk is full. "
+        r"What is finished is kept",
     ):
         parquet.write(target, [{"n": n} for n in range(100_000)], SCHEMA)
     assert pl.read_parquet(target)["n"].to_list() == [1]

@@ -24,9 +24,14 @@ def post(**changes: object) -> pl.DataFrame:
         "is_withheld": False,
     } | changes
     schema = {
-        "tags": pl.List(pl.String), "locked_tags": pl.List(pl.String), "rating": pl.String, "ext": pl.String,
-        "duration": pl.Float64, "is_deleted": pl.Boolean, "is_withheld": pl.Boolean,
-    }  # fmt: skip
+        "tags": pl.List(pl.String),
+        "locked_tags": pl.List(pl.String),
+        "rating": pl.String,
+        "ext": pl.String,
+        "duration": pl.Float64,
+        "is_deleted": pl.Boolean,
+        "is_withheld": pl.Boolean,
+    }
     return pl.DataFrame([row], schema=schema)
 
 

@@ -88,9 +88,12 @@ def tag_table(names: list[str]) -> pl.DataFrame:
 
 
 def write(
-    paths: Paths, posts: list[dict[str, Any]], aliases: list[tuple[str, str]], implications: list[tuple[str, str]],
+    paths: Paths,
+    posts: list[dict[str, Any]],
+    aliases: list[tuple[str, str]],
+    implications: list[tuple[str, str]],
     names: list[str] = KNOWN,
-) -> None:  # fmt: skip
+) -> None:
     rest = {
         "change_seq": 1, "ext": "png", "rating": "s", "width": 9, "height": 9,
         "file_size": 9, "duration": None,

@@ -103,7 +103,7 @@ def test_a_new_child_drives_nobody_out(
     )
 
 
-def test_posts_of_an_artist_are_in_the_artists_split_and_those_of_two_splits_in_none() -> (
+def test_artists_posts_are_in_the_artists_split_and_those_of_two_splits_in_none() -> (
     None
 ):
     _, assigned = assign({1, 2, 3, 4}, [], artists={1: 2, 2: 2, 3: TORN})

@@ -1,4 +1,4 @@
-"""Shards: the same records, in the same place, with the same bytes, whoever wrote them."""
+"""Shards: the same records, in the same place, with the same bytes, on any machine."""
 
 import hashlib
 import io
@@ -41,7 +41,7 @@ def hashes(project: Project) -> dict[str, str]:
 
 
 def framed(path: Path) -> list[bytes]:
-    """Reads the records of a TFRecord file, checking both checksums, without our writer."""
+    """Reads the records of a TFRecord file without our writer; checks checksums."""
     data, found = path.read_bytes(), []
     while data:
         (length,) = struct.unpack("<Q", data[:8])
@@ -221,7 +221,9 @@ def test_tensorflow_reads_what_was_written(ready: Project) -> None:
         "for record in tf.data.TFRecordDataset(sys.argv[1]):\n"
         "    one=tf.io.parse_single_example(record,spec)\n"
         "    labels=tf.sparse.to_dense(one['labels']).numpy().tolist()\n"
-        "    print(one['post_id'].numpy(),one['md5'].numpy().decode(),*tf.io.decode_jpeg(one['jpeg']).shape,*labels)\n"
+        "    shape=tf.io.decode_jpeg(one['jpeg']).shape\n"
+        "    md5=one['md5'].numpy().decode()\n"
+        "    print(one['post_id'].numpy(),md5,*shape,*labels)\n"
     )
     path = ready.paths.shards / "train-00001-of-00004.tfrecord"
     result = subprocess.run(

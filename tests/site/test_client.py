@@ -180,7 +180,7 @@ async def get(client: Client, what: str) -> object:
 
 
 async def until_given_up(ask: Callable[[], Awaitable[object]]) -> None:
-    """Asks on, picture after picture, until something else than a temporary failure is raised."""
+    """Requests image after image until something but a TransientFailure is raised."""
     while True:
         with pytest.raises(TransientFailure):
             await ask()
@@ -193,9 +193,7 @@ def most_in_a_second(times: list[float]) -> int:
 # The rate.
 
 
-async def test_no_second_holds_more_departures_than_the_rate_even_when_the_process_stalls() -> (
-    None
-):
+async def test_no_second_has_more_requests_than_the_rate_even_after_a_stall() -> None:
     limiter, left = RateLimiter(50), []
 
     async def work() -> None:
@@ -339,7 +337,8 @@ async def test_second_run_against_a_real_site_says_who_is_asking_it(
         async with asking(server, paths, **REMOTE):
             with pytest.raises(
                 Busy,
-                match=rf"127\.0\.0\.2 is already in use by process {os.getpid()} \(download of .*project",
+                match=rf"127\.0\.0\.2 is already in use by process {os.getpid()} "
+                r"\(download of .*project",
             ):
                 async with asking(server, Paths(tmp_path / "another"), **REMOTE):
                     pass
@@ -350,7 +349,10 @@ async def test_second_run_against_a_real_site_says_who_is_asking_it(
 @contextmanager
 def holding(host: str) -> Iterator[subprocess.Popen[bytes]]:
     """Another process that talks to the host."""
-    hold = f"from pipeline.site.host_lock import lock_hosts\nwith lock_hosts(['{host}'], 'a test'): print(flush=True); input()"
+    hold = (
+        "from pipeline.site.host_lock import lock_hosts\n"
+        f"with lock_hosts(['{host}'], 'a test'): print(flush=True); input()"
+    )
     command = [sys.executable, "-c", hold]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -452,7 +454,8 @@ async def test_short_wait_that_a_real_site_asked_for_is_not_forgotten_with_the_r
     said = capfd.readouterr().err.splitlines()
     assert said[0].endswith("asks to wait 3 s: no request is sent until then")
     assert re.fullmatch(
-        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): no request is sent for another 3 s",
+        r"127\.0\.0\.2 asked an earlier run to wait \(Retry-After\): "
+        r"no request is sent for another 3 s",
         said[1],
     )
 
@@ -564,7 +567,7 @@ def test_time_to_come_back_is_said_in_words_and_by_the_clock(
         pytest.param(status(501), id="501"),
     ],
 )
-async def test_question_that_was_too_much_this_time_is_asked_again_and_ends_as_come_back_later(
+async def test_request_that_was_too_much_this_time_is_retried_and_ends_as_retry_later(
     paths: Paths, answer: Answer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with serving(answer) as server, asking(server, paths, retries=2) as client:
@@ -625,7 +628,8 @@ async def test_connections_that_break_count_as_failures_too(paths: Paths) -> Non
     async with asking(server, paths) as client:
         with pytest.raises(
             SiteUnreachable,
-            match=r"in a row, the last: ClientConnectorError .* Everything fetched is kept",
+            match=r"in a row, the last: ClientConnectorError .* "
+            r"Everything fetched is kept",
         ):
             await until_given_up(lambda: get(client, "file"))
     assert request_stats.read(paths)["download"]["requests"]["file"] == {
@@ -798,7 +802,8 @@ async def test_error_whose_body_never_comes_is_still_what_its_head_says(
 async def test_missing_picture_behind_an_edge_that_adds_its_script_is_just_missing(
     paths: Paths,
 ) -> None:
-    script = "<p>News: the drawing challenge</p><script src='/cdn-cgi/challenge-platform/scripts/jsd/main.js'></script>"
+    address = "/cdn-cgi/challenge-platform/scripts/jsd/main.js"
+    script = f"<p>News: the drawing challenge</p><script src='{address}'></script>"
     async with (
         serving(page(404, "Not found", script)) as server,
         asking(server, paths) as client,
@@ -815,7 +820,8 @@ async def test_page_where_json_belongs_is_one_clear_line(paths: Paths) -> None:
     ):
         with pytest.raises(
             BadAnswer,
-            match=r"/posts\.json answered text/html, not JSON\. Nothing fetched is lost",
+            match=r"/posts\.json answered text/html, not JSON\. "
+            r"Nothing fetched is lost",
         ):
             await get(client, "json")
 
@@ -1164,7 +1170,8 @@ def test_line_says_count_rate_bytes_time_left_and_failures(
         meter.advance(10, "2 refused", bytes=5_000_000)
     line = capfd.readouterr().err
     assert re.fullmatch(
-        r"download: 10 of 3,000 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ (s|min) left, 2 refused\n",
+        r"download: 10 of 3,000 pictures, [\d.]+/s, [\d.]+ MB/s, \d+ (s|min) left, "
+        r"2 refused\n",
         line,
     ), line
 

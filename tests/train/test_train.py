@@ -170,7 +170,8 @@ def test_a_damaged_shard_is_named_with_its_repair(project: Paths) -> None:
     shard.write_bytes(bytes(body))
     with pytest.raises(
         CorruptFile,
-        match=r"train-00001-of-00002\.tfrecord is not what.*Delete it and run dvc repro",
+        match=r"train-00001-of-00002\.tfrecord is not what.*"
+        r"Delete it and run dvc repro",
     ):
         run(SMALL, project)
 

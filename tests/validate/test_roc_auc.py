@@ -22,9 +22,9 @@ def test_auc_is_that_of_scikit_learn_with_tied_scores() -> None:
     labels = [np.flatnonzero(row).tolist() for row in truth]
     found = roc_auc.per_tag(predictions(labels, scores.tolist()), tags)
 
-    expected = []
-    for column in range(tags):
-        expected.append(roc_auc_score(truth[:, column], scores[:, column]))
+    expected = [
+        roc_auc_score(truth[:, column], scores[:, column]) for column in range(tags)
+    ]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
