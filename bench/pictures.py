@@ -59,8 +59,8 @@ SIZE = (1133, 850)
 # Of the bare loop; the sandbox refuses the names of libraries.
 AGENT = "e6tag-bench/1 (by the operator of this machine)"
 CONCURRENCY = 32  # requests under way, for every contender
-# Seconds. At 0.05, CONCURRENCY requests at once cannot bring more than 640 images/s, 1.4
-# times what img2dataset reaches with twice as many: only distance would be compared.
+# Seconds. At 0.05, CONCURRENCY requests at once cannot bring more than 640 images/s,
+# 1.4 times what img2dataset reaches with twice as many: it would be all distance.
 DISTANCE = 0.03
 TARGETS = {
     "img2dataset": 1.5,
