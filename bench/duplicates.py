@@ -162,10 +162,10 @@ def report(name: str, pairs: list[tuple[bytes, bytes]]) -> None:
 
 def linked(bodies: list[bytes], ranks: NDArray[np.int8]) -> set[tuple[int, int]]:
     """Returns the links between pictures."""
-    told = [fingerprint.fingerprint(body) for body in bodies]
+    found = [fingerprint.fingerprint(body) for body in bodies]
     hashes, thumbnails = (
-        np.stack([one.hashes for one in told]),
-        np.stack([one.thumbnail for one in told]),
+        np.stack([one.hashes for one in found]),
+        np.stack([one.thumbnail for one in found]),
     )
     pairs = duplicates.find_links(hashes, thumbnails, ranks, 6)
     return {

@@ -97,18 +97,18 @@ def refresh_pin(root: Path) -> None:
 
     A difference for people to review and commit.
     """
-    said: list[str] = []
+    lines: list[str] = []
     log = get_run_logger().info
 
     def listen(line: str) -> None:
-        said.append(line)
+        lines.append(line)
         log("%s", line)
 
     status = processes.stream(
         [sys.executable, "-m", "pipeline", "refresh"], root, listen
     )
     if status:
-        raise StageFailed(REFRESH, status, said[-dvc.TAIL :])
+        raise StageFailed(REFRESH, status, lines[-dvc.TAIL :])
 
 
 @task(task_run_name="{stage}", **TASK)

@@ -57,11 +57,11 @@ class StageFailed(Exception):
         super().__init__(stage, exit_status, self.tail)
 
     def __str__(self) -> str:
-        said = next(
+        message = next(
             (line for line in reversed(self.tail) if not EXITED.search(line)),
-            "it said nothing",
+            "it printed nothing",
         )
-        return f"{self.stage}: exit status {self.exit_status}: {said}"
+        return f"{self.stage}: exit status {self.exit_status}: {message}"
 
 
 def plan(root: Path, targets: Sequence[str] | None = None) -> tuple[str, ...]:

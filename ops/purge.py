@@ -90,7 +90,7 @@ def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
             f"{', '.join(behind)}: not up to date, so this was about packs alone: "
             "data/manifest, data/shards and "
             "reports, here and as dvc.lock refers to them, may hold the same pictures. "
-            "Mend what dvc repro stops at, "
+            "Fix what dvc repro stops at, "
             f"run dvc repro{repro_target(recorded)}, then e6tag purge again."
         )
 
@@ -98,7 +98,7 @@ def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
 def read_lock(root: Path) -> dict[str, Any]:
     """Returns what dvc.lock records, by stage.
 
-    Raises Refused where that cannot be told.
+    Raises Refused where that cannot be decided.
     """
     lock = root / "dvc.lock"
     if not lock.is_file():
@@ -278,10 +278,10 @@ def run_dvc(root: Path, *arguments: str) -> list[str]:
         check=False,
     )
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.strip()] or [
-            "it said nothing"
+        messages = [line for line in done.stderr.splitlines() if line.strip()] or [
+            "it printed nothing"
         ]
-        raise PurgeError(f"dvc {' '.join(arguments)} failed: {said[0]}")
+        raise PurgeError(f"dvc {' '.join(arguments)} failed: {messages[0]}")
     return done.stdout.splitlines()
 
 

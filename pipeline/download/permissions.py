@@ -49,12 +49,12 @@ def check_permissions(paths: Paths, md5s: set[str], post_ids: set[int]) -> Permi
     path = paths.snapshot / "posts.parquet"
     try:
         posts = pl.scan_parquet(path)
-        judged = _exclusion_reasons(posts, md5s, tags)
+        decided = _exclusion_reasons(posts, md5s, tags)
         present = _present_posts(posts, post_ids)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise parquet.corrupt_file_error(path, error) from error
-    permitted = frozenset(judged.filter(pl.col("verdict").is_null())["md5"])
-    forbidden = judged.filter(~pl.col("md5").is_in(permitted))
+    permitted = frozenset(decided.filter(pl.col("verdict").is_null())["md5"])
+    forbidden = decided.filter(~pl.col("md5").is_in(permitted))
     first = forbidden.unique("md5", keep="first", maintain_order=True)
     return Permissions(
         permitted=permitted,
@@ -76,12 +76,12 @@ def _exclusion_reasons(
     """Returns post_id, md5 and verdict (null: permitted) of posts that hold an md5."""
     wanted = pl.LazyFrame({"md5": sorted(md5s)}, schema={"md5": pl.String})
     verdict = policy.exclusion_reason(tags)
-    judged = (
+    decided = (
         posts.join(wanted, on="md5", how="semi")
         .select("post_id", "md5", verdict=verdict)
         .collect(engine="streaming")
     )
-    return judged.sort("post_id")
+    return decided.sort("post_id")
 
 
 def _present_posts(posts: pl.LazyFrame, post_ids: set[int]) -> pl.DataFrame:

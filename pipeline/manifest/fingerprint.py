@@ -56,7 +56,7 @@ class ImageFingerprint:
 
 
 def fingerprint(body: bytes) -> ImageFingerprint:
-    """Returns the likeness of a picture.
+    """Returns the fingerprint of an image.
 
     Raises what images.DECODE_ERRORS lists where it cannot be decoded.
     """

@@ -1,4 +1,4 @@
-"""Looks at every picture once, in parallel: its size in bytes and its likeness."""
+"""Reads every image once, in parallel: its size in bytes and its fingerprint."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,9 @@ SCHEMA = {
     "thumbnail": pl.Binary,
     "broken": pl.String,
 }
-"""Columns of what is told of a picture.
+"""Columns of the result for an image.
 
-`broken` is what the decoder said of one that cannot be decoded, else null.
+`broken` is the decoder's message for one that cannot be decoded, else null.
 """
 
 
@@ -43,14 +43,14 @@ def _row(
     md5: str, body: bytes
 ) -> tuple[str, int, int | None, bytes | None, bytes | None, str | None]:
     try:
-        told = fingerprint(body)
+        found = fingerprint(body)
     except DECODE_ERRORS as error:
         return (md5, len(body), None, None, None, f"cannot be decoded: {error}")
     return (
         md5,
         len(body),
-        told.phash,
-        told.hashes.tobytes(),
-        told.thumbnail.tobytes(),
+        found.phash,
+        found.hashes.tobytes(),
+        found.thumbnail.tobytes(),
         None,
     )

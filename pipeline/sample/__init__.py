@@ -50,7 +50,7 @@ from pipeline.sample.candidates import (
 )
 from pipeline.sample.co_occurrence import co_occurrence
 from pipeline.sample.cover import Selection
-from pipeline.sample.label_matrix import JUDGED, LabelMatrix
+from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
 from pipeline.sample.tag_graph import TagGraph
 from pipeline.sample.vocabulary import VocabularyResult
 from pipeline.schemas.reasons import PostExclusion
@@ -95,7 +95,7 @@ class _Chosen:
     vocabulary: VocabularyResult
     selections: Mapping[str, Selection]  # by strategy
     sample: Selection  # the posts written
-    positives: NDArray[np.int64]  # [judged splits, labels] of the posts written
+    positives: NDArray[np.int64]  # [target splits, labels] of the posts written
 
 
 def run(params: Sample, paths: Paths) -> None:
@@ -295,7 +295,9 @@ def _counts_by_code(
         counts += np.bincount(keys, minlength=len(counts))
     by_group = counts.reshape(groups, codes)
     candidates = by_group[:-1].sum(axis=0)
-    return np.stack([posts.carried[:codes], candidates, *by_group[: len(JUDGED)]])
+    return np.stack(
+        [posts.carried[:codes], candidates, *by_group[: len(TARGET_SPLITS)]]
+    )
 
 
 def _labels_by_code(relations: TagGraph, vocabulary: pl.DataFrame) -> NDArray[np.int64]:

@@ -48,9 +48,9 @@ def greedy_cover(
     order: NDArray[np.uint64],
     bound: float,
 ) -> Selection:
-    """Returns rows that give every label its target in every judged split.
+    """Returns rows that give every label its target in every target split.
 
-    Where a label has fewer positives than the target, all of them. targets: [judged
+    Where a label has fewer positives than the target, all of them. targets: [target
     splits]; order: [records], of posts that serve equally well the smaller is taken.
     """
     positives = records.positives

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.errors import ImpossibleSample
 from pipeline.params import Sample
 from pipeline.paths import SPLITS
-from pipeline.sample.label_matrix import JUDGED
+from pipeline.sample.label_matrix import TARGET_SPLITS
 from pipeline.sample.strategies import minimum_positives
 from pipeline.sample.tag_graph import TagGraph
 from pipeline.sample.vocabulary import VocabularyResult
@@ -53,7 +53,7 @@ def raise_if_short(
 
     The strategies quota and natural do not look at every tag.
 
-    positives: [judged splits, labels] among the posts selected.
+    positives: [target splits, labels] among the posts selected.
     """
     minimum = minimum_positives(params)
     shortage = (np.array(minimum)[:, None] - positives).max(axis=0)
@@ -150,7 +150,7 @@ def _exclusions_without_effect(
 
 def _empty_splits(counts: NDArray[np.int64]) -> Iterable[str]:
     for split, (candidates, taken) in zip(SPLITS, counts.tolist(), strict=True):
-        if split in JUDGED and candidates and not taken:
+        if split in TARGET_SPLITS and candidates and not taken:
             yield (
                 f"none of {candidates:,} candidates of {split} was chosen, which the "
                 "next gate refuses: set sample.min_eval_positives to 1 or more, or "
@@ -161,7 +161,7 @@ def _empty_splits(counts: NDArray[np.int64]) -> Iterable[str]:
 def _describe_lower_limits(vocabulary_size: int, positives: NDArray[np.int64]) -> str:
     """Returns the parameters that could be lowered and to what, in words.
 
-    vocabulary_size: how many tags would all be served; positives: [judged splits,
+    vocabulary_size: how many tags would all be served; positives: [target splits,
     labels].
     """
     ways = []
@@ -182,7 +182,7 @@ def _describe_lower_limits(vocabulary_size: int, positives: NDArray[np.int64]) -
 def _describe_shortage(counts: Iterable[int], minimum: Iterable[int]) -> str:
     """Returns in words where the counts of train, validation and test fall short."""
     parts = []
-    for split, count, wanted in zip(JUDGED, counts, minimum, strict=True):
+    for split, count, wanted in zip(TARGET_SPLITS, counts, minimum, strict=True):
         if count < wanted:
             parts.append(f"{count:,} of {wanted:,} in {split}")
     return ", ".join(parts)

@@ -16,7 +16,7 @@ from pipeline.sample.splits import SplitAssignment
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-JUDGED = SPLITS[:3]
+TARGET_SPLITS = SPLITS[:3]
 """Splits whose positives are promised; `fresh` takes what comes."""
 
 _IMPLIED, _GIVEN = 1, 2  # entries of the matrix while it is made
@@ -92,15 +92,15 @@ class LabelMatrix:
         return np.bincount(self.labels[rows].indices, minlength=self.vocabulary)
 
     def positives_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns records [judged splits, labels] with each label, of these rows."""
-        positives = np.empty((len(JUDGED), self.vocabulary), dtype=np.int64)
-        for split in range(len(JUDGED)):
+        """Returns records [target splits, labels] with each label, of these rows."""
+        positives = np.empty((len(TARGET_SPLITS), self.vocabulary), dtype=np.int64)
+        for split in range(len(TARGET_SPLITS)):
             positives[split] = self.counts(rows[self.split[rows] == split])
         return positives
 
     @cached_property
     def positives(self) -> NDArray[np.int64]:
-        """Records [judged splits, labels] with each label, of all rows."""
+        """Records [target splits, labels] with each label, of all rows."""
         return self.positives_of(np.arange(len(self.post_id)))
 
     def lists(self, rows: NDArray[np.int64]) -> tuple[pl.Series, pl.Series]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pipeline.params import Sample
 from pipeline.sample import splits
 from pipeline.sample.cover import Selection, greedy_cover
-from pipeline.sample.label_matrix import JUDGED, LabelMatrix
+from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
 
 # Vocabulary tags that a post needs for the quota, as in the hobby project.
 MIN_QUOTA_LABELS = 16
@@ -18,7 +18,7 @@ _GROWTH = 0.02
 
 
 def targets(params: Sample) -> NDArray[np.int64]:
-    """Returns the positives wanted in each judged split, the reserve included."""
+    """Returns the positives wanted in each target split, the reserve included."""
     minimum = np.array(minimum_positives(params))
     # Rounded before the ceiling: 20 * 1.05 is 21.000000000000004 in binary.
     with_reserve = np.round(minimum * (1 + params.reserve), 6)
@@ -26,7 +26,7 @@ def targets(params: Sample) -> NDArray[np.int64]:
 
 
 def minimum_positives(params: Sample) -> list[int]:
-    """Returns the positives promised in each judged split."""
+    """Returns the positives promised in each target split."""
     return [params.min_positives, params.min_eval_positives, params.min_eval_positives]
 
 
@@ -46,7 +46,7 @@ def by_quota(params: Sample, records: LabelMatrix) -> Selection:
     vocabulary = records.vocabulary
     left = np.repeat(targets(params), vocabulary)
     has_labels = records.lengths() >= MIN_QUOTA_LABELS
-    eligible = np.flatnonzero(has_labels & (records.split < len(JUDGED)))
+    eligible = np.flatnonzero(has_labels & (records.split < len(TARGET_SPLITS)))
     newest_first = eligible[::-1][params.quota_offset :]
     rows = [np.empty(0, np.int64)]
     taken_for = [np.empty(0, np.int64)]
@@ -81,8 +81,8 @@ def random_sample(params: Sample, records: LabelMatrix) -> Selection:
 
     params.size of them, or until every tag is served, to within _GROWTH of the board.
     """
-    judged = np.flatnonzero(records.split < len(JUDGED))
-    shuffled = _shuffled(params, records, judged)
+    with_targets = np.flatnonzero(records.split < len(TARGET_SPLITS))
+    shuffled = _shuffled(params, records, with_targets)
     if params.size is not None:
         return _for_no_label(shuffled[: params.size])
     wanted = np.minimum(records.positives, targets(params)[:, None])
@@ -109,8 +109,8 @@ def fill_to_size(
     """Adds all of `fresh`, and others by chance where params.size asks for more."""
     is_taken = np.zeros(len(records.post_id), dtype=bool)
     is_taken[selection.rows] = True
-    fresh = np.flatnonzero(records.split == len(JUDGED))
-    rest = np.flatnonzero(~is_taken & (records.split < len(JUDGED)))
+    fresh = np.flatnonzero(records.split == len(TARGET_SPLITS))
+    rest = np.flatnonzero(~is_taken & (records.split < len(TARGET_SPLITS)))
     size = params.size or 0
     wanted = max(0, size - len(selection.rows) - len(fresh))
     fill = _shuffled(params, records, rest)[:wanted]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.params import DEFAULT_REQUESTS_PER_SECOND
 from pipeline.sample.cover import Selection
-from pipeline.sample.label_matrix import JUDGED, LabelMatrix
+from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
 
 
 def compare_strategies(
@@ -20,7 +20,7 @@ def compare_strategies(
 ) -> pl.DataFrame:
     """Returns schemas.STRATEGIES.
 
-    wanted: [judged splits, labels]; selections: by strategy; written: the sample.
+    wanted: [target splits, labels]; selections: by strategy; written: the sample.
     """
     board = records.positives
     rows = []
@@ -28,10 +28,12 @@ def compare_strategies(
         positives = records.positives_of(selection.rows)
         figures = _figures(records, selection.rows, positives, wanted)
         rows.append({"strategy": name, "is_chosen": name == chosen, **figures})
-    judged = written.rows[records.split[written.rows] < len(JUDGED)]
-    figures = _figures(records, judged, records.positives_of(judged), wanted)
+    with_targets = written.rows[records.split[written.rows] < len(TARGET_SPLITS)]
+    figures = _figures(
+        records, with_targets, records.positives_of(with_targets), wanted
+    )
     rows.append({"strategy": "sample", "is_chosen": True, **figures})
-    candidates = np.flatnonzero(records.split < len(JUDGED))
+    candidates = np.flatnonzero(records.split < len(TARGET_SPLITS))
     figures = _figures(records, candidates, board, wanted)
     rows.append({"strategy": "board", "is_chosen": False, **figures})
     return pl.DataFrame(rows)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadParameter
 from pipeline.params import Sample
-from pipeline.sample.label_matrix import JUDGED
+from pipeline.sample.label_matrix import TARGET_SPLITS
 from pipeline.sample.tag_graph import TagGraph
 from pipeline.schemas.reasons import TagExclusion
 
@@ -147,9 +147,9 @@ def listed_names(path: Path) -> frozenset[str]:
 def with_positives(
     vocabulary: pl.DataFrame, positives: NDArray[np.int64]
 ) -> pl.DataFrame:
-    """Adds the positives [judged splits, labels] of the sampled posts."""
+    """Adds the positives [target splits, labels] of the sampled posts."""
     columns = []
-    for row, split in enumerate(JUDGED):
+    for row, split in enumerate(TARGET_SPLITS):
         name = f"{split}_positives"
         columns.append(pl.Series(name, positives[row], dtype=pl.Int64))
     return vocabulary.with_columns(columns)

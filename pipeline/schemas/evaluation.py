@@ -37,7 +37,7 @@ PER_TAG = pa.schema(
         field(
             "threshold",
             pa.float64(),
-            "score from which the tag is said: best F1 on validation",
+            "score from which the tag applies: best F1 on validation",
         ),
         field("f1", pa.float64(), "F1 at the threshold"),
         field("baseline_f1", pa.float64(), "F1 of saying the tag always: 2p / (1 + p)"),

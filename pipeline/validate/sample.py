@@ -323,7 +323,7 @@ def _choice_of_posts(sample: _Sample) -> Iterator[Check]:
     if params.sample.group_by_artist:
         found = _artists_in_several_splits(sample)
     description = (
-        "with sample.group_by_artist, no artist's posts are in two of the judged splits"
+        "with sample.group_by_artist, no artist is in two of train, validation and test"
     )
     yield no_violations("artist_in_two_splits", description, found)
 

@@ -67,8 +67,8 @@ def _co_occurrence() -> Iterator[Check]:
 
 
 def _anomalies() -> Iterator[Check]:
-    yield one_of("kind", list(Anomaly), "the kind is a value of Oddity")
-    yield matches("subject", r"\S", "every oddity names its tag or post")
+    yield one_of("kind", list(Anomaly), "the kind is a value of Anomaly")
+    yield matches("subject", r"\S", "every anomaly names its tag or post")
     yield matches("detail", r"\S", "and says what was seen")
 
 
