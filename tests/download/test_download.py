@@ -47,7 +47,7 @@ from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server import variants as site_variants
 from sandbox.server.app import Site
-from tests.builders.project import Project, damage, make_project, prepare, served
+from tests.builders.project import ROOT, Project, damage, make_project, prepare, served
 
 
 def run(project: Project, params: Params | None = None) -> None:
@@ -75,7 +75,7 @@ def pictures_asked(site: Site, since: int = 0) -> Counter[str]:
 
 
 def stage(project: Project, name: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", name]
     return subprocess.Popen(
         command, cwd=project.paths.root, env=environment, stderr=subprocess.PIPE
@@ -780,7 +780,7 @@ def test_dry_run_prints_the_very_plan_and_changes_nothing(
         dry = subprocess.run(
             [sys.executable, "-m", "pipeline", "download", "--dry-run"],
             cwd=project.paths.root,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
@@ -821,7 +821,7 @@ def test_dry_run_beside_a_run_says_who_holds_the_lock(sampled: Project) -> None:
         process = subprocess.run(
             [sys.executable, "-m", "pipeline", "download", "--dry-run"],
             cwd=sampled.paths.root,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,

@@ -31,6 +31,7 @@ import pytest
 
 from ops import dvc, processes
 from ops.dvc import Outcome, StageFailed
+from tests.builders.project import ROOT
 
 pytestmark = [
     pytest.mark.timeout(240),
@@ -39,7 +40,6 @@ pytestmark = [
     ),  # DVC 3.67 uses pygtrie's old ways
 ]
 
-HOUSE = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 ORDER = ("harvest", "validate@snapshot", "evaluate", "validate@evaluation", "report")
 
@@ -160,10 +160,10 @@ def make_project(root: Path) -> Project:
     )
     (root / "orders").mkdir()
     shutil.copytree(
-        HOUSE / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__")
+        ROOT / "flows", root / "flows", ignore=shutil.ignore_patterns("__pycache__")
     )
     for name in ("prefect.yaml", "prefect.toml"):
-        shutil.copy(HOUSE / name, root)
+        shutil.copy(ROOT / name, root)
     subprocess.run(["git", "init", "--quiet"], cwd=root, check=True)
     project = Project(root)
     project.work()
@@ -334,7 +334,7 @@ def lives(pid: int) -> bool:
 
 
 NAMES = """
-from flows import (artifacts)
+from flows import artifacts
 from flows import nightly as flow
 from pipeline import errors, paths
 assert flow.TRY_AGAIN == errors.EXIT_TRY_AGAIN
@@ -350,7 +350,7 @@ def test_names_used_by_the_flows_are_the_pipelines() -> None:
     """The flows do not import the package, so the names they repeat are compared."""
     found = subprocess.run(
         [sys.executable, "-c", NAMES],
-        cwd=HOUSE,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -28,9 +28,8 @@ from sandbox.faults.base import honest_body
 from sandbox.server.app import LOGIN, Site
 from sandbox.server.serializers import Shapes, Viewer
 from sandbox.server.service import SERVICE, json_response
-from tests.builders.project import Project, make_project, served
+from tests.builders.project import ROOT, Project, make_project, served
 
-ROOT = Path(__file__).parents[2]
 EVERYTHING = "status:any"
 
 Answering = Callable[[web.Request, list[Any]], Any]

@@ -33,9 +33,8 @@ from sandbox.board.records import Board, Post, Relation, Tag
 from sandbox.faults.base import honest_body
 from sandbox.server.app import Site
 from sandbox.server.service import Fault, json_response
-from tests.builders.project import Project, copied, damage, make_project, served
+from tests.builders.project import ROOT, Project, copied, damage, make_project, served
 
-ROOT = Path(__file__).parents[2]
 POSTS = 1_000
 
 

@@ -28,8 +28,8 @@ from pipeline.download.fetch import ASIDE
 from pipeline.params import Params
 from pipeline.paths import Paths
 from sandbox.board.drawn import SandboxBoard
+from tests.builders.project import ROOT
 
-ROOT = Path(__file__).parents[2]
 POSTS = 3_000
 DATA_STAGES = ("harvest", "sample", "download", "manifest", "shard")
 

@@ -29,9 +29,16 @@ from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
 from sandbox.faults.base import EXPORTS
 from sandbox.server.app import Request, Site
-from tests.builders.project import Project, copied, fetch, make_project, prepare, served
+from tests.builders.project import (
+    ROOT,
+    Project,
+    copied,
+    fetch,
+    make_project,
+    prepare,
+    served,
+)
 
-ROOT = Path(__file__).parents[2]
 CONCURRENCY = 8  # requests under way at once
 # Kills of one harvest, which keeps what it has and so is soon done; then another begins
 ROUND = 4

@@ -36,9 +36,16 @@ from pipeline.site import client
 from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.app import Request, Site
-from tests.builders.project import Project, copied, fetch, make_project, prepare, served
+from tests.builders.project import (
+    ROOT,
+    Project,
+    copied,
+    fetch,
+    make_project,
+    prepare,
+    served,
+)
 
-ROOT = Path(__file__).parents[2]
 EXPORT = r"/data/db_export/posts"
 INDEX = "/db_exports"
 API = "/posts.json"
@@ -532,7 +539,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     patience = replace(
         client.LOCAL_TIMEOUTS, silence=1.5, look=1.5, first_backoff=0.02, failing=0.2
     )
-    monkeypatch.setattr(client, "OURS", patience)
+    monkeypatch.setattr(client, "LOCAL_TIMEOUTS", patience)
 
 
 @pytest.fixture

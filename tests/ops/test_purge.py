@@ -28,9 +28,8 @@ from pipeline.schemas.images import TAKEDOWNS
 from pipeline.shard import tfrecord
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
-from tests.builders.project import served
+from tests.builders.project import ROOT, served
 
-ROOT = Path(__file__).parents[2]
 POSTS = 600  # the first at which each fate falls on a post that may be sampled
 NEEDLE = 64  # bytes of a picture that are looked for: noise to anybody else
 STAYING = 4  # pictures that may stay and are looked for as well
