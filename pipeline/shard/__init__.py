@@ -39,11 +39,12 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     kept = len(results)
     todo = [job for job in jobs if job.name not in results]
     paths.shards.mkdir(parents=True, exist_ok=True)
-    files.remove_stale_temps(paths.shards)
-    files.remove_stale_temps(paths.work("shard"))
+    _remove_stale_temps(paths)
     written = workers.map_unordered(cluster, write_shard, todo)
     for result in progress.track(written, "shard", unit="shards", total=len(todo)):
         results[result.name] = result
+    # Workers of a killed run live a moment longer than it: what they began is removed.
+    _remove_stale_temps(paths)
     _remove_others(paths, {job.name for job in jobs})
     rejected = _write_tables(paths, jobs, results)
     records = sum(len(job.records) for job in jobs)
@@ -167,6 +168,11 @@ def _finished(job: ShardJob) -> ShardResult | None:
         )
         return None
     return ShardResult(**note)
+
+
+def _remove_stale_temps(paths: Paths) -> None:
+    files.remove_stale_temps(paths.shards)
+    files.remove_stale_temps(paths.work("shard"))
 
 
 def _remove_others(paths: Paths, names: set[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from pipeline import download, harvest, refresh, sample
+from pipeline import download, files, harvest, refresh, sample
 from pipeline.params import Params
 from pipeline.paths import Paths
 from sandbox.board.records import Board
@@ -135,3 +135,8 @@ def copied(project: Project, folder: Path) -> Project:
     """Returns a copy of a project that a test may change."""
     shutil.copytree(project.paths.root, folder)
     return replace(project, paths=Paths(folder))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of every file of a folder; nothing where there is none."""
+    return {path.name: files.sha256(path) for path in sorted(folder.glob("*"))}

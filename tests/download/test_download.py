@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import download, packs, parquet, pin, refresh, sample
-from pipeline.download import variants, verify
+from pipeline.download import spool, variants, verify
 from pipeline.download.fetch import ASIDE
 from pipeline.download.spool import Spool
 from pipeline.download.variants import ImageRequest
@@ -47,7 +47,15 @@ from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server import variants as site_variants
 from sandbox.server.app import Site
-from tests.builders.project import ROOT, Project, damage, make_project, prepare, served
+from tests.builders.project import (
+    ROOT,
+    Project,
+    damage,
+    hashes,
+    make_project,
+    prepare,
+    served,
+)
 
 
 def run(project: Project, params: Params | None = None) -> None:
@@ -57,13 +65,6 @@ def run(project: Project, params: Params | None = None) -> None:
 
 def outcomes(project: Project) -> pl.DataFrame:
     return pl.read_parquet(project.paths.images / "outcomes.parquet")
-
-
-def hashes(project: Project) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(project.paths.images.iterdir())
-    }
 
 
 def pictures_asked(site: Site, since: int = 0) -> Counter[str]:
@@ -100,9 +101,9 @@ def test_every_wanted_picture_is_packed_as_the_board_has_it(
 
 def test_second_run_asks_for_nothing(sampled: Project) -> None:
     run(sampled)
-    before, asked = hashes(sampled), len(sampled.site.requests)
+    before, asked = hashes(sampled.paths.images), len(sampled.site.requests)
     run(sampled)
-    assert hashes(sampled) == before
+    assert hashes(sampled.paths.images) == before
     assert not pictures_asked(sampled.site, asked)
 
 
@@ -128,35 +129,46 @@ def test_killed_download_ends_with_the_same_bytes_and_asks_for_nothing_twice(
     tmp_path: Path, board: SandboxBoard, sampled: Project
 ) -> None:
     run(sampled)
-    undisturbed = hashes(sampled)
+    undisturbed = hashes(sampled.paths.images)
     with served(board) as site:
         killed = prepare(make_project(tmp_path / "killed", site))
-        kills = 0
-        for delivered in (
-            5,
-            25,
-            60,
-            90,
-        ):  # kill when so many pictures have left the server
-            process = stage(killed, "download")
-            while (
-                process.poll() is None
-                and sum(pictures_asked(site).values()) < delivered
-            ):
-                time.sleep(0.005)
-            kills += process.poll() is None
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
+        stored: set[str] = set()
+        for delivered in (5, 25, 60, 90):
+            started = len(site.requests)
+            kill_download_after(killed, site, delivered)
+            assert not requested(site, started) & stored
+            assert stored <= stored_images(killed)
+            stored = stored_images(killed)
+        assert len(stored) > 20
+        started = len(site.requests)
         process = stage(killed, "download")
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        assert kills >= 3
-        assert hashes(killed) == undisturbed
-        asked = pictures_asked(site)
-        in_flight = (killed.params.site.concurrency + ASIDE) * kills
-        assert sum(asked.values()) - len(asked) <= in_flight
-        waiting = killed.paths.work("download") / "pictures"
-        assert not waiting.exists()
+        assert not requested(site, started) & stored
+        assert hashes(killed.paths.images) == undisturbed
+        assert not spool.folder(killed.paths).exists()
+
+
+def kill_download_after(project: Project, site: Site, delivered: int) -> None:
+    """Runs the stage; kills it while it works, when so many images left the server."""
+    process = stage(project, "download")
+    while process.poll() is None and sum(pictures_asked(site).values()) < delivered:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it ended before the kill"
+
+
+def stored_images(project: Project) -> set[str]:
+    """Md5s of the images that are whole on disk, in packs or waiting for theirs."""
+    waiting = {record.md5 for record in spool.records(project.paths)}
+    packed = packs.index(project.paths.images)["md5"].to_list()
+    return waiting.union(packed)
+
+
+def requested(site: Site, since: int) -> set[str]:
+    """Md5s of the images requested since then."""
+    return {Path(path).stem for path in pictures_asked(site, since)}
 
 
 def a_few(project: Project) -> list[str]:
@@ -292,12 +304,12 @@ def test_damaged_pack_is_found_named_and_fetched_anew(
     sampled: Project, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run(sampled)
-    before = hashes(sampled)
+    before = hashes(sampled.paths.images)
     path = packs.pack_files(sampled.paths.images)[0]
     damage(path)
     run(sampled)
     assert f"{path.name} is damaged" in capfd.readouterr().err
-    assert hashes(sampled) == before
+    assert hashes(sampled.paths.images) == before
 
 
 def change_posts(
@@ -383,7 +395,7 @@ def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed
     deleted, withheld, opted_out, moving, replaced, expunged = one_pack[
         "post_id"
     ].to_list()
-    before = hashes(ready)
+    before = hashes(ready.paths.images)
 
     def of(post_id: int) -> pl.Expr:
         return pl.col("post_id") == post_id
@@ -420,7 +432,7 @@ def test_pictures_of_posts_that_were_taken_down_leave_their_packs_and_are_listed
     assert not gone & set(packs.index(ready.paths.images)["md5"])
     changed = {
         name
-        for name, digest in hashes(ready).items()
+        for name, digest in hashes(ready.paths.images).items()
         if before.get(name, digest) != digest
     }
     assert changed == {one_pack["pack"][0], "outcomes.parquet", "takedowns.parquet"}
@@ -439,12 +451,12 @@ def test_pictures_of_a_real_site_are_not_removed_for_another_site(
     ready: Project, other: str
 ) -> None:
     of_site(ready, other)
-    before = hashes(ready)
+    before = hashes(ready.paths.images)
     with pytest.raises(
         BadInput, match=rf"holds 1 pictures of {other} that .* does not have"
     ):
         run(ready)
-    assert hashes(ready) == before
+    assert hashes(ready.paths.images) == before
 
 
 def test_pictures_of_an_embedded_site_leave_for_another_and_are_no_takedowns(
@@ -526,7 +538,7 @@ def test_waiting_picture_is_used_only_if_it_is_whole(
     path = leave_waiting(
         ready, row, packs.PackReader(ready.paths.images).bytes(row["pack"], row["md5"])
     )
-    before = hashes(ready)
+    before = hashes(ready.paths.images)
     if state == "cut":
         os.truncate(path, path.stat().st_size - 1)
     elif state == "spoilt":
@@ -538,7 +550,7 @@ def test_waiting_picture_is_used_only_if_it_is_whole(
     again = [path for path in pictures_asked(ready.site, asked) if row["md5"] in path]
     assert len(again) == (state != "whole")
     assert ("are not whole" in capfd.readouterr().err) == (state == "spoilt")
-    assert hashes(ready) == before
+    assert hashes(ready.paths.images) == before
 
 
 def test_rate_is_kept_over_everything_together(tmp_path: Path, site: Site) -> None:
@@ -623,7 +635,7 @@ def test_run_that_was_cut_short_asks_again_for_what_failed_for_a_passing_reason(
         == set(outcomes(finished)["outcome"])
         == {"kept", "not_found"}
     )
-    assert hashes(project) == hashes(finished)
+    assert hashes(project.paths.images) == hashes(finished.paths.images)
     again = {Path(path).stem for path in pictures_asked(project.site, asked)} & set(
         visible(project)
     )
@@ -648,7 +660,7 @@ def test_what_failed_in_a_sealed_pack_is_asked_for_by_the_run_after_the_unfinish
     assert rows["outcome"].to_list() == ["unavailable"] * 3
     assert set(rows["detail"]) == {"status 500"}
     assert sealed.read_bytes() == before
-    others = hashes(project)
+    others = hashes(project.paths.images)
     run(project)
     assert set(outcomes(project)["outcome"]) == {"kept", "not_found"}
     assert sealed.read_bytes() == before
@@ -664,7 +676,7 @@ def test_pack_that_is_damaged_while_another_plan_is_unfinished_is_fetched_anew_t
     project, trouble = troubled
     run(project)
     before, (first, second, *_) = (
-        hashes(project),
+        hashes(project.paths.images),
         packs.pack_files(project.paths.images),
     )
     index = packs.index(project.paths.images)
@@ -680,7 +692,7 @@ def test_pack_that_is_damaged_while_another_plan_is_unfinished_is_fetched_anew_t
     assert f"{second.name} is damaged" in capfd.readouterr().err
     assert outcomes(project).filter(pl.col("outcome") == "unavailable").is_empty()
     assert sorted(packs.index(project.paths.images)["md5"]) == visible(project)
-    assert hashes(project)[first.name] == before[first.name]
+    assert hashes(project.paths.images)[first.name] == before[first.name]
 
 
 def test_dry_run_prints_the_plan_and_asks_for_nothing(
@@ -947,7 +959,7 @@ def test_site_that_gives_no_picture_ends_the_run_and_is_asked_again_later(
         assert sum(pictures_asked(site).values()) < 100
         switch.on = False
         run(project)
-        assert hashes(project) == hashes(finished)
+        assert hashes(project.paths.images) == hashes(finished.paths.images)
 
 
 def test_picture_that_always_fails_is_asked_for_once_per_try(
@@ -1064,7 +1076,7 @@ def test_second_run_on_one_folder_ends_with_75_and_damages_nothing(
         )
         _, errors = first.communicate(timeout=120)
         assert first.returncode == 0, errors
-    assert hashes(project) == hashes(finished)
+    assert hashes(project.paths.images) == hashes(finished.paths.images)
 
 
 async def slowly(request: web.Request) -> None:
@@ -1111,7 +1123,7 @@ def test_disk_that_takes_no_more_is_one_line_and_loses_no_picture(
     assert "Traceback" not in errors.decode()
     subprocess.run(["umount", str(sampled.paths.images)], check=True)
     run(sampled)  # there is room again
-    assert hashes(sampled) == hashes(finished)
+    assert hashes(sampled.paths.images) == hashes(finished.paths.images)
     again = pictures_asked(sampled.site, asked)
     assert (
         sum(again.values()) - len(again) <= sampled.params.site.concurrency + ASIDE

@@ -6,7 +6,6 @@ lasts longer than Python takes to start. CI runs six kills, by name more than a 
 `python -m pytest tests/test_kills.py -m slow -s`, which also prints what was counted.
 """
 
-import hashlib
 import os
 import random
 import signal
@@ -34,6 +33,7 @@ from tests.builders.project import (
     Project,
     copied,
     fetch,
+    hashes,
     make_project,
     prepare,
     served,
@@ -204,13 +204,6 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 def large_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """For a hundred kills."""
     yield from serve_ground(tmp_path_factory.mktemp("many-kills"), 1_200)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.iterdir())
-    }
 
 
 def bare(

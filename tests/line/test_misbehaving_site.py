@@ -41,6 +41,7 @@ from tests.builders.project import (
     Project,
     copied,
     fetch,
+    hashes,
     make_project,
     prepare,
     served,
@@ -819,12 +820,4 @@ def pictures_of(project: Project) -> dict[tuple[str, str], str]:
     return {
         (md5, variant): hashlib.sha256(data).hexdigest()
         for md5, variant, data in found.iter_rows()
-    }
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of every file of a folder; nothing where there is none."""
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.glob("*"))
     }

@@ -23,21 +23,14 @@ from pipeline import packs, shard, workers
 from pipeline.errors import CorruptFile, SiteUnreachable
 from pipeline.params import Cluster
 from pipeline.shard import tfrecord
-from tests.builders.project import Project, damage
+from tests.builders.project import ROOT, Project, damage, hashes
 
 
 def run(project: Project, cluster: Cluster | None = None) -> dict[str, str]:
     shard.run(
         project.params.shard, project.paths, cluster=cluster or project.params.cluster
     )
-    return hashes(project)
-
-
-def hashes(project: Project) -> dict[str, str]:
-    return {
-        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(project.paths.shards.iterdir())
-    }
+    return hashes(project.paths.shards)
 
 
 def framed(path: Path) -> list[bytes]:
@@ -116,7 +109,7 @@ def test_parameters_are_part_of_what_was_finished(ready: Project) -> None:
         ready.paths,
         cluster=ready.params.cluster,
     )
-    assert not set(before.values()) & set(hashes(ready).values()) - {
+    assert not set(before.values()) & set(hashes(ready.paths.shards).values()) - {
         before["rejected.parquet"]
     }
 
@@ -138,29 +131,45 @@ def test_damaged_pack_stops_the_stage_and_is_named(ready: Project) -> None:
         run(ready)
 
 
-def test_killed_sharding_goes_on_and_ends_with_the_same_bytes(ready: Project) -> None:
+def test_killed_sharding_keeps_what_was_finished_and_ends_with_the_same_bytes(
+    ready: Project,
+) -> None:
     undisturbed = run(ready)
-    for path in [
-        *ready.paths.shards.iterdir(),
-        *ready.paths.work("shard").glob("*.json"),
-    ]:
+    notes = ready.paths.work("shard")
+    for path in [*ready.paths.shards.iterdir(), *notes.glob("*.json")]:
         path.unlink()
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    kept: dict[str, tuple[int, int]] = {}
     for finished in (1, 3):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "shard"],
-            cwd=ready.paths.root,
-            env=environment,
-            stderr=subprocess.DEVNULL,
-        )
-        while (
-            process.poll() is None
-            and len(list(ready.paths.shards.glob("*.tfrecord"))) < finished
-        ):
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        kill_sharding_after(ready, finished)
+        assert states(ready).items() >= kept.items()
+        kept = states(ready)
+        assert finished <= len(kept) < len(undisturbed)
     assert run(ready) == undisturbed
+    assert states(ready).items() >= kept.items()
+
+
+def kill_sharding_after(project: Project, finished: int) -> None:
+    """Runs the stage and kills it while it works, after so many finished shards."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "shard"],
+        cwd=project.paths.root,
+        env=environment,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and len(states(project)) < finished:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before the kill"
+
+
+def states(project: Project) -> dict[str, tuple[int, int]]:
+    """Inode and time of change of the shards that a note calls finished, by name."""
+    found = {}
+    for note in project.paths.work("shard").glob("*.tfrecord.json"):
+        status = (project.paths.shards / note.stem).stat()
+        found[note.stem] = status.st_ino, status.st_mtime_ns
+    return found
 
 
 def test_shards_left_from_other_parameters_are_removed(ready: Project) -> None:
