@@ -108,12 +108,11 @@ def run(params: Sample, paths: Paths) -> None:
     records = _label_matrix(posts, assigned, tables, vocabulary)
     chosen = _choose_posts(params, records, vocabulary)
     found = _anomalies(tables, posts)
-    sampled = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
-    excluded = post_tables.excluded(posts, assigned)
     written = _report_tables(params, tables, posts, records, chosen)
-    written["posts"] = sampled, SAMPLED_POSTS
-    written["dropped"] = excluded, EXCLUDED_POSTS
     written["oddities"] = found, ANOMALIES
+    written["dropped"] = post_tables.excluded(posts, assigned), EXCLUDED_POSTS
+    sampled = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
+    written["posts"] = sampled, SAMPLED_POSTS
     _write(params, paths, chosen, written)
     counts = _count_per_split(records, chosen.sample)
     warnings = infeasible.warnings(
