@@ -111,13 +111,14 @@ async def record_stats(
     paths: Paths, stage: str, stats: RequestStats
 ) -> AsyncIterator[None]:
     """Saves the statistics during the block and when it ends, however it ends."""
-    saving = asyncio.create_task(_save_periodically(paths, stage, stats))
+    ended = asyncio.Event()
+    saving = asyncio.create_task(_save_periodically(paths, stage, stats, ended))
     try:
         yield
     finally:
-        saving.cancel()
-        with suppress(asyncio.CancelledError):
-            await saving
+        # Not cancelled: statistics that a save has taken would be lost with it.
+        ended.set()
+        await saving
         _save(paths, stage, stats.take())
 
 
@@ -157,12 +158,14 @@ def _has_only_numbers(tree: Any) -> bool:
     return isinstance(tree, int | float)
 
 
-async def _save_periodically(paths: Paths, stage: str, stats: RequestStats) -> None:
+async def _save_periodically(
+    paths: Paths, stage: str, stats: RequestStats, ended: asyncio.Event
+) -> None:
     while True:
-        await asyncio.sleep(INTERVAL)
-        # In a thread, because a slow disk must not hold up the requests. A save that
-        # outlives the cancellation does no harm: its statistics are already taken, and
-        # the last save waits for its lock.
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), INTERVAL)
+            return
+        # In a thread, because a slow disk must not hold up the requests.
         await asyncio.to_thread(_save, paths, stage, stats.take())
 
 
