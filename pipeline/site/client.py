@@ -223,7 +223,7 @@ class Client:
                     query=query,
                     headers=headers,
                     permit=permit,
-                    is_known=self._is_known(),
+                    is_known=self._is_known,
                 ) as response:
                     yield response
                 self._record_success(kind)

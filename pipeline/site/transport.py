@@ -6,7 +6,7 @@ is decided in `client.py`.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -107,13 +107,14 @@ class Transport:
         query: dict[str, str] | None,
         headers: dict[str, str] | None,
         permit: Permit | None,
-        is_known: bool,
+        is_known: Callable[[], bool],
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yields the response to one GET, status 200 or 206, its body not yet read.
 
         Raises what any other response means, and TransientFailure for errors of the
         connection. Records in `exchange` how it went. permit: left when the request
-        headers are sent. is_known: as in `responses.raise_for_response`.
+        headers are sent. is_known: called when the response arrives, as other responses
+        may have arrived since the request left; see `responses.raise_for_response`.
         """
         sent = self._request_headers(url, kind, headers)
         is_export = kind is RequestKind.EXPORT
@@ -142,7 +143,7 @@ class Transport:
                         kind,
                         longest_wait=self._timeouts.longest_wait,
                         logged_in="Authorization" in sent,
-                        is_known=is_known,
+                        is_known=is_known(),
                     )
                     yield response
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
