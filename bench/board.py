@@ -1,6 +1,7 @@
 """A board as large as e621 as a snapshot.
 
-The real tags, frequencies, aliases and implications, posts made at random.
+The real tags, frequencies, aliases and implications, posts made at random. Where the
+real tables are not there, made-up ones of their shape: bench/public_tables.py.
 
     python bench/board.py FOLDER [--posts 6000000]
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import public_tables
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -26,7 +28,6 @@ from numpy.typing import NDArray
 from pipeline.policy import EFFECTIVE
 from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 
-DATA = Path(__file__).parents[1] / "../shared/data"
 TAGS_A_POST = 40  # in the mean; the site's own mean in 2026 is between 30 and 50
 # Posts that a block of 16 MiB of the real export holds, at about 900 bytes each
 ROW_GROUP = 18_000
@@ -57,9 +58,8 @@ class Frequencies:
     ]  # tag -> its aliased spellings, as numbers into names
 
 
-def relations(file: str) -> pl.DataFrame:
-    """Returns schemas.RELATIONS of one of the shared exports."""
-    table = pl.read_csv(DATA / file, infer_schema=False)
+def relations(table: pl.DataFrame) -> pl.DataFrame:
+    """Returns schemas.RELATIONS of one of the public tables."""
     return table.select(
         relation_id=pl.col("id").cast(pl.Int64), antecedent="antecedent_name",
         consequent="consequent_name",
@@ -68,15 +68,16 @@ def relations(file: str) -> pl.DataFrame:
 
 
 def tags() -> pl.DataFrame:
-    """Returns schemas.TAGS of the shared counts."""
-    table = pl.read_csv(DATA / "tag-counts-2026-04.csv.gz").drop_nulls(
-        "name"
-    )  # one row has no name
-    return table.with_row_index("tag_id", offset=1).select(
-        pl.col("tag_id").cast(pl.Int64),
-        "name",
-        pl.col("category").cast(pl.Int8),
-        "post_count",
+    """Returns schemas.TAGS of the public counts."""
+    return (
+        public_tables.tags()
+        .with_row_index("tag_id", offset=1)
+        .select(
+            pl.col("tag_id").cast(pl.Int64),
+            "name",
+            pl.col("category").cast(pl.Int8),
+            "post_count",
+        )
     )
 
 
@@ -93,7 +94,7 @@ def frequencies() -> Frequencies:
     number = {name: i for i, name in enumerate(names)}
     share = counts / (counts.sum() / TAGS_A_POST)
     direct: list[list[int]] = [[] for _ in names]
-    for antecedent, consequent in in_force("tag_implications-2025-05-01.csv.gz"):
+    for antecedent, consequent in in_force(public_tables.implications()):
         if antecedent in number and consequent in number:
             direct[number[antecedent]].append(number[consequent])
     unexplained = np.zeros(len(names))
@@ -104,7 +105,7 @@ def frequencies() -> Frequencies:
     closed = [sorted(reachable(tag, direct)) for tag in range(len(names))]
     starts = np.concatenate([[0], np.cumsum([len(one) for one in closed])])
     spellings: dict[int, list[int]] = {}
-    for antecedent, consequent in in_force("tag_aliases-2025-05-01.csv.gz"):
+    for antecedent, consequent in in_force(public_tables.aliases()):
         if consequent in number and antecedent not in number:
             spellings.setdefault(number[consequent], []).append(len(names))
             names.append(antecedent)
@@ -116,9 +117,9 @@ def frequencies() -> Frequencies:
     )
 
 
-def in_force(file: str) -> Relations:
+def in_force(public: pl.DataFrame) -> Relations:
     """Returns antecedent and consequent of the relations in force."""
-    table = relations(file).filter(pl.col("status").is_in(sorted(EFFECTIVE)))
+    table = relations(public).filter(pl.col("status").is_in(sorted(EFFECTIVE)))
     return list(zip(table["antecedent"], table["consequent"], strict=True))
 
 
@@ -237,12 +238,12 @@ def write(folder: Path, posts: int) -> None:
     parquet.write(folder / "tags.parquet", tags(), TAGS)
     parquet.write(
         folder / "aliases.parquet",
-        relations("tag_aliases-2025-05-01.csv.gz"),
+        relations(public_tables.aliases()),
         RELATIONS,
     )
     parquet.write(
         folder / "implications.parquet",
-        relations("tag_implications-2025-05-01.csv.gz"),
+        relations(public_tables.implications()),
         RELATIONS,
     )
     known, rng = frequencies(), np.random.default_rng(SEED)

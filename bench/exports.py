@@ -19,7 +19,9 @@ imports aside.
                 depend on how many follow
     bare        gzip.open and csv.DictReader over those, every record thrown away
 
-Memory is the peak resident set of the process, the libraries it loads among it.
+Memory is the peak resident set of the process, the libraries it loads among it. Where
+the real counts are not there, made-up ones of their shape serve, and nothing is
+written with --write: bench/public_tables.py.
 """
 
 import argparse
@@ -42,6 +44,7 @@ from pathlib import Path
 from typing import Any
 
 import posts
+import public_tables
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -65,6 +68,11 @@ def main() -> None:
         name, count = arguments.part.split(":")
         print(json.dumps(_measured(name, arguments.folder, int(count))))
         return
+    if arguments.write and not public_tables.are_real():
+        raise SystemExit(
+            "results are recorded of e621's own tables only. Leave --write out, or see "
+            "bench/public_tables.py for where to get them."
+        )
     folder = arguments.folder or Path(tempfile.gettempdir()) / "e6tag-bench-exports"
     sizes = [arguments.posts // 4, arguments.posts // 2, arguments.posts]
     _make_exports(folder, sizes)
@@ -77,7 +85,12 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--posts", type=int, default=2_000_000)
+    parser.add_argument(
+        "--posts",
+        type=int,
+        default=2_000_000,
+        help="a multiple of 200,000: the contenders read parts of one export",
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--folder",
@@ -88,7 +101,11 @@ def _arguments() -> argparse.Namespace:
         "--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}"
     )
     parser.add_argument("--part", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    # A quarter of the posts begins as the whole only in blocks of bench/posts.py.
+    if not arguments.part and arguments.posts % (4 * posts.CHUNK):
+        parser.error("--posts must be a multiple of 200,000")
+    return arguments
 
 
 def _make_exports(folder: Path, sizes: list[int]) -> None:
@@ -233,9 +250,10 @@ def _report(
         median[every]["memory"],
         median[every]["memory"] / median[f"ours:{sizes[0]}"]["memory"],
     )
+    frequencies = "the real" if public_tables.are_real() else "made-up"
     about = (
-        f"Posts of 40 tags with the real frequencies; {rounds} rounds, each contender "
-        "once in turn, medians; "
+        f"Posts of 40 tags with {frequencies} frequencies; {rounds} rounds, each "
+        "contender once in turn, medians; "
         f"{os.cpu_count()} shared {platform.machine()} cores, {_memory_here():,.0f} "
         "GiB, load average "
         f"{os.getloadavg()[1]:.1f}; Python {platform.python_version()}, polars "

@@ -462,8 +462,8 @@ def _post(number: int, path: Path, scale: int) -> dict[str, Any]:
         "group_id": number,
         "split": "train",
         "label_ids": [0],
-        "given_ids": [0],
-        "candidate_tags": 1,
+        "explicit_label_ids": [0],
+        "tag_count": 1,
     }
 
 

@@ -3,7 +3,8 @@
 Each tag is on a post with the probability that its real count gives it, scaled so that
 a post has 40 tags in the mean, and independently of all others. Text fields have the
 lengths and the awkward characters of the real ones: newlines, CRLF, quotes and commas.
-Same arguments, same rows, on every machine.
+Same arguments, same rows, on every machine. Where the real counts are not there,
+made-up ones of their shape: bench/public_tables.py.
 """
 
 import gzip
@@ -11,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import public_tables
 import pyarrow as pa
 import pyarrow.compute as pc
 
-COUNTS = Path(__file__).parents[1] / "../shared/data/tag-counts-2026-04.csv.gz"
-"""The 139,625 real tags with 20 posts or more: name, category, post_count."""
-
 TAGS_A_POST = 40  # in the mean; the site's own mean in 2026 is between 30 and 50
 SEED = 621
-_CHUNK = 50_000  # posts made at once; bounds memory, and is part of the seed
+CHUNK = 50_000  # posts made at once; bounds memory, and is part of the seed
 # Tags more frequent than this are drawn post by post; rarer ones hardly ever fall on a
 # post twice
 _COMMON = 0.005
@@ -45,9 +44,7 @@ def read_counts() -> pl.DataFrame:
 
     Name, category, post_count.
     """
-    return (
-        pl.read_csv(COUNTS).drop_nulls("name").sort("name")
-    )  # one name of the list is empty
+    return public_tables.tags().sort("name")
 
 
 def write_tags(path: Path, posts: int) -> None:
@@ -76,8 +73,8 @@ def write_posts(path: Path, posts: int) -> None:
     names = pa.array(counts["name"].to_list())
     share = _share(counts["post_count"].to_numpy())
     with gzip.GzipFile(path, "wb", compresslevel=6, mtime=0) as file:
-        for start in range(0, posts, _CHUNK):
-            size = min(_CHUNK, posts - start)
+        for start in range(0, posts, CHUNK):
+            size = min(CHUNK, posts - start)
             random = np.random.default_rng([SEED, start])
             table = _rows(start, size, _tag_strings(share, names, size, random), random)
             file.write(table.write_csv(include_header=start == 0).encode())

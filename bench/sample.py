@@ -10,13 +10,15 @@ The boards are those of bench/board.py, cut from the largest. Timed is the whole
 with the imports, from files to files; memory: the peak of the process. Beside it the
 quota as a plain loop over the export, gzip CSV with the site's columns, timed on
 --loop-posts posts and scaled: the pass that picks, alone and with that which counts
-tags before.
+tags before. Where e621's own tables of tags are not there, made-up ones of their shape
+serve: bench/public_tables.py.
 """
 
 import argparse
 import csv
 import gzip
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -30,7 +32,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
-    from pipeline.sample.tag_graph import TagGraph
+    from pipeline.tag_graph import TagGraph
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -187,7 +189,7 @@ def board(folder: Path, posts: int, largest: int) -> None:
     if posts == largest:
         subprocess.run([sys.executable, ROOT / "bench/board.py", target, "--posts",
         str(posts)], check=True,
-                       env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+                       env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
         return
     target.mkdir(parents=True, exist_ok=True)
     for name in ("tags", "aliases", "implications"):
@@ -248,7 +250,7 @@ def loop(export: Path) -> None:
     from pipeline import parquet, policy
     from pipeline.params import Sample
     from pipeline.sample import strategies
-    from pipeline.sample.tag_graph import TagGraph
+    from pipeline.tag_graph import TagGraph
 
     tables = {
         name: parquet.read(export.parent / f"data/snapshot/{name}.parquet")
@@ -286,7 +288,7 @@ def loop(export: Path) -> None:
                 if name in relations.implied:
                     tags |= relations.implied[name]
             labels = [rank[name] for name in tags if name in rank]
-            if "comic" in tags or len(labels) < strategies.LEAST_LABELS:
+            if "comic" in tags or len(labels) < strategies.MIN_QUOTA_LABELS:
                 continue
             for label in sorted(labels, reverse=True):
                 if left[label]:

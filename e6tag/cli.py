@@ -6,18 +6,50 @@ in 0.3 s.
 
 import importlib
 import importlib.util
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from e6tag.commands.embed import embed
+from e6tag.commands.explain_image import explain_image
+from e6tag.commands.serve import serve
+from e6tag.commands.similar import similar
+from e6tag.commands.tag import tag
+from e6tag.errors import E6tagError
+
+
+class _Commands(TyperGroup):
+    """The group of all commands: prints their expected failures as one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; an E6tagError becomes a line and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except E6tagError as error:
+            if ctx.obj:  # --debug
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from error
+
 
 app = typer.Typer(
+    cls=_Commands,
     help="e6tag: tags for images, and the pipeline that trains the tagger.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Rich help would take longer to import than all the rest together.
     rich_markup_mode=None,
 )
+
+
+app.command()(tag)
+app.command()(explain_image)
+app.command()(embed)
+app.command()(similar)
+app.command()(serve)
 
 
 def main(name: str = "e6tag") -> None:

@@ -1,13 +1,11 @@
-"""What people read in Prefect about a run.
-
-Each gate's verdict, the stages, the metrics, the report.
+"""What people read in Prefect about a run: verdicts, stages, metrics and report.
 
 Reads       data/gates/<dataset>/verdict.json, data/evaluation/metrics.json,
             reports/index.html
-Writes      artifacts `gate-<dataset>`, `stages`, `metrics` and `report` of the run they
-            are called in
-Guarantees  no metric without its image-blind baseline beside it; what has not been
-            written is not published.
+Writes      artifacts `gate-<dataset>`, `stages`, `metrics` and `report` of the current
+            run
+Guarantees  each metric is published beside its image-blind baseline; what the run did
+            not write is not published.
 """
 
 import json
@@ -21,6 +19,16 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 GATE = "validate@"  # the gates' stages, as dvc.yaml's foreach names them
 METRICS = Path("data/evaluation/metrics.json")
 REPORT = Path("reports/index.html")
+_VERDICT_COLUMNS = (
+    "table",
+    "column",
+    "rule",
+    "severity",
+    "success",
+    "checked",
+    "unexpected",
+    "description",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +45,17 @@ class StageRow:
 
 
 def verdict_path(stage: str) -> Path | None:
-    """Where the gate that is this stage leaves its verdict.
-
-    None for a stage that is no gate.
-    """
-    return (
-        Path("data/gates") / stage.removeprefix(GATE) / "verdict.json"
-        if stage.startswith(GATE)
-        else None
-    )
+    """Returns the file of the gate's verdict; None for a stage that is no gate."""
+    if not stage.startswith(GATE):
+        return None
+    return Path("data/gates") / stage.removeprefix(GATE) / "verdict.json"
 
 
 def publish_verdict(root: Path, stage: str, *, failed: bool = False) -> None:
     """Publishes a gate's verdict.
 
-    After a failure only one that says so: else it is an older try's.
+    failed: the stage failed. Then a verdict of success is of an earlier run, and is not
+    published.
     """
     path = verdict_path(stage)
     if path is None or not (root / path).is_file():
@@ -67,39 +71,27 @@ def publish_verdict(root: Path, stage: str, *, failed: bool = False) -> None:
 
 
 def verdict_rows(verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per expectation, those that do not hold first."""
-    columns = (
-        "table",
-        "column",
-        "rule",
-        "severity",
-        "success",
-        "checked",
-        "unexpected",
-        "description",
-    )
-    rows = [
-        {column: expectation.get(column) for column in columns}
-        for expectation in verdict["expectations"]
-    ]
+    """Returns a row per expectation, those that do not hold first."""
+    rows = [_verdict_row(expectation) for expectation in verdict["expectations"]]
     return sorted(rows, key=lambda row: bool(row["success"]))
 
 
+def _verdict_row(expectation: dict[str, Any]) -> dict[str, Any]:
+    return {column: expectation.get(column) for column in _VERDICT_COLUMNS}
+
+
 def verdict_summary(verdict: dict[str, Any]) -> str:
-    """The verdict in a line.
+    """Returns the verdict in a line.
 
     A gate may pass although an expectation does not hold: one that is only a warning.
     """
+    outcome = "passed" if verdict["success"] else "FAILED"
     expectations = verdict["expectations"]
-    hold = sum(bool(expectation["success"]) for expectation in expectations)
-    unexpected = sum(
-        expectation.get("unexpected") or 0
-        for expectation in expectations
-        if not expectation["success"]
-    )
+    violated = [one for one in expectations if not one["success"]]
+    hold = len(expectations) - len(violated)
+    unexpected = sum(one.get("unexpected") or 0 for one in violated)
     return (
-        f"{'passed' if verdict['success'] else 'FAILED'}: {hold:,} of "
-        f"{len(expectations):,} expectations hold, "
+        f"{outcome}: {hold:,} of {len(expectations):,} expectations hold, "
         f"{unexpected:,} unexpected values where one does not"
     )
 
@@ -107,8 +99,8 @@ def verdict_summary(verdict: dict[str, Any]) -> str:
 def publish_run(root: Path, rows: Sequence[StageRow]) -> None:
     """Publishes what a run did, whether it failed or not."""
     publish_stages(rows)
-    # A file of an earlier run must not pass for this one's: only what this run brought,
-    # or found, up to date.
+    # The files may be of an earlier run: only those that this run found or made up to
+    # date are published.
     done = {row.stage for row in rows if row.completed}
     if "evaluate" in done:
         publish_metrics(root)
@@ -117,15 +109,14 @@ def publish_run(root: Path, rows: Sequence[StageRow]) -> None:
 
 
 def publish_stages(rows: Sequence[StageRow]) -> None:
-    """Publishes what was done, stage by stage, in the order it was done."""
-    table = [
-        {"stage": row.stage, "outcome": row.outcome, "seconds": round(row.seconds, 1)}
-        for row in rows
-    ]
+    """Publishes a row per stage, in the order in which they ran."""
+    table = []
+    for row in rows:
+        seconds = round(row.seconds, 1)
+        table.append({"stage": row.stage, "outcome": row.outcome, "seconds": seconds})
     total = sum(row.seconds for row in rows)
-    create_table_artifact(
-        key="stages", table=table, description=f"{len(rows)} stages in {total:,.0f} s"
-    )
+    summary = f"{len(rows)} stages in {total:,.0f} s"
+    create_table_artifact(key="stages", table=table, description=summary)
 
 
 def publish_metrics(root: Path) -> None:
@@ -134,28 +125,26 @@ def publish_metrics(root: Path) -> None:
     create_table_artifact(
         key="metrics",
         table=metric_rows(metrics),
-        description="each beside what a model that never looks gets",
+        description="each beside what a model that never looks at the image reaches",
     )
 
 
 def metric_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per split and metric. What has no baseline is no metric and is left out."""
-    return [
-        {
-            "split": split,
-            "metric": name,
-            "value": found["value"],
-            "image-blind baseline": found["baseline"],
-        }
-        for split, named in metrics.items()
-        if isinstance(named, dict)
-        for name, found in named.items()
-        if isinstance(found, dict) and {"value", "baseline"} <= found.keys()
-    ]
+    """Returns a row per split and metric. metrics: metrics.json.
+
+    A metric without a baseline is left out.
+    """
+    rows = []
+    for split, by_name in metrics["splits"].items():
+        for name, metric in by_name.items():
+            if not {"value", "baseline"} <= metric.keys():
+                continue
+            row = {"split": split, "metric": name, "value": metric["value"]}
+            rows.append(row | {"image-blind baseline": metric["baseline"]})
+    return rows
 
 
 def publish_report(root: Path) -> None:
-    """Publishes a link to the report, for those who sit at the machine that made it."""
-    create_link_artifact(
-        key="report", link=(root / REPORT).resolve().as_uri(), link_text=str(REPORT)
-    )
+    """Publishes a link to the report, which works on the machine that made it."""
+    link = (root / REPORT).resolve().as_uri()
+    create_link_artifact(key="report", link=link, link_text=str(REPORT))

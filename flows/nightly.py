@@ -1,6 +1,6 @@
 """The flow `e6tag`: the DVC graph, stage by stage, as Prefect tasks.
 
-Its order is DVC's and is written nowhere here.
+DVC decides their order.
 
 Reads       the project in the working directory; parameters of the flow (see
             `pipeline`)
@@ -31,17 +31,16 @@ from ops import dvc, processes
 from ops.dvc import Outcome, StageFailed
 
 REFRESH = "refresh"
-TRY_AGAIN = (
-    os.EX_TEMPFAIL
-)  # 75: nothing is wrong and nothing is lost (pipeline/errors.py)
+TRY_AGAIN = os.EX_TEMPFAIL
+"""75: the same command may succeed later, nothing is lost (pipeline/errors.py)."""
+
 RETRIES = 3
-# Seconds; what the lines of a challenge page and of the circuit breaker ask for: an
-# hour
 RETRY_DELAY = 3_600
+"""Seconds: an hour, as after a challenge page and where a site fails."""
 
 
 def is_retryable(_task: Any, _task_run: Any, state: Any) -> bool:
-    """Whether the failure is one that the same command may not meet again later."""
+    """Returns whether the same command may succeed later."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, StageFailed) and error.exit_status == TRY_AGAIN
 
@@ -81,10 +80,9 @@ def pipeline(
         started = time.monotonic()
         state = run_stage.with_options(**patience)(root, stage, return_state=True)
         seconds = time.monotonic() - started
-        rows.append(
-            artifacts.StageRow(stage, state.name, state.is_completed(), seconds)
-        )
-        if not state.is_completed():
+        completed = state.is_completed()
+        rows.append(artifacts.StageRow(stage, state.name, completed, seconds))
+        if not completed:
             break
     artifacts.publish_run(root, rows)
     if rows:
@@ -93,20 +91,19 @@ def pipeline(
 
 @task(task_run_name=REFRESH, **TASK)
 def refresh_pin(root: Path) -> None:
-    """Rewrites snapshot.json if the site has news.
+    """Rewrites snapshot.json if the site has newer exports.
 
-    A difference for people to review and commit.
+    The change in git is for people to review and commit.
     """
     lines: list[str] = []
     log = get_run_logger().info
 
-    def listen(line: str) -> None:
+    def read(line: str) -> None:
         lines.append(line)
         log("%s", line)
 
-    status = processes.stream(
-        [sys.executable, "-m", "pipeline", "refresh"], root, listen
-    )
+    command = [sys.executable, "-m", "pipeline", "refresh"]
+    status = processes.stream(command, root, read)
     if status:
         raise StageFailed(REFRESH, status, lines[-dvc.TAIL :])
 

@@ -18,19 +18,24 @@ import enum
 import os
 import re
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ops import processes
 
-TAIL = 20  # lines of output that a failure carries with it
-# Another DVC, a person's perhaps, works on the same files
-BUSY = "is busy, it is being blocked by"
-EXITED = re.compile(
-    r"failed to run: .*, exited with (-?\d+)$"
-)  # DVC's own exit status is 255 whatever the stage's was
+TAIL = 20
+"""Lines of output that a failure carries with it."""
+
+# Another DVC, a person's perhaps, works on the same files.
+_BUSY = "is busy, it is being blocked by"
+# The last line of a failed command, after the one with the reason.
+_ADVERTISEMENT = "Having any troubles?"
+# DVC's own exit status is 255, whatever the stage's was.
+_EXITED = re.compile(r"failed to run: .*, exited with (-?\d+)$")
 
 
 class Outcome(enum.StrEnum):
@@ -57,30 +62,26 @@ class StageFailed(Exception):
         super().__init__(stage, exit_status, self.tail)
 
     def __str__(self) -> str:
-        message = next(
-            (line for line in reversed(self.tail) if not EXITED.search(line)),
-            "it printed nothing",
-        )
+        messages = [line for line in self.tail if not _EXITED.search(line)]
+        message = messages[-1] if messages else "it printed nothing"
         return f"{self.stage}: exit status {self.exit_status}: {message}"
 
 
 def plan(root: Path, targets: Sequence[str] | None = None) -> tuple[str, ...]:
-    """The stages that `dvc repro TARGETS` would look at, in its order.
+    """Returns the stages that `dvc repro TARGETS` would check, in its order.
 
-    All of dvc.yaml without targets.
+    Without targets: all stages of dvc.yaml.
     """
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
     with _repository(root) as repo, repo.lock:
         wanted = collect_stages(repo, targets or ["dvc.yaml"])
-        return tuple(
-            stage.addressing
-            for stage in plan_repro(get_active_graph(repo.index.graph), wanted)
-        )
+        graph = get_active_graph(repo.index.graph)
+        return tuple(stage.addressing for stage in plan_repro(graph, wanted))
 
 
 def changed(root: Path, stage: str) -> bool:
-    """Whether `dvc repro --single-item STAGE` would do anything.
+    """Returns whether `dvc repro --single-item STAGE` would do anything.
 
     In process: a tenth of a second against DVC's one.
     """
@@ -93,13 +94,66 @@ def changed(root: Path, stage: str) -> bool:
         raise StageFailed(stage, os.EX_TEMPFAIL, str(error).splitlines()) from error
 
 
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """A stage as DVC sees it.
+
+    outputs: paths. after: the stages that write what it reads. has_run: whether
+    dvc.lock has it. changes: what differs from dvc.lock, such as `data/shards
+    modified`; none where it is up to date.
+    """
+
+    name: str
+    outputs: tuple[str, ...]
+    after: tuple[str, ...]
+    has_run: bool
+    changes: tuple[str, ...]
+
+
+def status(root: Path) -> tuple[StageStatus, ...]:
+    """Returns all stages in the order of `dvc repro`, each with what changed.
+
+    A stage is compared with what is there now: what an earlier one will write is not
+    known.
+    """
+    order = plan(root)
+    found = {}
+    with _repository(root) as repo, repo.lock:
+        graph = repo.index.graph
+        for stage in repo.index.stages:
+            if stage.addressing not in order:
+                continue
+            (entries,) = list(stage.status(check_updates=False).values()) or [[]]
+            found[stage.addressing] = StageStatus(
+                name=stage.addressing,
+                outputs=tuple(out.def_path for out in stage.outs),
+                after=tuple(sorted(each.addressing for each in graph[stage])),
+                has_run=any(bool(out.hash_info) for out in stage.outs),
+                changes=tuple(_changes(entries)),
+            )
+    return tuple(found[name] for name in order)
+
+
+def _changes(entries: Sequence[Any]) -> Iterator[str]:
+    """Yields what differs, of DVC's tree: by kind, and parameters by file."""
+    for entry in entries:
+        if isinstance(entry, str):  # changed command
+            yield entry
+            continue
+        for changed_paths in entry.values():
+            for path, change in changed_paths.items():
+                if isinstance(change, str):
+                    yield f"{path} {change}"
+                    continue
+                for name, how in change.items():
+                    yield f"{name} {how}"
+
+
 def record(root: Path, stage: str) -> None:
-    """Makes dvc.lock name the outputs of a stage as they lie here.
+    """Makes dvc.lock name the outputs of a stage as they are on disk.
 
-    And puts them into the cache.
-
-    Its inputs stay as recorded, so that the stage is as stale as before. Raises
-    StageFailed where DVC is at work.
+    Adds them to the cache. The stage's inputs stay as recorded, so that it is as stale
+    as before. Raises StageFailed where another DVC runs.
     """
     from dvc.lock import LockError
 
@@ -113,15 +167,74 @@ def record(root: Path, stage: str) -> None:
         raise StageFailed(stage, os.EX_TEMPFAIL, str(error).splitlines()) from error
 
 
-def run(root: Path, stage: str, on_line: Callable[[str], None]) -> Outcome:
+def inputs(root: Path, stages: Sequence[str]) -> tuple[str, ...]:
+    """Returns what some stages read and others write, as paths relative to `root`."""
+    from dvc.exceptions import OutputNotFoundError
+
+    paths = set()
+    with _repository(root) as repo, repo.lock:
+        own = [found for name in stages for found in repo.stage.collect(name)]
+        for stage in own:
+            for dep in stage.deps:
+                try:
+                    written = repo.find_outs_by_path(dep.fs_path, strict=False)
+                except OutputNotFoundError:  # a file of git, such as code
+                    continue
+                if written[0].stage not in own:
+                    paths.add(dep.def_path)
+    return tuple(sorted(paths))
+
+
+def cache_folder(root: Path) -> Path:
+    """Returns where the cache of a repository is."""
+    with _repository(root) as repo:
+        return Path(repo.cache.local_cache_dir)
+
+
+def cached_object(cache: Path, md5: str) -> Path:
+    """Returns where the cache in a folder holds a file. md5: as in dvc.lock."""
+    return cache / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def checkout(
+    root: Path,
+    paths: Sequence[str],
+    on_line: Callable[[str], None],
+    stop: threading.Event | None = None,
+) -> None:
+    """Puts outputs that dvc.lock names into place, from the cache.
+
+    stop: as of `processes.stream`. Raises StageFailed where the cache lacks one.
+    """
+    tail: deque[str] = deque(maxlen=TAIL)
+
+    def read(line: str) -> None:
+        if not line.startswith(_ADVERTISEMENT):
+            tail.append(line)
+            on_line(line)
+
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--force"]
+    status = processes.stream([*command, *paths], root, read, stop=stop)
+    if status:
+        raise StageFailed("checkout", status, tail)
+
+
+def run(
+    root: Path,
+    stage: str,
+    on_line: Callable[[str], None],
+    variables: Mapping[str, str] | None = None,
+    stop: threading.Event | None = None,
+) -> Outcome:
     """Brings one stage up to date, not those before it.
 
-    Gives each line of output to `on_line`; raises StageFailed.
+    Calls `on_line` with each line of output; raises StageFailed. variables, stop: as
+    of `processes.stream`.
     """
     outcome = Outcome.REBUILT
     tail: deque[str] = deque(maxlen=TAIL)
 
-    def listen(line: str) -> None:
+    def read(line: str) -> None:
         nonlocal outcome
         tail.append(line)
         if line == f"Stage '{stage}' didn't change, skipping":
@@ -130,38 +243,35 @@ def run(root: Path, stage: str, on_line: Callable[[str], None]) -> Outcome:
             outcome = Outcome.RESTORED
         on_line(line)
 
-    # A subprocess and not Repo.reproduce(): that one cannot be listened to, handles
-    # signals itself and dies with a crashing stage. --wait-for-lock, since the lock is
-    # otherwise given up after 3 seconds.
-    dvc_status = processes.stream(
-        [
-            sys.executable,
-            "-m",
-            "dvc",
-            "--wait-for-lock",
-            "repro",
-            "--single-item",
-            stage,
-        ],
-        root,
-        listen,
-    )
+    # A subprocess and not Repo.reproduce(), which gives no output line by line, handles
+    # signals itself and dies with a crashing stage. --wait-for-lock, since DVC
+    # otherwise stops waiting for the lock after 3 seconds.
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+    command += ["repro", "--single-item", stage]
+    dvc_status = processes.stream(command, root, read, variables=variables, stop=stop)
     if dvc_status:
         raise StageFailed(stage, _exit_status(tail, dvc_status), tail)
     return outcome
 
 
 def _exit_status(tail: Sequence[str], dvc_status: int) -> int:
-    """The exit status of the stage's command, which DVC gives only in its message."""
-    if any(BUSY in line for line in tail):
-        return os.EX_TEMPFAIL
-    found = (EXITED.search(line) for line in reversed(tail))
-    return next((int(match[1]) for match in found if match), dvc_status)
+    """Returns the exit status of the stage's command.
+
+    DVC gives it only in its message.
+    """
+    status = dvc_status
+    for line in tail:
+        if _BUSY in line:
+            return os.EX_TEMPFAIL
+        match = _EXITED.search(line)
+        if match:
+            status = int(match[1])
+    return status
 
 
 @contextlib.contextmanager
 def _repository(root: Path) -> Iterator[Any]:
-    """The DVC repository in `root`.
+    """Opens the DVC repository in `root`.
 
     DVC resolves targets against the working directory, so that is changed too.
     """

@@ -1,104 +1,119 @@
 """`e6tag purge`: removes from DVC's cache what dvc.lock no longer refers to.
 
-Images that were taken down are among it.
+Images that were taken down are among that.
 
 Reads       dvc.yaml and dvc.lock, through DVC
-Writes      dvc.lock, where the packs here were rid of pictures and the stages after
-            them cannot follow; files of the cache go, and of a remote that is named
-Guarantees  refuses while a stage that holds pictures is behind its inputs: dvc.lock
-            still refers to its older outputs, so they would be kept; but packs that
-            `download` was rid of pictures by itself replace those of dvc.lock. What
-            dvc.lock refers to is never removed; nothing under data/ or reports/ is
-            touched; a cache that other projects may share is left alone. What goes
-            cannot be brought back: the outputs of older commits go too, models among
-            them.
+Writes      dvc.lock, where `download` removed images from the packs and the stages
+            after it cannot run; removes files of the cache, of a remote that is named,
+            and the data of unfinished runs of an ablation
+Guarantees  refuses while a stage that holds images is stale: dvc.lock still refers to
+            its older outputs, so they would stay; but packs from which `download`
+            removed images replace those that dvc.lock names. What dvc.lock refers to
+            is never removed; nothing under data/ or reports/ is touched; a cache that
+            other projects may share is left alone. What is removed cannot be brought
+            back: the outputs of older commits are removed too, models among them.
 
     python -m ops.purge [--dry-run] [--remote NAME]
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
 
-from ops import dvc, processes, stale_packs
+from ops import ablation, dvc, processes, stale_packs
 from ops.stale_packs import PurgeError
+from pipeline import locks
+from pipeline.errors import E6tagError
+from pipeline.paths import Paths
 
-LINE = ("download", "manifest", "shard")
-"""Stages that write pictures or say which there are.
+IMAGE_STAGES = ("download", "manifest", "shard")
+"""Stages whose outputs hold images or say which there are.
 
 They are up to date only if all before them are.
 """
 
-PAGE = "report"
-"""Shows test pictures.
+REPORT = "report"
+"""The stage that shows test images.
 
-Whether those are of today's packs, its own inputs tell: it need not wait for a new
-model.
+It is up to date if its own inputs are: it need not wait for a new model.
 """
 
-COLLECT = (
-    "gc",
-    "--workspace",
-    "--force",
-)  # all that the workspace's dvc.lock does not refer to
+COLLECT = ("gc", "--workspace", "--force")
+"""DVC's arguments that remove all that the workspace's dvc.lock does not refer to."""
 
-REMOVED = re.compile(r"Removed (\d+) objects from remote")
+_REMOVED = re.compile(r"Removed (\d+) objects from remote")
 
 
 def purge(root: Path, remotes: list[str], *, dry_run: bool) -> None:
-    """Collects the cache, then the remotes named.
+    """Cleans the cache, then the remotes that are named.
 
-    And says what is left to do for the others.
+    Prints how to clean the others. Raises PurgeError where something is left to do.
     """
     known = configured_remotes(root)
-    if unknown := [name for name in remotes if name not in known]:
+    _check_remotes(remotes, known)
+    recorded = read_lock(root)
+    stale = stale_stages(root, recorded)
+    cache = own_cache(root)
+    packs = stale_packs.StalePacks()
+    if stale:
+        packs = stale_packs.find_stale_packs(root, cache, recorded)
+        if not packs.paths:
+            raise PurgeError(_refusal_message(recorded, stale))
+        _record_clean_packs(root, packs, dry_run=dry_run)
+    _remove_data_of_runs(Paths(root), dry_run=dry_run)
+    if dry_run:
+        _list_unused(root, packs.paths)
+    else:
+        _collect(root, cache)
+    _collect_remotes(root, remotes, known, dry_run=dry_run)
+    if stale:
+        raise PurgeError(
+            f"{', '.join(stale)}: not up to date, so only packs were cleaned: "
+            "data/manifest, data/shards and reports, here and as dvc.lock refers to "
+            "them, may hold the same images. Fix what dvc repro stops at, run "
+            f"dvc repro{_repro_target(recorded)}, then e6tag purge again."
+        )
+
+
+def _remove_data_of_runs(paths: Paths, *, dry_run: bool) -> None:
+    """Removes images from the folders of unfinished runs of an ablation.
+
+    The next ablation takes them from the cache again, and goes on from the checkpoints.
+    Raises Busy where an ablation is running.
+    """
+    if not paths.work(ablation.STAGE).is_dir():
+        return
+    with locks.stage_lock(paths, ablation.STAGE):
+        for folder in sorted(paths.work(ablation.STAGE).glob("*/data")):
+            name = folder.relative_to(paths.root)
+            if dry_run:
+                print(f"purge: {name} would be removed")
+                continue
+            processes.end_all_in(folder.parent)
+            shutil.rmtree(folder)
+            print(f"purge: {name} is removed; e6tag ablation makes it again")
+
+
+def _check_remotes(remotes: list[str], known: dict[str, str]) -> None:
+    """Raises PurgeError for a remote that is not configured."""
+    unknown = [name for name in remotes if name not in known]
+    if unknown:
         raise PurgeError(
             f"there is no DVC remote {unknown[0]}. Known: {', '.join(known) or 'none'}."
-        )
-    recorded = read_lock(root)
-    behind = stale(root, recorded)
-    cache = own_cache(root)
-    older = (
-        stale_packs.find_stale_packs(root, cache, recorded)
-        if behind
-        else stale_packs.StalePacks()
-    )
-    if behind and not older.packs:
-        raise PurgeError(refusal_message(recorded, behind))
-    if older.packs:
-        record_clean_packs(root, older, dry_run=dry_run)
-    if dry_run:
-        list_unused(root, older.packs)
-    else:
-        collect(root, cache)
-    for name, address in known.items():
-        if name in remotes:
-            collect_remote(root, name, address, dry_run=dry_run)
-        else:
-            clean = f"dvc {' '.join(of_remote(name))}"
-            print(
-                f"purge: remote {name} ({address}) may hold the same. To clean it: "
-                f"{clean}"
-            )
-    if behind:
-        raise PurgeError(
-            f"{', '.join(behind)}: not up to date, so this was about packs alone: "
-            "data/manifest, data/shards and "
-            "reports, here and as dvc.lock refers to them, may hold the same pictures. "
-            "Fix what dvc repro stops at, "
-            f"run dvc repro{repro_target(recorded)}, then e6tag purge again."
         )
 
 
 def read_lock(root: Path) -> dict[str, Any]:
     """Returns what dvc.lock records, by stage.
 
-    Raises Refused where that cannot be decided.
+    Raises PurgeError where it is missing or cannot be read.
     """
     lock = root / "dvc.lock"
     if not lock.is_file():
@@ -106,9 +121,8 @@ def read_lock(root: Path) -> dict[str, Any]:
             "there is no dvc.lock here: nothing would be kept. Run dvc repro first."
         )
     try:
-        return (yaml.safe_load(lock.read_text(encoding="utf-8")) or {}).get(
-            "stages"
-        ) or {}
+        tree = yaml.safe_load(lock.read_text(encoding="utf-8")) or {}
+        return tree.get("stages") or {}
     except (yaml.YAMLError, AttributeError) as error:
         raise PurgeError(
             "dvc.lock cannot be read. Nothing was removed. Restore it with git "
@@ -116,67 +130,74 @@ def read_lock(root: Path) -> dict[str, Any]:
         ) from error
 
 
-def stale(root: Path, recorded: dict[str, Any]) -> list[str]:
-    """Returns the stages that are behind.
+def stale_stages(root: Path, recorded: dict[str, Any]) -> list[str]:
+    """Returns the stages with images that are not up to date, and those before them.
 
-    Of what they wrote, dvc.lock may refer to pictures that have to go.
+    Of what they wrote, dvc.lock may refer to images that were taken down.
     """
-    held = [name for name in LINE if name in recorded]
-    stages = [
-        *(dvc.plan(root, held) if held else ()),
-        *([PAGE] if PAGE in recorded else ()),
-    ]
+    stages: list[str] = []
+    recorded_stages = _recorded_image_stages(recorded)
+    if recorded_stages:
+        stages += dvc.plan(root, recorded_stages)
+    if REPORT in recorded:
+        stages.append(REPORT)
     return [stage for stage in stages if dvc.changed(root, stage)]
 
 
-def repro_target(recorded: dict[str, Any]) -> str:
+def _recorded_image_stages(recorded: dict[str, Any]) -> list[str]:
+    return [name for name in IMAGE_STAGES if name in recorded]
+
+
+def _repro_target(recorded: dict[str, Any]) -> str:
     """Returns the argument of `dvc repro`, after a space, that updates all images."""
-    held = [name for name in LINE if name in recorded]
-    return f" {held[-1]}" if PAGE not in recorded and held else ""
+    stages = _recorded_image_stages(recorded)
+    if REPORT in recorded or not stages:
+        return ""
+    return f" {stages[-1]}"
 
 
-def refusal_message(recorded: dict[str, Any], behind: list[str]) -> str:
+def _refusal_message(recorded: dict[str, Any], stale: list[str]) -> str:
     """Returns why nothing is removed, and what to do."""
-    alone = (
-        " Where that stops before download, run python -m pipeline download: it takes "
-        "the pictures out of the packs "
-        "whether there is a sample or not. Then run e6tag purge again."
+    message = (
+        f"{', '.join(stale)}: not up to date, so dvc.lock still refers to older "
+        "images, which would be kept. Nothing was removed. "
+        f"Run dvc repro{_repro_target(recorded)} first."
     )
-    return (
-        f"{', '.join(behind)}: not up to date, so dvc.lock still refers to older "
-        "pictures, which would be kept. "
-        f"Nothing was removed. Run dvc repro{repro_target(recorded)} "
-        f"first.{alone if 'download' in behind else ''}"
-    )
+    if "download" in stale:
+        message += (
+            " Where that stops before download, run python -m pipeline download: it "
+            "removes the images from the packs whether there is a sample or not. "
+            "Then run e6tag purge again."
+        )
+    return message
 
 
-def record_clean_packs(
-    root: Path, older: stale_packs.StalePacks, *, dry_run: bool
+def _record_clean_packs(
+    root: Path, packs: stale_packs.StalePacks, *, dry_run: bool
 ) -> None:
     """Makes dvc.lock name the packs on disk, not those with removed images."""
+    names = "would name" if dry_run else "now names"
     print(
-        f"purge: dvc.lock names {len(older.packs):,} packs with {older.pictures:,} "
-        "pictures that were taken down; it "
-        f"{'would name' if dry_run else 'now names'} those in data/images, which are "
-        "rid of them"
+        f"purge: dvc.lock names {len(packs.paths):,} packs with {packs.images:,} "
+        f"images that were taken down; it {names} those in data/images, which do not "
+        "hold them"
     )
     if not dry_run:
-        with stale_packs.undisturbed(root):
+        with stale_packs.no_download(root):
             dvc.record(root, "download")
 
 
 def own_cache(root: Path) -> Path:
     """Returns the folder of the cache.
 
-    Raises Refused where it is not this project's alone.
+    Raises PurgeError where it is not this project's alone.
     """
-    cache = (
-        root / run_dvc(root, "cache", "dir")[-1]
-    ).resolve()  # a link inside may lead outside
+    folder = root / run_dvc(root, "cache", "dir")[-1]
+    cache = folder.resolve()  # a link inside may lead outside
     if not cache.is_relative_to(root.resolve()):
         raise PurgeError(
-            f"DVC's cache {cache} lies outside this project, and others may share it. "
-            "Nothing was removed. Run dvc gc "
+            f"DVC's cache {cache} lies outside this project, and others may share it: "
+            "it is left as it is. Run dvc gc "
             "--workspace --projects OTHER ... --force yourself, naming all that do."
         )
     return cache
@@ -184,33 +205,23 @@ def own_cache(root: Path) -> Path:
 
 def configured_remotes(root: Path) -> dict[str, str]:
     """Returns the address of each DVC remote by its name."""
-    rows = [
-        line.split(maxsplit=1)
-        for line in run_dvc(root, "remote", "list")
-        if line.strip()
-    ]
-    return {
-        row[0]: row[1].removesuffix("(default)").strip()
-        for row in rows
-        if len(row) == 2
-    }
+    remotes = {}
+    for line in run_dvc(root, "remote", "list"):
+        columns = line.split(maxsplit=1)
+        if len(columns) == 2:
+            name, address = columns
+            remotes[name] = address.removesuffix("(default)").strip()
+    return remotes
 
 
-def list_unused(root: Path, older: tuple[Path, ...]) -> None:
+def _list_unused(root: Path, packs: tuple[Path, ...]) -> None:
     """Prints what would be removed from the cache.
 
-    older: packs that dvc.lock refers to until then.
+    packs: those that dvc.lock refers to until then.
     """
-    lines = run_dvc(root, *COLLECT, "--dry")
-    paths = [
-        *older,
-        *(
-            Path(line.removeprefix("Removing "))
-            for line in lines
-            if line.startswith("Removing ")
-        ),
-    ]
-    found = {path: path.stat().st_size for path in paths if path.is_file()}
+    found = unused_objects(root, COLLECT)
+    for path in packs:
+        found[path] = path.stat().st_size
     for path, size in found.items():
         print(f"{size:>13,} {os.path.relpath(path, root)}")
     print(
@@ -219,15 +230,29 @@ def list_unused(root: Path, older: tuple[Path, ...]) -> None:
     )
 
 
-def collect(root: Path, cache: Path) -> None:
+def unused_objects(root: Path, arguments: Sequence[str]) -> dict[Path, int]:
+    """Returns the files that `dvc gc` would remove from the cache, and their sizes.
+
+    arguments: of DVC, such as COLLECT.
+    """
+    prefix = "Removing "
+    found = {}
+    for line in run_dvc(root, *arguments, "--dry"):
+        path = Path(line.removeprefix(prefix))
+        if line.startswith(prefix) and path.is_file():
+            found[path] = path.stat().st_size
+    return found
+
+
+def _collect(root: Path, cache: Path) -> None:
     """Removes from the cache what nothing refers to, and prints how much it was."""
     print(
         "purge: removing from DVC's cache all but what dvc.lock refers to now; outputs "
         "of older commits go too"
     )
-    before = sizes(cache)
+    before = _object_sizes(cache)
     run_dvc(root, *COLLECT)
-    after = sizes(cache)
+    after = _object_sizes(cache)
     gone = [size for path, size in before.items() if path not in after]
     print(
         f"purge: {len(gone):,} files, {sum(gone) / 1e6:,.1f} MB left DVC's cache; "
@@ -235,37 +260,50 @@ def collect(root: Path, cache: Path) -> None:
     )
 
 
-def of_remote(name: str) -> list[str]:
+def _collect_remotes(
+    root: Path, remotes: list[str], known: dict[str, str], *, dry_run: bool
+) -> None:
+    """Cleans the remotes that are named, and prints how to clean the others."""
+    for name, address in known.items():
+        if name in remotes:
+            _collect_remote(root, name, address, dry_run=dry_run)
+            continue
+        command = f"dvc {' '.join(_remote_arguments(name))}"
+        print(
+            f"purge: remote {name} ({address}) may hold the same. To clean it: "
+            f"{command}"
+        )
+
+
+def _collect_remote(root: Path, name: str, address: str, *, dry_run: bool) -> None:
+    """Removes from a remote what nothing refers to, or only counts it."""
+    arguments = _remote_arguments(name)
+    if dry_run:
+        arguments.append("--dry")
+    found = [_REMOVED.match(line) for line in run_dvc(root, *arguments)]
+    count = sum(int(match[1]) for match in found if match)
+    outcome = "would go" if dry_run else "are gone"
+    print(f"purge: remote {name} ({address}): {count:,} files {outcome}")
+
+
+def _remote_arguments(name: str) -> list[str]:
     """Returns DVC's arguments for a remote; they clean the cache as well."""
     return [*COLLECT, "--cloud", "--remote", name]
 
 
-def collect_remote(root: Path, name: str, address: str, *, dry_run: bool) -> None:
-    """Removes from a remote what nothing refers to, or only counts it."""
-    lines = run_dvc(root, *of_remote(name), *(["--dry"] if dry_run else []))
-    counts = [int(found[1]) for line in lines if (found := REMOVED.match(line))]
-    print(
-        f"purge: remote {name} ({address}): {sum(counts):,} files "
-        f"{'would go' if dry_run else 'are gone'}"
-    )
-
-
-def sizes(cache: Path) -> dict[Path, int]:
+def _object_sizes(cache: Path) -> dict[Path, int]:
     """Returns the size of every object of the cache.
 
     Its run cache, which holds checksums only, is not counted.
     """
-    return {
-        path: path.stat().st_size
-        for path in (cache / "files").rglob("*")
-        if path.is_file()
-    }
+    paths = (cache / "files").rglob("*")
+    return {path: path.stat().st_size for path in paths if path.is_file()}
 
 
 def run_dvc(root: Path, *arguments: str) -> list[str]:
     """Runs DVC and returns the lines of its output.
 
-    Raises Refused with its own last words where it fails.
+    Raises PurgeError with DVC's own message where it fails.
     """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     done = subprocess.run(
@@ -278,10 +316,9 @@ def run_dvc(root: Path, *arguments: str) -> list[str]:
         check=False,
     )
     if done.returncode:
-        messages = [line for line in done.stderr.splitlines() if line.strip()] or [
-            "it printed nothing"
-        ]
-        raise PurgeError(f"dvc {' '.join(arguments)} failed: {messages[0]}")
+        messages = [line for line in done.stderr.splitlines() if line.strip()]
+        message = messages[0] if messages else "it printed nothing"
+        raise PurgeError(f"dvc {' '.join(arguments)} failed: {message}")
     return done.stdout.splitlines()
 
 
@@ -301,7 +338,7 @@ def main() -> None:
         """Removes from DVC's cache what dvc.lock no longer refers to."""
         try:
             purge(Path.cwd(), remote or [], dry_run=dry_run)
-        except (PurgeError, dvc.StageFailed) as error:
+        except (PurgeError, dvc.StageFailed, E6tagError) as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_status) from error
 

@@ -1,9 +1,7 @@
 """Packs that dvc.lock names and that still hold images that were taken down.
 
-The packs on disk no longer hold them.
-
-This happens where `dvc repro` stops before `download`, as when `sample` cannot succeed,
-and `download` ran by itself.
+The packs on disk no longer hold them. This happens where `dvc repro` stops before
+`download`, as when `sample` cannot succeed, and `download` ran by itself.
 
 Reads       dvc.lock (given), DVC's cache, data/images
 Writes      nothing
@@ -16,12 +14,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ops import dvc
+from pipeline import os_errors
+
 IMAGES = Path("data", "images")
+_PACKS = "pack-*.parquet"
 
 
 class PurgeError(Exception):
@@ -34,72 +36,80 @@ class PurgeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StalePacks:
-    """Files of the cache that are packs with pictures which were taken down.
+    """Packs in the cache with images that were taken down.
 
-    And how many of those they hold.
+    paths: their files. images: how many such images they hold.
     """
 
-    packs: tuple[Path, ...] = ()
-    pictures: int = 0
+    paths: tuple[Path, ...] = ()
+    images: int = 0
 
 
 def find_stale_packs(root: Path, cache: Path, recorded: dict[str, Any]) -> StalePacks:
-    """Returns the packs that dvc.lock names and that should go.
+    """Returns the packs that dvc.lock names and that should be removed.
 
-    None where that is not all: where a pack here holds a picture that was taken down,
-    or one that dvc.lock names and that may stay is not here.
+    None where the packs on disk do not replace those: one of them still holds an image
+    that was taken down, or they lack an image that may stay and that dvc.lock names.
     """
-    taken = {md5 for (md5,) in _rows(root / IMAGES / "takedowns.parquet", "md5")}
-    here = {
-        row
-        for path in (root / IMAGES).glob("pack-*.parquet")
-        for row in _rows(path, "md5", "variant")
-    }
-    named = {path: _rows(path, "md5", "variant") for path in _named(cache, recorded)}
-    staying = {row for rows in named.values() for row in rows if row[0] not in taken}
-    if not staying <= here or any(md5 in taken for md5, _ in here):
+    takedowns = _rows(root / IMAGES / "takedowns.parquet", "md5")
+    taken_down = {md5 for (md5,) in takedowns}
+    on_disk: set[tuple[str, ...]] = set()
+    for path in (root / IMAGES).glob(_PACKS):
+        on_disk |= _rows(path, "md5", "variant")
+    if any(md5 in taken_down for md5, _ in on_disk):
         return StalePacks()
-    held = {path: sum(md5 in taken for md5, _ in rows) for path, rows in named.items()}
-    return StalePacks(
-        tuple(path for path, count in held.items() if count), sum(held.values())
-    )
+    paths = []
+    images = 0
+    for path in _recorded_packs(cache, recorded):
+        rows = _rows(path, "md5", "variant")
+        stale = {row for row in rows if row[0] in taken_down}
+        if not rows - stale <= on_disk:
+            return StalePacks()
+        if stale:
+            paths.append(path)
+            images += len(stale)
+    return StalePacks(tuple(paths), images)
 
 
 @contextmanager
-def undisturbed(root: Path) -> Iterator[None]:
-    """Keeps `download` from changing the packs meanwhile.
+def no_download(root: Path) -> Iterator[None]:
+    """Stops `download` from starting meanwhile; raises PurgeError where it runs.
 
-    Raises Refused where it is running.
+    Does as pipeline.locks.shared_lock does.
     """
     with ExitStack() as stack:
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # it never ran here
             file = stack.enter_context((root / ".work" / "download" / "lock").open())
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = (
-                    "download is running here. Nothing was removed. Run e6tag purge "
-                    "again when it has ended."
-                )
-                raise PurgeError(message, os.EX_TEMPFAIL) from error
+            _lock(file)
         yield
 
 
-def _named(cache: Path, recorded: dict[str, Any]) -> list[Path]:
-    """Returns the files of the cache that dvc.lock names as packs and that exist."""
-    outputs = recorded.get("download", {}).get("outs", ())
-    folder = next(
-        (out["md5"] for out in outputs if out["path"] == IMAGES.as_posix()), ""
-    )
-    files = cache / "files" / "md5"
+def _lock(file: TextIO) -> None:
     try:
-        listed = json.loads((files / folder[:2] / folder[2:]).read_bytes())
-    except (OSError, ValueError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        message = (
+            "download is running here. Nothing was removed. Run e6tag purge again when "
+            "it has ended."
+        )
+        raise PurgeError(message, os.EX_TEMPFAIL) from error
+
+
+def _recorded_packs(cache: Path, recorded: dict[str, Any]) -> list[Path]:
+    """Returns the files of the cache that dvc.lock names as packs and that exist."""
+    listing = ""
+    for out in recorded.get("download", {}).get("outs", ()):
+        if out["path"] == IMAGES.as_posix():
+            listing = out["md5"]
+    if not listing:
         return []
-    packs = [
-        row["md5"] for row in listed if Path(row["relpath"]).match("pack-*.parquet")
-    ]
-    return [path for md5 in packs if (path := files / md5[:2] / md5[2:]).is_file()]
+    try:
+        rows = json.loads(dvc.cached_object(cache, listing).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return []
+    packs = [row["md5"] for row in rows if Path(row["relpath"]).match(_PACKS)]
+    paths = [dvc.cached_object(cache, md5) for md5 in packs]
+    return [path for path in paths if path.is_file()]
 
 
 def _rows(path: Path, *columns: str) -> set[tuple[str, ...]]:
@@ -110,6 +120,8 @@ def _rows(path: Path, *columns: str) -> set[tuple[str, ...]]:
     try:
         with pq.ParquetFile(path, pre_buffer=True) as file:
             table = file.read(columns=list(columns))
-    except (pa.ArrowInvalid, OSError):
+    except (pa.ArrowInvalid, OSError) as error:
+        os_errors.raise_for_machine(error, path)
         return set()
-    return set(zip(*(table[name].to_pylist() for name in columns), strict=True))
+    values = [table[name].to_pylist() for name in columns]
+    return set(zip(*values, strict=True))

@@ -1,7 +1,8 @@
 """The project's commands: one per stage, the gates, and those for pin and profile.
 
 They are commands of `e6tag` in a checkout, and of `python -m pipeline`. Imports nothing
-heavy before it is known which stage runs.
+heavy before it is known which stage runs, and each stage within its work, since
+libraries too need memory and open files.
 """
 
 import os
@@ -9,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -25,15 +26,18 @@ app = typer.Typer()
 packs = typer.Typer(help="Inspect the image packs.", no_args_is_help=True)
 app.add_typer(packs, name="packs")
 
-Dataset = Literal["snapshot", "sample", "manifest", "shards", "evaluation", "bundle"]
+Dataset = Literal[
+    "snapshot", "sample", "manifest", "shards", "evaluation", "mining", "bundle"
+]
 
 
 @app.command()
 def harvest(context: typer.Context) -> None:
     """Fetch the pinned exports and write the snapshot."""
-    from pipeline.harvest import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.harvest import run
+
         run(params.harvest, paths, site=params.site)
 
     run_stage(context, "harvest", work)
@@ -42,9 +46,10 @@ def harvest(context: typer.Context) -> None:
 @app.command()
 def sample(context: typer.Context) -> None:
     """Choose the vocabulary and the posts."""
-    from pipeline.sample import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.sample import run
+
         run(params.sample, paths)
 
     run_stage(context, "sample", work)
@@ -59,9 +64,10 @@ def download(
     ] = False,
 ) -> None:
     """Fetch the images of the sampled posts into packs."""
-    from pipeline.download import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.download import run
+
         run(params.download, paths, site=params.site, dry_run=dry_run)
 
     if dry_run:
@@ -73,9 +79,10 @@ def download(
 @app.command()
 def manifest(context: typer.Context) -> None:
     """Join posts, labels, splits and image properties into one row per record."""
-    from pipeline.manifest import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.manifest import run
+
         run(params.manifest, paths, everything=params)
 
     run_stage(context, "manifest", work)
@@ -84,42 +91,79 @@ def manifest(context: typer.Context) -> None:
 @app.command()
 def shard(context: typer.Context) -> None:
     """Write the TFRecord shards."""
-    from pipeline.shard import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.shard import run
+
         run(params.shard, paths, cluster=params.cluster)
 
     run_stage(context, "shard", work)
 
 
 @app.command()
-def train(context: typer.Context) -> None:
+def train(
+    context: typer.Context,
+    *,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan", help="Print what training would take; write and train nothing."
+        ),
+    ] = False,
+) -> None:
     """Train the tagger."""
-    from pipeline.train import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.train import run
+
         run(params.train, paths)
 
-    run_stage(context, "train", work)
+    def print_plan(params: "Params", paths: "Paths") -> None:
+        from pipeline.training_plan import run
+
+        run(params.train, paths)
+
+    if plan:
+        inspect_stage(context, "train", print_plan)
+        return
+    with exit_on_failure(debug=context.obj):
+        from pipeline.train.hosts import stage_name
+
+        name = stage_name("train")
+    run_stage(context, name, work)
 
 
 @app.command()
 def evaluate(context: typer.Context) -> None:
     """Compare the tagger with its image-blind baselines."""
-    from pipeline.evaluate import run
 
     def work(params: "Params", paths: "Paths") -> None:
-        run(params.evaluate, paths)
+        from pipeline.evaluate import run
+
+        run(params.evaluate, paths, shard=params.shard)
 
     run_stage(context, "evaluate", work)
 
 
 @app.command()
-def export(context: typer.Context) -> None:
-    """Package the tagger as ONNX with its tags, thresholds and model card."""
-    from pipeline.export import run
+def mine(context: typer.Context) -> None:
+    """Propose labels that are likely missing or wrong."""
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.mine import run
+
+        run(params.mine, paths, site=params.site)
+
+    run_stage(context, "mine", work)
+
+
+@app.command()
+def export(context: typer.Context) -> None:
+    """Package the tagger as ONNX with its tags, thresholds and model card."""
+
+    def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.export import run
+
         run(params.export, paths, shard=params.shard)
 
     run_stage(context, "export", work)
@@ -128,9 +172,10 @@ def export(context: typer.Context) -> None:
 @app.command()
 def report(context: typer.Context) -> None:
     """Write the page that a person reads."""
-    from pipeline.report import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.report import run
+
         run(params, paths)
 
     run_stage(context, "report", work)
@@ -139,12 +184,38 @@ def report(context: typer.Context) -> None:
 @app.command()
 def validate(context: typer.Context, dataset: Dataset) -> None:
     """Check a dataset at its gate; fails when a critical expectation does not hold."""
-    from pipeline.validate import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.validate import run
+
         run(dataset, params, paths)
 
-    run_stage(context, f"validate-{dataset}", work)
+    run_stage(context, f"validate@{dataset}", work)
+
+
+@app.command()
+def regression(
+    context: typer.Context,
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="A CSV file with the columns post_id,value or md5,value.",
+            metavar="CSV",
+        ),
+    ],
+    model: Annotated[
+        Path, typer.Option(help="Folder with model.keras and training.json.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist.")],
+) -> None:
+    """Fit a number per image, such as a quality score, on what a tagger knows."""
+
+    def work(params: "Params", paths: "Paths") -> None:  # noqa: ARG001
+        from pipeline.regression import run
+
+        run(table, model, out, paths)
+
+    run_stage(context, "regression", work)
 
 
 @app.command()
@@ -159,9 +230,10 @@ def refresh(
     ] = False,
 ) -> None:
     """Pin what the site has now in snapshot.json, if there is news."""
-    from pipeline.refresh import run
 
     def work(params: "Params", paths: "Paths") -> None:
+        from pipeline.refresh import run
+
         run(params, paths, delta=delta)
 
     run_stage(context, "refresh", work)
@@ -178,7 +250,7 @@ def purge(
 ) -> None:
     """Remove from DVC's cache what dvc.lock no longer refers to.
 
-    Such as images that were taken down.
+    This includes images that were taken down.
     """
     # In a process of its own: the stages know nothing of DVC, and nothing here imports
     # it.
@@ -187,6 +259,130 @@ def purge(
         command.append("--dry-run")
     command += [f"--remote={name}" for name in remote or []]
     raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print it for programs.")
+    ] = False,
+) -> None:
+    """Say what is there, what is stale and why, and what is unfinished."""
+    arguments = ["--json"] if as_json else []
+    _become(context, "ops.status", arguments)
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    before: Annotated[
+        str,
+        typer.Argument(
+            help="A commit, branch or tag whose dvc.lock names a run.",
+            metavar="REVISION",
+        ),
+    ],
+    after: Annotated[
+        str | None,
+        typer.Argument(
+            help="Another; by default the files in this folder.",
+            metavar="REVISION",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    resamplings: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=10_000,
+            help="Of the test images, behind each interval; by default 200, 0: none.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print all of it for programs.")
+    ] = False,
+) -> None:
+    """Compare two runs: tags, posts, labels and metrics."""
+    arguments = [] if resamplings is None else [f"--resamplings={resamplings}"]
+    if as_json:
+        arguments.append("--json")
+    arguments += ["--", before]
+    if after is not None:
+        arguments.append(after)
+    _become(context, "ops.diff", arguments)
+
+
+@app.command()
+def clean(
+    context: typer.Context,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="temporary, checkpoints, cache (these three by default), notes, "
+            "fetched.",
+            metavar="KIND...",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would go; remove nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what can go: unfinished work, unused files of DVC's cache."""
+    arguments = list(kinds or [])
+    if dry_run:
+        arguments.append("--dry-run")
+    if yes:
+        arguments.append("--yes")
+    _become(context, "ops.clean", arguments)
+
+
+@app.command()
+def ablation(
+    context: typer.Context,
+    factor: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this factor of ablation.yaml; may be repeated."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Instead of ablation.yaml's, such as 1,2,3.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Runs at a time; by default one per GPU, else one."),
+    ] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and their hours only.")
+    ] = False,
+) -> None:
+    """Measure what each choice of train is worth, by the runs of ablation.yaml."""
+    arguments = [f"--factor={name}" for name in factor or []]
+    if seeds is not None:
+        arguments.append(f"--seeds={seeds}")
+    if jobs is not None:
+        arguments.append(f"--jobs={jobs}")
+    if dry_run:
+        arguments.append("--dry-run")
+    _become(context, "ops.ablation", arguments)
+
+
+def _become(context: typer.Context, module: str, arguments: list[str]) -> NoReturn:
+    """Replaces this process by a command of `ops`, which knows DVC.
+
+    It is not the parent of that command: a signal is for it.
+    """
+    command = [sys.executable, "-m", module]
+    if context.obj:
+        command.append("--debug")
+    command += arguments
+    os.execv(sys.executable, command)  # noqa: S606
 
 
 @packs.command("verify")
@@ -203,15 +399,21 @@ def verify_packs(context: typer.Context) -> None:
         found = audit(Paths().images)
         for problem in found.problems:
             print(problem)
-        if found.problems:
+        if found.damaged:
+            names = " ".join(str(path) for path in found.damaged)
             progress.log(
-                "Run dvc repro: download removes damaged packs and fetches what is "
-                "missing."
+                f"Delete what is damaged (rm {names}), then run dvc repro: download "
+                "fetches these images again."
+            )
+        elif found.problems:
+            progress.log(
+                "Run dvc repro --single-item --force download, which writes the "
+                "outcomes anew, then dvc repro."
             )
         print(
-            f"{found.packs:,} packs, {found.pictures:,} sound pictures, "
-            f"{found.unlisted:,} of them not in the present "
-            f"sample, {len(found.problems):,} problems"
+            f"{found.packs:,} packs of {found.bytes / 1e6:,.1f} MB read in full, "
+            f"{found.images:,} sound images, {found.unlisted:,} of them not in the "
+            f"present sample, {len(found.problems):,} problems"
         )
         if found.problems:
             raise typer.Exit(1)

@@ -12,11 +12,13 @@ E6tagError             exit status 1: something must change before a retry can s
 ├── GateFailed         an expectation of a gate does not hold
 ├── PolicyViolation    a request that the policy forbids, whatever the parameters
 ├── MissingPackage     a package of the operating system or of Python is not installed
-└── NoSpace            the disk is full or read-only
-TryAgainLater          exit status 75: nothing is wrong here and nothing is lost
+├── NoSpace            the disk is full or read-only
+└── NoPermission       a file may not be read or written by this user
+TryAgainLater          exit status 75: data and parameters are right, nothing is lost
 ├── SiteUnreachable    no response, or only errors, after all retries
-├── ChallengePage      the site demands proof of a human
-└── Busy               another process holds the lock of the stage
+├── ChallengePage      the site asks for a human
+├── Busy               another process holds the lock of the stage
+└── OutOfResources     memory or open files ran out, or a disk fails
 """
 
 EXIT_FAILURE = 1
@@ -77,8 +79,15 @@ class NoSpace(E6tagError):
     """The disk is full or read-only."""
 
 
+class NoPermission(E6tagError):
+    """A file may not be read or written by this user."""
+
+
 class TryAgainLater(E6tagError):
-    """Nothing is wrong here and nothing is lost: the same command may succeed later."""
+    """Data and parameters are right and nothing is lost.
+
+    The same command may succeed later.
+    """
 
     exit_status = EXIT_TRY_AGAIN
 
@@ -88,8 +97,12 @@ class SiteUnreachable(TryAgainLater):
 
 
 class ChallengePage(TryAgainLater):
-    """The site demands proof of a human (contract section 5): never evaded."""
+    """The site asks for a human (contract section 5): never evaded."""
 
 
 class Busy(TryAgainLater):
     """Another process holds the lock of the stage."""
+
+
+class OutOfResources(TryAgainLater):
+    """Memory or open files ran out, or a disk fails: no file is to blame for it."""

@@ -1,4 +1,4 @@
-"""Explain: why a tag is learnt or not, why a post was chosen or dropped.
+"""Explain: why a tag is learnt or not, why a post was chosen or excluded.
 
 It reads the tables and answers in a second at any size.
 
@@ -20,16 +20,13 @@ from pydantic import ValidationError
 
 from pipeline import parquet, policy
 from pipeline.errors import BadParameter
-from pipeline.params import Params, Sample
-from pipeline.paths import Paths
+from pipeline.params import CATEGORIES, Params, Sample
+from pipeline.paths import SPLITS, Paths
 from pipeline.sample import DECIDED_BY, splits
-from pipeline.sample.tag_graph import CATEGORIES
+from pipeline.sample.label_matrix import TARGET_SPLITS
 from pipeline.schemas.reasons import PostExclusion, TagExclusion
 
 SHOWN = 12  # names in a line
-
-EVALUATED = ("train", "validation", "test")
-"""Splits by their number in sample.splits."""
 
 TAG_REASONS = {
     TagExclusion.ALIASED: "it is only another spelling",
@@ -52,13 +49,19 @@ TAG_REASONS = {
         "{validation_posts:,} validation and {test_posts:,} test posts are too few: "
         "sample.min_eval_positives {params.min_eval_positives:,}"
     ),
+    TagExclusion.LACKS_RESERVE: (
+        "{train_posts:,} training, {validation_posts:,} validation and {test_posts:,} "
+        "test posts are enough, but not with sample.reserve {params.reserve:g} beyond "
+        "sample.min_positives {params.min_positives:,} and min_eval_positives "
+        "{params.min_eval_positives:,}"
+    ),
     TagExclusion.BEYOND_VOCABULARY_SIZE: (
         "sample.vocabulary_size {params.vocabulary_size:,} tags are commoner"
     ),
 }
 """Why a tag is left out, in words.
 
-Formatted with its row of left_out.parquet and the parameters.
+Formatted with its row of excluded_tags.parquet and the parameters.
 """
 
 NOT_CHOSEN = {
@@ -201,7 +204,7 @@ def _vocabulary_lines(params: Sample, paths: Paths, name: str) -> Iterator[str]:
     if label is not None:
         yield _label_line(params, label)
         return
-    excluded = _row(paths.sample / "left_out.parquet", "name", name)
+    excluded = _row(paths.sample / "excluded_tags.parquet", "name", name)
     if excluded is not None:
         yield _excluded_line(params, excluded)
         return
@@ -229,7 +232,7 @@ def _label_line(params: Sample, label: dict[str, Any]) -> str:
 def _excluded_line(params: Sample, excluded: dict[str, Any]) -> str:
     reason = excluded["reason"]
     why = TAG_REASONS[TagExclusion(reason)].format(params=params, **excluded)
-    counts = [f"{excluded[f'{split}_posts']:,} {split}" for split in EVALUATED]
+    counts = [f"{excluded[f'{split}_posts']:,} {split}" for split in TARGET_SPLITS]
     return (
         f"left out ({reason}): {why}; {excluded['snapshot_posts']:,} posts of the "
         f"snapshot have it, {excluded['candidate_posts']:,} of them candidates "
@@ -241,10 +244,10 @@ def explain_post(params: Params, paths: Paths, post: dict[str, Any]) -> Iterator
     """Yields lines on a post. post: its row of posts.parquet."""
     post_id = post["post_id"]
     yield _post_line(post)
-    dropped = _row(paths.sample / "dropped.parquet", "post_id", post_id)
-    if dropped is not None:
-        why = _why_dropped(params, paths, post, dropped)
-        yield f"dropped: {dropped['reason']}. {why}"
+    excluded = _row(paths.sample / "excluded_posts.parquet", "post_id", post_id)
+    if excluded is not None:
+        why = _why_excluded(params, paths, post, excluded)
+        yield f"excluded: {excluded['reason']}. {why}"
         return
     home = _home(params.sample, post)
     sampled = _row(paths.sample / "posts.parquet", "post_id", post_id)
@@ -276,7 +279,7 @@ def _label_lines(sampled: dict[str, Any], names: list[str]) -> Iterator[str]:
     given: list[str] = []
     implied: list[str] = []
     for label in sampled["label_ids"]:
-        labels = given if label in sampled["given_ids"] else implied
+        labels = given if label in sampled["explicit_label_ids"] else implied
         labels.append(names[label])
     yield f"labels: {_listed(given)}"
     if implied:
@@ -284,7 +287,7 @@ def _label_lines(sampled: dict[str, Any], names: list[str]) -> Iterator[str]:
 
 
 def _why_chosen(params: Sample, sampled: dict[str, Any], names: list[str]) -> str:
-    label = sampled["taken_for"]
+    label = sampled["selected_for"]
     if label is not None:
         return f"strategy {params.strategy} took it for {names[label]}"
     if sampled["split"] == "fresh":
@@ -292,13 +295,13 @@ def _why_chosen(params: Sample, sampled: dict[str, Any], names: list[str]) -> st
     return "by chance, with the shares of the whole board"
 
 
-def _why_dropped(
-    params: Params, paths: Paths, post: dict[str, Any], dropped: dict[str, Any]
+def _why_excluded(
+    params: Params, paths: Paths, post: dict[str, Any], excluded: dict[str, Any]
 ) -> str:
-    """Returns what the reason refers to in this post. dropped: its row."""
-    reason = PostExclusion(dropped["reason"])
+    """Returns what the reason refers to in this post. excluded: its row."""
+    reason = PostExclusion(excluded["reason"])
     if reason is PostExclusion.SPANS_SPLITS:
-        return _why_in_two_splits(params.sample, post, dropped)
+        return _why_in_two_splits(params.sample, post, excluded)
     if reason in WITH_TAGS:
         names = _responsible_tags(params.sample, paths, post, reason)
         return f"It has {_listed(names) or 'a tag that implies one'}"
@@ -324,12 +327,12 @@ def _why_dropped(
 
 
 def _why_in_two_splits(
-    params: Sample, post: dict[str, Any], dropped: dict[str, Any]
+    params: Sample, post: dict[str, Any], excluded: dict[str, Any]
 ) -> str:
     home = _home(params, post)
     sentence = home[0].upper() + home[1:]
     return (
-        f"{sentence}, its family of post {dropped['group_id']} (or an artist, or a "
+        f"{sentence}, its family of post {excluded['group_id']} (or an artist, or a "
         "possible artist) to another split"
     )
 
@@ -366,7 +369,7 @@ def _home(params: Sample, post: dict[str, Any]) -> str:
     import numpy as np
 
     ids = np.array([post["post_id"]])
-    split = EVALUATED[int(splits.split_of_id(ids, params)[0])]
+    split = SPLITS[int(splits.split_of_id(ids, params)[0])]
     position = splits.unit_hash(ids)[0]
     return f"its id falls on {position:.4f} of 0 to 1, and so belongs to {split}"
 
@@ -386,7 +389,7 @@ def _effective(paths: Paths, name: str) -> pl.DataFrame:
 
 
 def _end(targets: dict[str, str], name: str) -> str:
-    """Returns the last name of a chain of aliases, as sample.tag_graph does.
+    """Returns the last name of a chain of aliases, as tag_graph does.
 
     A cycle ends where it closes. targets: each aliased name and what it is an alias of.
     """

@@ -3,7 +3,6 @@
 They are written under a temporary name, flushed and renamed.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -14,14 +13,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pipeline.errors import NoSpace
-
-_DISK = {
-    errno.ENOSPC: "is full",
-    errno.EDQUOT: "is over its quota",
-    errno.EROFS: "is read-only",
-    errno.EACCES: "may not be written",
-}
+from pipeline import os_errors
+from pipeline.errors import E6tagError
 
 
 @contextmanager
@@ -33,14 +26,14 @@ def open_atomic(path: Path, *, shared: bool = False) -> Iterator[Path]:
     a killed run leaves at most one temporary file per target, which the next run
     overwrites, and the stage's lock keeps two writers apart.
 
-    Raises NoSpace where the disk is full, over quota or read-only.
+    Raises what os_errors.explain makes of a full disk and other trouble of the machine.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     name = f".{path.name}"
     if shared:
         name += f".{uuid4().hex}"
     temporary = path.with_name(f"{name}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
@@ -49,10 +42,17 @@ def open_atomic(path: Path, *, shared: bool = False) -> Iterator[Path]:
         # Where nothing can be written, nothing can be removed either.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _explained(error, path) from error
+        raise _explained(error, temporary, path) or error from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _explained(error: OSError, temporary: Path, path: Path) -> E6tagError | None:
+    """Returns what os_errors.explain does, naming `path` for its temporary name."""
+    if error.filename is None or str(error.filename) == str(temporary):
+        return os_errors.explain(error, path, verb="write")
+    return os_errors.explain(error)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -113,13 +113,3 @@ def remove_stale_temps(folder: Path) -> None:
     """
     for path in sorted(folder.glob(".*.tmp")):
         path.unlink()
-
-
-def _explained(error: OSError, path: Path) -> OSError | NoSpace:
-    what = _DISK.get(error.errno or 0)
-    if what is None:
-        return error
-    return NoSpace(
-        f"{path} cannot be written: the disk {what}. What is finished is kept. "
-        "Make room, then run the same command again."
-    )

@@ -5,6 +5,7 @@ lineage.json.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,15 @@ KEY = "lineage"
 """Metadata key of the manifest's Parquet files."""
 
 
-def for_manifest(pinned: pin.Pin, params: Params) -> str:
+def for_manifest(
+    pinned: pin.Pin, params: Params, overlay: Mapping[str, str | int | None]
+) -> str:
     """Returns the lineage of a manifest as sorted JSON.
 
-    It holds the pin, the version of the policy and the parameters that chose the
-    records.
+    It holds the pin, the version of the policy, the parameters that chose the records,
+    and of data/overlay.csv what `overlay` says: sha256 (None where there is no file)
+    and the number of its rows that were applied. The site is named, never by an
+    address: the lineage travels in the bundle.
     """
     download = params.download.model_dump(
         mode="json", include={"variant", "max_bytes", "max_pixels"}
@@ -32,9 +37,10 @@ def for_manifest(pinned: pin.Pin, params: Params) -> str:
         "manifest": params.manifest.model_dump(mode="json"),
     }
     tree = {
-        "pin": pin.to_dict(pinned),
+        "pin": pin.to_dict(pinned) | {"site": pin.site_name(pinned)},
         "policy_version": policy.VERSION,
         "parameters": parameters,
+        "overlay": dict(overlay),
     }
     return json.dumps(tree, sort_keys=True)
 

@@ -3,6 +3,7 @@
 A killed DVC leaves its stage running, and a second one must not write beside it.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from pipeline.errors import Busy
+from pipeline.errors import BadInput, Busy
 from pipeline.paths import Paths
 
 
@@ -43,6 +44,19 @@ def shared_lock(paths: Paths, stage: str) -> Iterator[None]:
         yield
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    """Opens a file; raises BadInput where it is a link: its target would be changed."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise BadInput(
+            f"{path} is a link, and a lock must be a file. Remove it, then run the "
+            "same command again."
+        ) from error
+
+
 def _holder(file: TextIO) -> str:
     return file.read().strip() or "another process"
 
@@ -63,7 +77,7 @@ def file_lock(
     message: returns the error message for a description of the holder. purpose: what
     this process does with the lock, for that description.
     """
-    with path.open("a+") as file:
+    with open(path, "a+", opener=_open_no_link) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

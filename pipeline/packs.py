@@ -4,6 +4,7 @@ The schema is schemas.images.PACK. A row group holds one image, so that a reader
 any image without its neighbours; page checksums tell a damaged file from a good one.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import files, parquet
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, NoPermission, OutOfResources
 from pipeline.parquet import corrupt_file_error
 from pipeline.schemas.images import PACK, TAKEDOWNS
+from pipeline.schemas.reasons import KEPT
 
 FACTS = ["md5", "post_id", "variant", "format", "width", "height"]
 """Columns of a pack besides the bytes."""
@@ -69,7 +71,7 @@ def write(path: Path, images: Iterable[PackedImage]) -> None:
         pa.output_stream(str(temporary), buffer_size=WRITE_BUFFER) as sink,
         pq.ParquetWriter(
             sink,
-            PACK,
+            parquet.stored_schema(PACK),
             compression="NONE",
             use_dictionary=False,
             write_page_checksum=True,
@@ -170,6 +172,11 @@ class PackReader:
         return self._file
 
 
+def sampling_key(md5: str) -> str:
+    """Returns what orders images at random, and always the same way, for samples."""
+    return hashlib.sha256(md5.encode()).hexdigest()
+
+
 def _ignore(_: PackedImage) -> None:
     """Does nothing with an image."""
 
@@ -190,7 +197,7 @@ def verify(path: Path, see: Callable[[PackedImage], object] = _ignore) -> str | 
                 return f"md5 {image.md5} is out of order"
             previous = image.md5
             see(image)
-    except MemoryError:
+    except (MemoryError, OutOfResources, NoPermission):
         raise
     except Exception as error:  # a damaged file can make the reader raise anything
         cause = error.__cause__ or error
@@ -205,14 +212,17 @@ def verify(path: Path, see: Callable[[PackedImage], object] = _ignore) -> str | 
 class PackAudit:
     """What `audit` found.
 
-    A problem is one line: what is wrong with which pack or image. `pictures` are the
-    sound images; `unlisted` are those of them that outcomes.parquet does not list,
-    since they remain from an earlier sample.
+    bytes: of all packs. images: the sound ones. unlisted: those of them that
+    outcomes.parquet does not list, since they remain from an earlier sample. damaged:
+    packs that are not sound. problems: a line for each, what is wrong with which pack
+    or image.
     """
 
     packs: int
-    pictures: int
+    bytes: int
+    images: int
     unlisted: int
+    damaged: tuple[Path, ...]
     problems: tuple[str, ...]
 
 
@@ -271,7 +281,15 @@ def audit(folder: Path) -> PackAudit:
     for md5, variant in contents.trusted():
         if md5 not in outcomes or outcomes[md5][0] != variant:
             unlisted += 1
-    return PackAudit(len(paths), len(contents.packs), unlisted, tuple(problems))
+    damaged = [path for path in paths if path.name in contents.damaged]
+    return PackAudit(
+        packs=len(paths),
+        bytes=sum(path.stat().st_size for path in paths),
+        images=len(contents.packs),
+        unlisted=unlisted,
+        damaged=tuple(damaged),
+        problems=tuple(problems),
+    )
 
 
 def _contradictions(
@@ -281,7 +299,7 @@ def _contradictions(
     here = contents.trusted()
     for md5, (variant, outcome, pack, _) in sorted(outcomes.items()):
         found = here.get((md5, variant))
-        if outcome != "kept":
+        if outcome != KEPT:
             if found:
                 yield (
                     f"{md5}: its outcome in outcomes.parquet is {outcome}, but its "

@@ -2,17 +2,25 @@
 
 Unknown names are refused, and an error message gives what is allowed. The description
 of a field is the only place where its unit and effect are written: the comments of
-params.yaml and of the profiles, and docs/reference.md, are generated from it.
+params.yaml and of the profiles, and docs/reference.md, are generated from it. The
+models of parameters with choices stand beside what they choose between.
 """
 
 from datetime import date
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from e6tag.image_files import MAX_PIXELS
 from pipeline.errors import BadParameter
+from pipeline.param_models import Choice, Section, Share, choices
+from pipeline.train_params import Train
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CategoryName = Literal[
     "general",
@@ -25,21 +33,24 @@ CategoryName = Literal[
     "meta",
     "lore",
 ]
+CATEGORIES: tuple[str, ...] = get_args(CategoryName)
+"""Category names by the site's id (contract section 6)."""
+
 Rating = Literal["s", "q", "e"]
-Share = Annotated[float, Field(ge=0, le=1)]
-StageSizes = Annotated[
-    list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=6)
-]
-Widths = Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=1, max_length=6)]
+RATINGS: tuple[str, ...] = get_args(Rating)
 
 # requests/s to the real hosts, the site's documented hard limit (contract section 5)
 CEILING_REQUESTS_PER_SECOND = 2.0
 # requests/s, what the site requests of its clients (contract section 5)
 DEFAULT_REQUESTS_PER_SECOND = 1.0
+# of export.tolerance: what the bundle promises, and its gate demands
+LARGEST_TOLERANCE = 1e-4
+# of export.compared, or all test images where there are fewer
+FEWEST_COMPARED = 256
 # folder of sample.tags_file; a dep of `sample` in dvc.yaml, so that a change is seen
 LISTS = "lists"
-# pixels; the most that Pillow opens without an error
-PILLOW_MAX_PIXELS = 178_956_970
+# folder of export.previous; a dep of `export` in dvc.yaml, so that a change is seen
+RELEASES = "releases"
 
 MOVED = {
     "harvest.since": "sample.since",
@@ -47,22 +58,31 @@ MOVED = {
     "manifest.fresh_after": "sample.fresh_after",
     "manifest.group_by_artist": "sample.group_by_artist",
     "download.pack_pictures": "download.pack_images",
+    "train.widths": "train.backbone.widths",
+    "train.blocks": "train.backbone.blocks",
+    "train.dropout": "train.head.dropout",
+    "train.learning_rate": "train.schedule.learning_rate",
+    "train.warmup": "train.schedule.warmup",
+    "train.weight_decay": "train.optimizer.weight_decay",
 }
 """New name of a parameter by its old one.
 
 The error message for an unknown name that is listed here gives the new name."""
 
 
-class Section(BaseModel):
-    """A section of params.yaml: frozen, unknown keys refused."""
+E621_URL = "https://e621.net"
+"""Origin of the API and of the pages of posts."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+SiteName = Literal["sandbox", "openclipart", "e621", "custom"]
+
+SITE_NAMES: tuple[str, ...] = get_args(SiteName)
+"""The only names of a site that the lineage and the bundle hold."""
 
 
 class Site(Section):
     """Where the metadata and the images come from, and how politely they are read."""
 
-    name: Literal["sandbox", "openclipart", "e621", "custom"] = Field(
+    name: SiteName = Field(
         default="sandbox",
         description="sandbox and openclipart run on this machine; custom is any "
         "server that follows the same contract",
@@ -125,6 +145,17 @@ class Site(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _addresses_hold_no_password(self) -> Self:
+        for url in (self.base_url, self.static_url):
+            if "@" in urlsplit(url or "").netloc:
+                raise ValueError(
+                    "base_url and static_url must hold no user name and no password: "
+                    "snapshot.json repeats base_url. Set site.login and export "
+                    "E6TAG_API_KEY"
+                )
+        return self
+
 
 class Harvest(Section):
     """Which metadata is fetched."""
@@ -137,7 +168,8 @@ class Harvest(Section):
     query: str | None = Field(
         default=None,
         min_length=1,
-        description="of api: the search, such as rating:s date:>=2025-01-01",
+        description="source api only: the search query, such as "
+        "rating:s date:>=2025-01-01",
     )
 
     @model_validator(mode="after")
@@ -155,11 +187,13 @@ class Harvest(Section):
 
 
 class SplitShares(Section):
-    """Shares of the parent groups that each split receives; they sum to 1."""
+    """Shares of the families of parents and children in each split; they sum to 1."""
 
-    train: Share = 0.9
-    validation: Share = 0.05
-    test: Share = 0.05
+    train: Share = Field(default=0.9, description="what the model learns from")
+    validation: Share = Field(
+        default=0.05, description="what chooses the epoch and the thresholds"
+    )
+    test: Share = Field(default=0.05, description="what the metrics are computed on")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
@@ -180,7 +214,7 @@ class Sample(Section):
         default=1024,
         ge=2,
         le=65_536,
-        description="tags at most; the most common ones are taken",
+        description="maximum number of tags; the most common ones are taken",
     )
     min_positives: int = Field(
         default=512,
@@ -203,8 +237,8 @@ class Sample(Section):
     size: int | None = Field(
         default=None,
         ge=1,
-        description="posts at least; those beyond what the tags need are drawn at "
-        "random, so that they look like the board. Decides the cost of the download",
+        description="minimum number of posts; those beyond what the tags need are "
+        "drawn at random, to look like the board. Decides the cost of the download",
     )
     ratings: list[Rating] = Field(
         default=["s"],
@@ -214,8 +248,8 @@ class Sample(Section):
     )
     since: date = Field(
         default=date(2014, 1, 1),
-        description="day, in quotes because DVC reads no dates; posts uploaded before "
-        "it are not sampled",
+        description="day, in quotes because DVC cannot hash YAML dates; posts uploaded "
+        "before it are not sampled",
     )
     strategy: Literal["cover", "quota", "natural"] = Field(
         default="cover",
@@ -226,13 +260,13 @@ class Sample(Section):
         default=0.75,
         gt=0,
         le=1,
-        description="of cover: posts with more tags than this share of the candidates "
-        "have are taken only where a tag needs them",
+        description="strategy cover only: posts with more tags than this share of the "
+        "candidates have are taken only where a tag needs them",
     )
     quota_offset: int = Field(
         default=0,
         ge=0,
-        description="of quota: newest posts that are skipped",
+        description="strategy quota only: newest posts that are skipped",
     )
     tags_file: str | None = Field(
         default=None,
@@ -252,7 +286,7 @@ class Sample(Section):
     reserve: Share = Field(
         default=0.05,
         description="share of positives beyond the minimum, for images that turn out "
-        "to be gone or broken",
+        "to be gone or broken; a tag that cannot have it is left out and listed",
     )
     seed: int = Field(
         default=621,
@@ -304,7 +338,7 @@ class Download(Section):
     max_pixels: int = Field(
         default=100_000_000,
         ge=1,
-        le=PILLOW_MAX_PIXELS,
+        le=MAX_PIXELS,
         description="pixels; larger images are rejected as decompression bombs",
     )
     retries: int = Field(
@@ -371,98 +405,14 @@ class Shard(Section):
     )
 
 
-class Train(Section):
-    """The model and how it learns."""
+class Regression(Section):
+    """What a model must reach, or `export` does not run."""
 
-    backend: Literal["tensorflow", "jax"] = Field(
-        default="tensorflow",
-        description="what Keras computes with; jax needs pip install -e .[jax]",
+    margin_over_baseline: Share = Field(
+        default=0.02,
+        description="by how much the macro mAP on test must be above that of the "
+        "image-blind baseline, at the low end of its interval",
     )
-    size: int = Field(
-        default=96,
-        ge=32,
-        le=1024,
-        description="pixels of a side while training, at most shard.size; the time "
-        "grows with its square, and small traits need it",
-    )
-    widths: Widths = Field(
-        default=[32, 64, 128, 256],
-        description="channels per stage of the network; each stage works at half the "
-        "resolution of the one before, the first at size / 4",
-    )
-    blocks: StageSizes = Field(
-        default=[1, 1, 1, 1],
-        description="residual blocks per stage, as many numbers as widths",
-    )
-    dropout: float = Field(
-        default=0.1,
-        ge=0,
-        lt=1,
-        description="share of the pooled features left out at random while training, "
-        "against overfitting",
-    )
-    epochs: int = Field(
-        default=16,
-        ge=1,
-        description="passes over the training images",
-    )
-    batch_size: int = Field(
-        default=64,
-        ge=1,
-        description="images per step, over all GPUs together; larger is faster on a "
-        "GPU and needs a higher learning_rate",
-    )
-    learning_rate: float = Field(
-        default=8e-3,
-        gt=0,
-        description="peak of the one-cycle schedule of AdamW; too high, and the loss "
-        "stops falling or is not a number",
-    )
-    weight_decay: float = Field(
-        default=0.05,
-        ge=0,
-        description="AdamW's decay per step, as a factor of the learning rate; not "
-        "applied to biases and norms",
-    )
-    warmup: Share = Field(
-        default=0.2,
-        description="share of the steps in which the learning rate rises; in the "
-        "others it falls to zero",
-    )
-    flip: bool = Field(
-        default=True,
-        description="mirror half of the images at random; false where tags speak of "
-        "left, right or text",
-    )
-    shift: float = Field(
-        default=0.06,
-        ge=0,
-        le=0.5,
-        description="shift images at random by up to this share of their size, in "
-        "both directions",
-    )
-    cache_bytes: int = Field(
-        default=1_073_741_824,
-        ge=0,
-        description="bytes; training images are held decoded in memory if all of them "
-        "fit, else they are read and decoded in every epoch",
-    )
-    seed: int = Field(
-        default=621,
-        ge=0,
-        lt=2**31,
-        description="of the first weights, the order of the images and their "
-        "augmentation",
-    )
-
-    @model_validator(mode="after")
-    def _a_depth_for_every_width(self) -> Self:
-        if len(self.widths) != len(self.blocks):
-            raise ValueError(
-                "widths and blocks must have the same length: one entry per stage of "
-                "the network"
-            )
-        return self
 
 
 class Evaluate(Section):
@@ -475,7 +425,88 @@ class Evaluate(Section):
         description="resamplings of the images behind each confidence interval; 0: no "
         "intervals",
     )
-    seed: int = Field(default=621, ge=0, lt=2**31, description="of the resamplings")
+    seed: int = Field(
+        default=621, ge=0, lt=2**31, description="random seed of the resamplings"
+    )
+    originals: int = Field(
+        default=1_000,
+        ge=200,
+        description="test images that are also predicted from their original files, as "
+        "users of the bundle do; all where there are fewer",
+    )
+    calibration: Literal["none", "temperature", "isotonic"] = Field(
+        default="isotonic",
+        description="map of the logits, fitted on validation, that makes scores "
+        "probabilities: none; temperature: divided by one number; isotonic: increasing "
+        "and linear between a few points. Thresholds and bundle have it too",
+    )
+    threshold_support: int = Field(
+        default=40,
+        ge=0,
+        description="images: the threshold of a tag that so many validation images "
+        "have is drawn half way from its own best F1 to the one threshold that is best "
+        "for all tags together, those of rarer tags further; 0: none is drawn",
+    )
+    min_precision: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="least precision on validation that each tag's threshold is raised "
+        "to; a tag that reaches it nowhere gets its most precise threshold and is "
+        "listed in calibration.json; null: none",
+    )
+    regression: Regression = Field(
+        default=Regression(),
+        description="what a model must reach, or its gate fails and nothing is "
+        "exported; margin_over_baseline: by how much the macro mAP on test must be "
+        "above that of the image-blind baseline, at the low end of its interval. It "
+        "must also not be worse than the release that export.previous names",
+    )
+
+
+class Mine(Section):
+    """Which labels people are asked to look at again."""
+
+    proposals: int = Field(
+        default=5_000,
+        ge=0,
+        description="labels that are proposed at most, the likeliest ones",
+    )
+    per_tag: int = Field(
+        default=500,
+        ge=1,
+        description="of these, labels of one tag at most",
+    )
+    min_probability: Share = Field(
+        default=0.5,
+        description="a label is proposed that is missing, or wrong, with at least this "
+        "probability",
+    )
+    min_rare_posts: int = Field(
+        default=20,
+        ge=2,
+        description="records that a tag outside the vocabulary must be on, so that it "
+        "is proposed for others",
+    )
+    max_rare_tags: int = Field(
+        default=1_000,
+        ge=0,
+        description="tags outside the vocabulary that are proposed, the most frequent "
+        "ones; 0: none",
+    )
+    folds: int = Field(
+        default=5,
+        ge=2,
+        le=20,
+        description="parts of the records; what is said of one part is learnt from the "
+        "others",
+    )
+    seed: int = Field(
+        default=621,
+        ge=0,
+        lt=2**31,
+        description="random seed of the parts",
+    )
 
 
 class Export(Section):
@@ -486,14 +517,56 @@ class Export(Section):
         pattern=r"^[A-Za-z0-9._-]+$",
         description="name of the model in the model card",
     )
+    license: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9.-]+$",
+        description="license of the weights in the model card, by the name that hubs "
+        "of models give it, such as mit; null: the card names none",
+    )
+    contact: str | None = Field(
+        default=None,
+        pattern=r"^[^\n:/]+$",
+        description="whom to write to about an image or an artist in the data, a name "
+        "or a mail address, in both cards; null: the cards name nobody",
+    )
+    fold_thresholds: bool = Field(
+        default=True,
+        description="shift the probabilities of model.onnx so that each tag's own "
+        "threshold is at the 0.35 (characters: 0.85) that clients of the WD taggers "
+        "use for all; its output scores is as evaluate gives it",
+    )
     tolerance: float = Field(
-        default=1e-3,
+        default=LARGEST_TOLERANCE,
         gt=0,
-        le=1,
+        le=LARGEST_TOLERANCE,
         description="largest difference allowed between ONNX and Keras probabilities "
         "on test images; a larger one fails the stage",
     )
-    compared: int = Field(default=64, ge=1, description="test images that are compared")
+    compared: int = Field(
+        default=FEWEST_COMPARED,
+        ge=FEWEST_COMPARED,
+        description="test images that are compared; all where there are fewer",
+    )
+    previous: str | None = Field(
+        default=None,
+        min_length=1,
+        description="a folder below releases/ with the thresholds.csv and the "
+        "metrics.json of the bundle that was released last: its tags that the site has "
+        "renamed since are listed, and a model that is worse beyond its interval is "
+        "not exported; null: neither",
+    )
+
+    @model_validator(mode="after")
+    def _the_release_is_where_dvc_sees_it(self) -> Self:
+        if self.previous is None:
+            return self
+        parts = PurePosixPath(self.previous).parts
+        if parts[0] != RELEASES or len(parts) < 2 or ".." in parts:
+            raise ValueError(
+                f"previous {self.previous} is not below {RELEASES}/, the folder in "
+                f"which DVC sees changes: put the bundle there, as {RELEASES}/first"
+            )
+        return self
 
 
 class Cluster(Section):
@@ -501,8 +574,9 @@ class Cluster(Section):
 
     scheduler: str | None = Field(
         default=None,
-        description="tcp://host:8786: an existing Dask scheduler; null: processes on "
-        "this machine",
+        description="tcp://host:8786: an existing Dask scheduler, whose workers see "
+        "this project's folder at the same path and have the same code; null: "
+        "processes on this machine",
     )
     workers: int | None = Field(
         default=None,
@@ -522,6 +596,7 @@ class Params(Section):
     shard: Shard = Shard()
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
+    mine: Mine = Mine()
     export: Export = Export()
     cluster: Cluster = Cluster()
 
@@ -530,7 +605,7 @@ class Params(Section):
         if self.train.size > self.shard.size:
             raise ValueError(
                 f"train.size {self.train.size} is more than shard.size "
-                f"{self.shard.size}"
+                f"{self.shard.size}: lower train.size to that, or raise shard.size"
             )
         return self
 
@@ -540,11 +615,18 @@ def load(path: Path) -> Params:
 
     The message names the first wrong key, its value and what is allowed.
     """
-    tree = read_tree(path)
+    return parse(read_tree(path), str(path))
+
+
+def parse(tree: dict[str, Any], source: str) -> Params:
+    """Returns the parameters of a tree as params.yaml has it; raises BadParameter.
+
+    source: what the message names as the place of a wrong key.
+    """
     try:
         return Params.model_validate(tree)
     except ValidationError as error:
-        raise BadParameter(_one_line(path, error)) from error
+        raise BadParameter(_one_line(source, error)) from error
 
 
 def read_tree(path: Path) -> dict[str, Any]:
@@ -568,25 +650,37 @@ def read_tree(path: Path) -> dict[str, Any]:
     return tree or {}
 
 
-def _one_line(path: Path, error: ValidationError) -> str:
+def _one_line(source: str, error: ValidationError) -> str:
     problems = error.errors()
-    first = problems[0]
-    location = first["loc"]
-    name = ".".join(str(part) for part in location) or "(top level)"
-    if first["type"] != "extra_forbidden":
-        given = _given(first["input"])
-        text = (
-            f"{path}: {name}: {first['msg']}{given}. Correct it, or take the value of "
-            "docs/reference.md."
-        )
-    elif name in MOVED:
-        text = f"{path}: {name} is now {MOVED[name]}: move its value there."
-    else:
-        allowed = ", ".join(_siblings(location))
-        text = f"{path}: unknown parameter {name}. Allowed here: {allowed}."
+    text = f"{source}: {_sentences(problems[0])}"
     if len(problems) > 1:
         text += f" {len(problems) - 1} more wrong."
     return text
+
+
+def _sentences(problem: "ErrorDetails") -> str:
+    """Returns what is wrong with one parameter, and what to do."""
+    name, section, known = _place(problem["loc"])
+    value = problem["input"]
+    names = ", ".join(known)
+    if problem["type"] == "union_tag_invalid":
+        return f"{name}.name is {value['name']!r}, known are {names}."
+    if problem["type"] == "union_tag_not_found":
+        return f"{name} has no name, known are {names}."
+    if known:
+        return (
+            f"{name} is {value!r}: write the choice as {{name: ...}}, known are "
+            f"{names}."
+        )
+    if problem["type"] != "extra_forbidden":
+        return (
+            f"{name or '(top level)'}: {problem['msg']}{_given(value)}. Correct it, or "
+            "take the value of docs/reference.md."
+        )
+    if name in MOVED:
+        return f"{name} is now {MOVED[name]}: move its value there."
+    allowed = ", ".join(section.model_fields)
+    return f"unknown parameter {name}. Allowed here: {allowed}."
 
 
 def _given(value: Any) -> str:
@@ -595,11 +689,27 @@ def _given(value: Any) -> str:
     return f" (it is {value!r})"
 
 
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Params
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            break
-        model = annotation
-    return list(model.model_fields)
+def _place(
+    location: tuple[int | str, ...],
+) -> tuple[str, type[BaseModel], dict[str, type[Choice]]]:
+    """Returns the dotted name of a place in params.yaml, and the model it is in.
+
+    The third value is what the place itself has to choose from. pydantic names the
+    choice between a parameter and those of the choice; the file has no such step.
+    """
+    names: list[str] = []
+    section: type[BaseModel] = Params
+    known: dict[str, type[Choice]] = {}
+    for part in map(str, location):
+        if known:
+            section, known = known[part], {}
+            continue
+        names.append(part)
+        if part not in section.model_fields:
+            continue
+        field = section.model_fields[part]
+        known = choices(field)
+        kind = field.annotation
+        if not known and isinstance(kind, type) and issubclass(kind, BaseModel):
+            section = kind
+    return ".".join(names), section, known

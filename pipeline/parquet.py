@@ -1,7 +1,8 @@
 """Reads and writes Parquet files.
 
 They are cast to a schema of `pipeline.schemas` and ordered, either whole or not there,
-and the same rows give the same bytes.
+and the same rows give the same bytes. The descriptions of the columns stay in the code:
+a better sentence changes no file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +13,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import files
-from pipeline.errors import CorruptFile
+from pipeline import files, os_errors
+from pipeline.errors import CorruptFile, E6tagError
 
+SCHEMA_VERSION = 2
+"""Version of the names of tables and columns, in each file's metadata.
+
+1 had no such key: `left_out.parquet`, `dropped.parquet`, `given_ids`, `taken_for`.
+"""
 ROW_GROUP = 100_000  # rows; bounds the memory of readers that go group by group
 
 
@@ -26,14 +32,28 @@ def write(
     order_by: str | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes one Parquet file. `metadata` is added to the schema's own, as text."""
-    table = cast(rows, schema)
+    """Writes one Parquet file.
+
+    metadata: what else the file says of itself.
+    """
+    table = cast(rows, stored_schema(schema, metadata))
     if order_by is not None:
         table = table.sort_by(order_by)
-    if metadata:
-        table = table.replace_schema_metadata({**(schema.metadata or {}), **metadata})
     with files.open_atomic(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def stored_schema(
+    schema: pa.Schema, metadata: Mapping[str, str] | None = None
+) -> pa.Schema:
+    """Returns a schema of `pipeline.schemas` as a file holds it.
+
+    Its columns have no descriptions; its metadata is `schema_version` and `metadata`.
+    """
+    columns = [column.remove_metadata() for column in schema]
+    return pa.schema(
+        columns, {"schema_version": str(SCHEMA_VERSION), **(metadata or {})}
+    )
 
 
 def cast(
@@ -77,6 +97,20 @@ def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
         raise corrupt_file_error(path, error) from error
 
 
+def check_readable(path: Path) -> None:
+    """Reads every page of a file; raises CorruptFile naming it when one is damaged.
+
+    Holds one column of one row group at a time, so that memory does not grow with rows.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                for column in file.schema_arrow.names:
+                    file.read_row_group(group, columns=[column])
+    except (pa.ArrowInvalid, OSError) as error:
+        raise corrupt_file_error(path, error) from error
+
+
 def metadata(path: Path) -> dict[str, str]:
     """Returns the text metadata of a file without the keys of Arrow and pandas."""
     try:
@@ -90,8 +124,15 @@ def metadata(path: Path) -> dict[str, str]:
     return text
 
 
-def corrupt_file_error(path: Path, error: Exception) -> CorruptFile:
-    """Returns the error to raise for a file that cannot be read, or is not there."""
+def corrupt_file_error(path: Path, error: Exception) -> E6tagError:
+    """Returns the error to raise for a file that cannot be read, or is not there.
+
+    It is CorruptFile unless the machine is to blame: no file is damaged because memory
+    or open files run out.
+    """
+    explained = os_errors.explain(error, path, verb="read")
+    if explained is not None:
+        return explained
     if isinstance(error, FileNotFoundError):
         return CorruptFile(
             f"{path} is not there. Run dvc repro: the stage that writes it makes it."

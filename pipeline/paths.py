@@ -6,7 +6,15 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-DATASETS = ("snapshot", "sample", "manifest", "shards", "evaluation", "bundle")
+DATASETS = (
+    "snapshot",
+    "sample",
+    "manifest",
+    "shards",
+    "evaluation",
+    "mining",
+    "bundle",
+)
 """Datasets with a gate, in the order of the stages that write them."""
 
 SPLITS = ("train", "validation", "test", "fresh")
@@ -62,9 +70,19 @@ class Paths:
         return self.data / "politeness.json"
 
     @property
+    def resources(self) -> Path:
+        """Time and memory of each stage's last run. Not a DVC output."""
+        return self.data / "resources.json"
+
+    @property
     def manifest(self) -> Path:
-        """train, validation, test, fresh, rejected (Parquet)."""
+        """train, validation, test, fresh, rejected, overlay (Parquet)."""
         return self.data / "manifest"
+
+    @property
+    def overlay(self) -> Path:
+        """Corrections of labels, written by people and kept in git."""
+        return self.data / "overlay.csv"
 
     @property
     def shards(self) -> Path:
@@ -83,8 +101,13 @@ class Paths:
 
     @property
     def evaluation(self) -> Path:
-        """metrics.json, per_tag, curves and predictions (Parquet)."""
+        """metrics.json, headline.json, per_tag, curves and predictions (Parquet)."""
         return self.data / "evaluation"
+
+    @property
+    def mining(self) -> Path:
+        """Proposals and label_noise (Parquet), proposals.csv."""
+        return self.data / "mining"
 
     @property
     def bundle(self) -> Path:
@@ -98,6 +121,16 @@ class Paths:
     def data_docs(self, dataset: str) -> Path:
         """The folder of the gate's Data Docs page, which nothing depends on."""
         return self.reports / "gates" / dataset
+
+    @property
+    def ablation_plan(self) -> Path:
+        """Factors, levels, seeds and budget of the ablation."""
+        return self.root / "ablation.yaml"
+
+    @property
+    def ablation(self) -> Path:
+        """Results of the ablation, <site>.csv and <site>.md, kept in git."""
+        return self.root / "ablation"
 
     @property
     def reports(self) -> Path:

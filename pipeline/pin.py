@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.errors import BadInput
-from pipeline.params import Site
+from pipeline.params import SITE_NAMES, Site
 
 EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
 """The exports that the pipeline reads, named as in the index of the site
@@ -88,6 +88,14 @@ def site_key(site: Site) -> str:
     if site.name == "custom" and site.base_url:
         return site.base_url
     return site.name
+
+
+def site_name(pin: Pin) -> str:
+    """Returns the name of the pinned site, which is no address.
+
+    `custom` where the pin names the site by its base_url.
+    """
+    return pin.site if pin.site in SITE_NAMES else "custom"
 
 
 def load(path: Path) -> Pin:

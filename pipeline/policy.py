@@ -11,7 +11,8 @@
 6. Requests name their agent and a contact, at most 1/s by default and 2/s at most to
    the real hosts; a challenge page ends the run.
 7. The live site is off until the operator sets site.contact and site.terms_read: true.
-8. Images are never redistributed: bundles hold weights, tags, counts and ids only.
+8. Images are never redistributed: bundles hold weights, tags, counts and ids only, and
+   name the site without an address.
 
 Rules 1 to 5 choose posts (`exclusion_reason`, applied by `sample`); 6 and 7 guard every
 request (`require_consent`, applied when a site is opened); 8 is applied by `export`

@@ -6,13 +6,15 @@ finds there. The comments of both are the descriptions in `pipeline.params`.
 """
 
 import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeline.errors import BadParameter
-from pipeline.params import Params, Section, load, read_tree
+from pipeline.param_models import Section, choices, description
+from pipeline.params import Params, load, read_tree
 
 WIDTH = 88  # columns of a line of comment
 
@@ -73,16 +75,29 @@ def heading(path: Path) -> str:
 
 
 def render(tree: dict[str, dict[str, Any]]) -> str:
-    """Returns values by section and name as YAML, each below its description."""
+    """Returns values by section and name as YAML, each below its description.
+
+    A choice is written with its parameters one below the other.
+    """
     blocks = []
     for section, values in tree.items():
         model = section_model(section)
-        lines = [f"\n{section}:\n"]
-        for name, value in values.items():
-            lines.append(_comment(str(model.model_fields[name].description)))
-            lines.append(f"  {name}: {_yaml(value)}\n")
-        blocks.append("".join(lines))
+        lines = _lines(model, values, "  ")
+        blocks.append(f"\n{section}:\n" + "".join(lines))
     return "".join(blocks)
+
+
+def _lines(
+    model: type[Section], values: Mapping[str, Any], indent: str
+) -> Iterator[str]:
+    for name, value in values.items():
+        yield _comment(description(model, name), indent)
+        known = choices(model.model_fields[name])
+        if known:
+            yield f"{indent}{name}:\n"
+            yield from _lines(known[value["name"]], value, f"{indent}  ")
+        else:
+            yield f"{indent}{name}: {_yaml(value)}\n"
 
 
 def section_model(section: str) -> type[Section]:
@@ -93,12 +108,12 @@ def section_model(section: str) -> type[Section]:
     return model
 
 
-def _comment(description: str) -> str:
+def _comment(text: str, indent: str) -> str:
     lines = textwrap.wrap(
-        description,
+        text,
         WIDTH,
-        initial_indent="  # ",
-        subsequent_indent="  # ",
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}# ",
         break_long_words=False,
         break_on_hyphens=False,
     )

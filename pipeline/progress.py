@@ -8,6 +8,8 @@ from functools import partial
 from threading import Event, Thread
 from typing import TypeVar
 
+from e6tag.image_files import Undecodable
+
 _T = TypeVar("_T")
 PLAIN_INTERVAL = 10.0  # seconds between plain lines
 # seconds after which rate and time left are computed again where no unit was finished
@@ -178,3 +180,9 @@ def track(
 def log(line: str) -> None:
     """Prints one plain line to stderr at once."""
     print(line, file=sys.stderr, flush=True)
+
+
+def log_undecodable(stage: str, md5: str, error: Undecodable) -> None:
+    """Logs what a decoder said of an image: its words are not for data."""
+    if error.__cause__ is not None:
+        log(f"{stage}: {md5}: {error.damage}: {error.__cause__}")

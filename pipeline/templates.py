@@ -7,17 +7,18 @@ if TYPE_CHECKING:
     import jinja2
 
 
-def environment(folder: Path) -> "jinja2.Environment":
+def environment(folder: Path, *, is_html: bool = True) -> "jinja2.Environment":
     """Returns an environment that reads templates from `folder`.
 
-    Values are escaped, and an unknown name is an error.
+    Values are escaped in HTML, and an unknown name is an error.
     """
     import jinja2
 
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
+        autoescape=is_html,  # noqa: S701 -- Markdown is read as text
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=not is_html,
         undefined=jinja2.StrictUndefined,
     )

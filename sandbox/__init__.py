@@ -1,4 +1,4 @@
-"""An e621 look-alike on loopback: boards drawn from a seed or read from disk.
+"""A site like e621 on loopback: its boards, and the server that serves them.
 
-And the server that shows them.
+A board is drawn from a seed or read from disk.
 """

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline import manifest
-from pipeline.params import Train
 from pipeline.paths import Paths
+from pipeline.train_params import Train
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.app import Site
 from tests.builders import toy_shards
@@ -49,7 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Project:
 
 @pytest.fixture
 def sampled(finished: Project, tmp_path: Path) -> Project:
-    """A project whose sample is written and whose pictures are not fetched yet."""
+    """A project whose sample is written and whose images are not fetched yet."""
     project = copied(finished, tmp_path / "sampled")
     for path in (project.paths.images, project.paths.manifest):
         shutil.rmtree(path)
@@ -59,7 +59,7 @@ def sampled(finished: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def ready(finished: Project, tmp_path: Path) -> Project:
-    """A project whose pictures are here and whose manifest is written."""
+    """A project whose images are here and whose manifest is written."""
     return copied(finished, tmp_path / "ready")
 
 

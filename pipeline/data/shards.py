@@ -65,8 +65,9 @@ def require(splits: dict[str, Split], *names: str) -> list[Split]:
     for name in names:
         if name not in splits:
             raise BadInput(
-                f"the {name} split has no record in data/shards. Give it a share in "
-                "sample.split, or sample more."
+                f"the {name} split has no record in data/shards. Raise "
+                "sample.min_eval_positives or sample.size, and give the split a share "
+                "in sample.split."
             )
     return [splits[name] for name in names]
 

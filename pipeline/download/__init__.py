@@ -10,11 +10,14 @@ Writes      data/images/pack-*.parquet      schemas.PACK
             data/images/takedowns.parquet   schemas.TAKEDOWNS: what was here and had to
                                             go
             data/ledger.sqlite              every attempt; not an output
+            .work/download/                 unfinished work, and which packs were
+                                            verified; not an output
             nothing in a dry run, which logs the plan that a run would follow
 Guarantees  every image wanted has exactly one outcome; an image that is here is never
             requested again, and a kill loses only those in flight; images that the
             policy no longer permits leave the packs, also where there is no sample;
-            damaged packs are found, named and fetched anew; temporary failures are
+            packs that were changed since they were verified are read in full, and
+            damaged ones named and fetched anew; temporary failures are
             retried by every run, or after the unfinished one where their pack is
             sealed; from empty, same sample and same responses, same bytes.
 """
@@ -23,7 +26,7 @@ import asyncio
 import shutil
 
 from pipeline import packs, parquet, pin, policy, progress
-from pipeline.download import plan, spool, takedowns
+from pipeline.download import plan, spool, takedowns, verified_packs
 from pipeline.download.fetch import Fetcher, recover_spooled
 from pipeline.download.ledger import Failures, Ledger
 from pipeline.download.plan import RunPlan
@@ -32,7 +35,7 @@ from pipeline.errors import SiteUnreachable, TooManyRejects
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
 from pipeline.schemas.images import OUTCOMES
-from pipeline.schemas.reasons import DownloadFailure
+from pipeline.schemas.reasons import KEPT, DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import LOCAL_TIMEOUTS, Timeouts
 
@@ -64,6 +67,8 @@ def execute(
     Raises the plan's problem only after the removals: where sample cannot succeed,
     images that must go are gone all the same.
     """
+    for pack in planned.unrecorded:
+        verified_packs.record(paths, pack)
     takedowns.remove(params, paths, planned.removals)
     if planned.problem is not None:
         raise planned.problem
@@ -95,8 +100,8 @@ def _log_start(planned: RunPlan, site: Site) -> None:
     if planned.spoilt:
         spooled = planned.spoilt + len(planned.recovered)
         progress.log(
-            f"download: {planned.spoilt:,} of {spooled:,} waiting pictures are not "
-            "whole: fetched again"
+            f"download: {planned.spoilt:,} of {spooled:,} spooled images are not "
+            "whole and are fetched again"
         )
     plan.log_plan(planned, site)
 
@@ -112,7 +117,7 @@ def _outcomes(
     for one in planned.wanted:
         pack = packed.get(one.key)
         if pack is not None:
-            outcome, detail = "kept", None
+            outcome, detail = KEPT, None
         else:
             outcome, detail = _failure(one, params, failures)
         row = {
@@ -145,20 +150,21 @@ def _failure(
 def _check_failures(params: Download, outcomes: list[Outcome], site: Site) -> None:
     """Raises TooManyRejects where more images failed than download.max_rejected.
 
-    Or SiteUnreachable where they are few enough without the temporary failures.
+    Raises SiteUnreachable instead where the other failures, without the temporary
+    ones, are within the limit.
     """
-    failed = [row for row in outcomes if row["outcome"] != "kept"]
+    failed = [row for row in outcomes if row["outcome"] != KEPT]
     total = len(outcomes)
     limit = params.max_rejected * total
     progress.log(
-        f"download: {total - len(failed):,} of {total:,} pictures are here, "
+        f"download: {total - len(failed):,} of {total:,} images are here, "
         f"{len(failed):,} refused"
     )
     if len(failed) <= limit:
         return
     first = failed[0]
     share = (
-        f"{len(failed):,} of {total:,} pictures are not here "
+        f"{len(failed):,} of {total:,} images are not here "
         f"(limit {params.max_rejected:.1%})"
     )
     example = f"first {first['md5']}: {first['outcome']}, {first['detail']}"

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from itertools import chain
 from queue import SimpleQueue
 
+from e6tag.images import ImageInfo
 from pipeline import packs, progress
-from pipeline.download import spool, verify
+from pipeline.download import spool, verified_packs, verify
 from pipeline.download.ledger import Ledger
 from pipeline.download.plan import PlannedPack
 from pipeline.download.spool import Spool, SpooledImage
 from pipeline.download.variants import ImageKey, ImageRequest
-from pipeline.download.verify import ImageInfo
 from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import PackedImage
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
-from pipeline.schemas.reasons import DownloadFailure
+from pipeline.schemas.reasons import KEPT, DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint
 from pipeline.site.client import (
     Client,
@@ -106,7 +106,6 @@ class Fetcher:
         Raises what ends the run; everything that arrived is on disk then.
         """
         with (
-            verify.suppress_bomb_warning(),
             closing(self._spool),
             ThreadPoolExecutor(verify.THREADS) as verifiers,
             ThreadPoolExecutor(1) as sealer,
@@ -164,7 +163,7 @@ class Fetcher:
         queue = _queue(missing)
         total = len(missing)
         workers = min(client.concurrency + ASIDE, total)
-        with progress.meter("download", unit="pictures", total=total) as meter:
+        with progress.meter("download", unit="images", total=total) as meter:
             tasks = []
             for _ in range(workers):
                 work = self._work(client, queue, verifiers, meter)
@@ -232,13 +231,13 @@ class Fetcher:
             self._ledger.record_attempt(
                 one.key,
                 failure.reason.value,
-                failure.detail,
+                failure.explanation,
                 seconds=time.monotonic() - started,
                 wait=wait,
             )
             raise
         seconds = time.monotonic() - started
-        self._ledger.record_attempt(one.key, "kept", "status 200", seconds=seconds)
+        self._ledger.record_attempt(one.key, KEPT, "status 200", seconds=seconds)
         return image
 
     async def _verify_in_thread(
@@ -306,8 +305,8 @@ class Fetcher:
         self._failing.append(one.key)
         if len(self._failing) >= GIVE_UP:
             raise SiteUnreachable(
-                f"{client.endpoints.static_url} gave none of {GIVE_UP} pictures in a "
-                f"row, the last: {failure.reason}, {failure.detail}. Every picture "
+                f"{client.endpoints.static_url} gave none of {GIVE_UP} images in a "
+                f"row, the last: {failure.reason}, {failure.explanation}. Every image "
                 "that arrived is kept and these will be asked for again. Check "
                 f"site.static_url and site.contact. {retry_hint(client.pause)}"
             )
@@ -321,7 +320,8 @@ class Fetcher:
                 first = next(images, None)
                 if first is not None:
                     path = self._paths.images / pack.name
-                    packs.write(path, chain([first], images))
+                    written = chain([first], images)
+                    verified_packs.write_pack(self._paths, path, written)
                 # Only now: the images must never be in neither place.
                 self._spool.remove(pack.name)
         except _RunEndedError:

@@ -1,33 +1,12 @@
 """What earlier runs left: images in packs and in the spool, and takedowns."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pipeline import packs, parquet
-from pipeline.download import spool
-from pipeline.download.variants import ImageKey
+from pipeline.download import spool, verified_packs
+from pipeline.download.verified_packs import StoredImage, VerifiedPack
 from pipeline.paths import Paths
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """One image on disk, in a pack or in the spool.
-
-    size: bytes; pixels: 0 in the spool, not known yet; pack: None in the spool.
-    """
-
-    md5: str
-    variant: str
-    post_id: int
-    size: int
-    pixels: int
-    pack: Path | None
-
-    @property
-    def key(self) -> ImageKey:
-        """md5 and variant, as in the plan."""
-        return self.md5, self.variant
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +15,14 @@ class Inventory:
 
     images: of damaged packs, those that can still be named.
     damaged: the damaged packs, and what is wrong with each.
+    unrecorded: sound packs that had to be read in full.
     takedowns: rows of takedowns.parquet.
     site: that the images are of; None where it is not known.
     """
 
     images: tuple[StoredImage, ...]
     damaged: dict[Path, str]
+    unrecorded: tuple[VerifiedPack, ...]
     takedowns: tuple[dict[str, object], ...]
     site: str | None
 
@@ -58,12 +39,24 @@ class Inventory:
 
 
 def scan(paths: Paths) -> Inventory:
-    """Reads every pack in full and lists the spool. Changes nothing."""
+    """Lists the packs and the spool. Changes nothing.
+
+    Reads in full only the packs that were not verified as they are.
+    """
     images: list[StoredImage] = []
     damaged: dict[Path, str] = {}
+    unrecorded: list[VerifiedPack] = []
     for path in packs.pack_files(paths.images):
-        problem = packs.verify(path, partial(_append_packed, images, path))
-        if problem is not None:
+        state = verified_packs.file_state(path)
+        recorded = verified_packs.recorded_images(paths, path, state)
+        if recorded is not None:
+            images += recorded
+            continue
+        found, problem = _read_in_full(path)
+        images += found
+        if problem is None:
+            unrecorded.append(VerifiedPack(path, state, tuple(found)))
+        else:
             damaged[path] = problem
     images += map(_from_spool, spool.records(paths))
     table = paths.images / "takedowns.parquet"
@@ -72,15 +65,24 @@ def scan(paths: Paths) -> Inventory:
     if table.exists():
         takedowns = parquet.read(table).to_dicts()
         site = parquet.metadata(table).get("site")
-    return Inventory(tuple(images), damaged, tuple(takedowns), site)
+    return Inventory(
+        images=tuple(images),
+        damaged=damaged,
+        unrecorded=tuple(unrecorded),
+        takedowns=tuple(takedowns),
+        site=site,
+    )
 
 
-def _append_packed(
-    images: list[StoredImage], path: Path, one: packs.PackedImage
-) -> None:
-    pixels = one.width * one.height
-    size = len(one.bytes)
-    images.append(StoredImage(one.md5, one.variant, one.post_id, size, pixels, path))
+def _read_in_full(path: Path) -> tuple[list[StoredImage], str | None]:
+    """Returns the sound images of a pack, and what is wrong with it or None."""
+    images: list[StoredImage] = []
+
+    def see(one: packs.PackedImage) -> None:
+        images.append(verified_packs.stored_image(one, path))
+
+    problem = packs.verify(path, see)
+    return images, problem
 
 
 def _from_spool(record: spool.SpooledImage) -> StoredImage:

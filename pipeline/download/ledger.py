@@ -157,7 +157,7 @@ def _connect_or_replace(path: Path) -> sqlite3.Connection:
         path.replace(aside)
         progress.log(
             f"download: {path} cannot be used ({error}): kept as {aside.name}; "
-            "some questions are asked again"
+            "some requests are repeated"
         )
         return _connect(path)
 

@@ -19,14 +19,15 @@ class Permissions:
     permitted: md5s that at least one post holds which the policy permits.
     verdicts: for the other md5s that a post holds, the rule that forbids them
     (PostExclusion).
-    posts: ids of the posts that are still there.
+    posts: the posts that are still there, by id; for one whose md5 the snapshot lacks
+    the rule that forbids it, for the others None.
     is_searched: the snapshot holds what a query finds, so that a post that it lacks may
     still be on the site.
     """
 
     permitted: frozenset[str]
     verdicts: dict[str, str]
-    posts: frozenset[int]
+    posts: dict[int, str | None]
     is_searched: bool
 
     def reason(self, md5: str, post_id: int) -> str:
@@ -34,7 +35,7 @@ class Permissions:
         if md5 in self.verdicts:
             return self.verdicts[md5]
         if post_id in self.posts:
-            return Takedown.REPLACED.value
+            return self.posts[post_id] or Takedown.REPLACED.value
         missing = Takedown.NOT_LISTED if self.is_searched else Takedown.EXPUNGED
         return missing.value
 
@@ -50,7 +51,7 @@ def check_permissions(paths: Paths, md5s: set[str], post_ids: set[int]) -> Permi
     try:
         posts = pl.scan_parquet(path)
         decided = _exclusion_reasons(posts, md5s, tags)
-        present = _present_posts(posts, post_ids)
+        present = _present_posts(posts, post_ids, tags)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise parquet.corrupt_file_error(path, error) from error
     permitted = frozenset(decided.filter(pl.col("verdict").is_null())["md5"])
@@ -59,7 +60,7 @@ def check_permissions(paths: Paths, md5s: set[str], post_ids: set[int]) -> Permi
     return Permissions(
         permitted=permitted,
         verdicts=dict(first.select("md5", "verdict").iter_rows()),
-        posts=frozenset(present["post_id"]),
+        posts=dict(present.iter_rows()),
         is_searched=pin.load(paths.pin).search is not None,
     )
 
@@ -84,8 +85,14 @@ def _exclusion_reasons(
     return decided.sort("post_id")
 
 
-def _present_posts(posts: pl.LazyFrame, post_ids: set[int]) -> pl.DataFrame:
-    """Returns those of the post ids that the snapshot has."""
+def _present_posts(
+    posts: pl.LazyFrame, post_ids: set[int], tags: policy.PolicyTags
+) -> pl.DataFrame:
+    """Returns those of the post ids that the snapshot has, and their verdict.
+
+    It is null where the post has an md5: its image may have been replaced.
+    """
     wanted = pl.LazyFrame({"post_id": sorted(post_ids)}, schema={"post_id": pl.Int64})
-    present = posts.select("post_id").join(wanted, on="post_id", how="semi")
-    return present.collect(engine="streaming")
+    present = posts.join(wanted, on="post_id", how="semi")
+    verdict = pl.when(pl.col("md5").is_null()).then(policy.exclusion_reason(tags))
+    return present.select("post_id", verdict=verdict).collect(engine="streaming")

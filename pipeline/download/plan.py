@@ -8,18 +8,19 @@ the next one.
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
+from e6tag.images import ImageInfo
 from pipeline import files, parquet, policy, progress
 from pipeline.download import inventory, permissions, spool, takedowns, verify
 from pipeline.download.ledger import FINAL, Failures
 from pipeline.download.permissions import Permissions
 from pipeline.download.takedowns import Removals
 from pipeline.download.variants import ImageKey, ImageRequest, image_request
-from pipeline.download.verify import ImageInfo
+from pipeline.download.verified_packs import VerifiedPack
 from pipeline.errors import CorruptFile, E6tagError, PolicyViolation
 from pipeline.params import Download, Site
 from pipeline.paths import Paths
@@ -48,6 +49,7 @@ class RunPlan:
     """What one run of the stage will do.
 
     removals: what must go, before all else.
+    unrecorded: packs that were read in full for this plan and are sound.
     problem: why nothing can be fetched afterwards, or None.
     wanted: a request for each md5 of the sample, ordered by md5.
     packs: what is written in this run.
@@ -61,6 +63,7 @@ class RunPlan:
     """
 
     removals: Removals
+    unrecorded: tuple[VerifiedPack, ...] = ()
     problem: E6tagError | None = None
     wanted: tuple[ImageRequest, ...] = ()
     packs: tuple[PlannedPack, ...] = ()
@@ -95,8 +98,9 @@ def plan_run(params: Download, paths: Paths, failures: Failures) -> RunPlan:
     removals = takedowns.plan_removals(params, paths, found, permitted)
     reason = problem or _forbidden_sample(posts, permitted)
     if reason is not None:
-        return RunPlan(removals, reason)
-    return _plan_fetch(params, paths, posts, failures, removals)
+        return RunPlan(removals, found.unrecorded, reason)
+    planned = _plan_fetch(params, paths, posts, failures, removals)
+    return replace(planned, unrecorded=found.unrecorded)
 
 
 def _plan_fetch(
@@ -252,7 +256,7 @@ def log_plan(plan: RunPlan, site: Site) -> None:
         hours = count / rate / 3600
         duration = f"{hours:,.1f} hours at {rate:g} requests/s"
     progress.log(
-        f"download: {count:,} of {len(plan.wanted):,} pictures to fetch in "
+        f"download: {count:,} of {len(plan.wanted):,} images to fetch in "
         f"{len(plan.packs):,} packs, one request each, {megabytes:,.0f} MB as "
         f"originals, {duration}"
     )
@@ -279,13 +283,16 @@ def load_plan(
         tree = json.loads(path.read_text())
         if tree["fingerprint"] != fingerprint:
             return None
-        return [
-            PlannedPack(name, tuple(by_md5[md5] for md5 in md5s))
-            for name, md5s in tree["packs"]
-        ]
+        return [_planned_pack(name, md5s, by_md5) for name, md5s in tree["packs"]]
     except (ValueError, KeyError, TypeError):
         # A damaged plan is no plan: a new one is made from what is missing.
         return None
+
+
+def _planned_pack(
+    name: str, md5s: list[str], by_md5: dict[str, ImageRequest]
+) -> PlannedPack:
+    return PlannedPack(name, tuple(by_md5[md5] for md5 in md5s))
 
 
 def save_plan(path: Path, fingerprint: str, packs: tuple[PlannedPack, ...]) -> None:

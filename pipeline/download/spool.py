@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import files
+from pipeline import files, os_errors
 from pipeline.download.variants import ImageKey, ImageRequest
-from pipeline.errors import NoSpace
+from pipeline.errors import E6tagError, NoSpace
 from pipeline.paths import Paths
 
 _MAX_LINE = 100  # bytes
@@ -51,7 +51,7 @@ class Spool:
         self._lock = threading.Lock()
 
     def append(self, pack: str, one: ImageRequest, body: bytes) -> SpooledImage:
-        """Appends an image to its pack: all of it or, raising NoSpace, nothing."""
+        """Appends an image to its pack: all of it or, raising E6tagError, nothing."""
         path = self.folder / pack
         line = _header(one.md5, one.variant, one.post_id, len(body))
         with self._lock:
@@ -61,7 +61,7 @@ class Spool:
                 _write_all(file, line, body, end)
             except OSError as error:
                 os.ftruncate(file, end)
-                raise _no_space(path, error, "Make room") from error
+                raise _write_error(path, error, "Make room") from error
         start = end + len(line)
         return SpooledImage(one.md5, one.variant, one.post_id, path, start, len(body))
 
@@ -93,14 +93,14 @@ class Spool:
             try:
                 self._files[path] = os.open(path, flags, 0o644)
             except OSError as error:
-                raise _no_space(path, error, "Make it writable") from error
+                raise _write_error(path, error, "Make it writable") from error
         return self._files[path]
 
 
 def _write_all(file: int, line: bytes, body: bytes, end: int) -> None:
     """Writes a record at the end of a file.
 
-    Another try after a short write raises why it did not fit, or completes it.
+    After a short write, another try completes it or raises the cause.
     """
     record_size = len(line) + len(body)
     written = os.writev(file, [line, body])
@@ -109,9 +109,13 @@ def _write_all(file: int, line: bytes, body: bytes, end: int) -> None:
         written += os.pwrite(file, rest, end + written)
 
 
-def _no_space(path: Path, error: OSError, advice: str) -> NoSpace:
+def _write_error(path: Path, error: OSError, advice: str) -> E6tagError:
+    """Returns the error to raise; advice: where the disk or its limits are to blame."""
+    explained = os_errors.explain(error, path, verb="write")
+    if explained is not None and not isinstance(explained, NoSpace):
+        return explained
     return NoSpace(
-        f"{path} cannot be written: {error.strerror}. Every picture that arrived "
+        f"{path} cannot be written: {error.strerror}. Every image that arrived "
         f"before is kept. {advice}, then run the same command again."
     )
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline import files, packs, parquet, pin, policy, progress
-from pipeline.download import spool
-from pipeline.download.inventory import Inventory, StoredImage
+from pipeline.download import spool, verified_packs
+from pipeline.download.inventory import Inventory
 from pipeline.download.permissions import Permissions
 from pipeline.download.spool import SpooledImage
+from pipeline.download.verified_packs import StoredImage
 from pipeline.errors import BadInput
 from pipeline.params import Download
 from pipeline.paths import Paths
@@ -100,12 +101,14 @@ def remove(params: Download, paths: Paths, removals: Removals) -> None:
     if not is_moved:
         _write_takedowns(paths, removals)
     _log_removals(params, removals)
-    for folder in (paths.images, paths.work("download"), spool.folder(paths)):
+    folders = [paths.images, paths.work("download"), spool.folder(paths)]
+    for folder in [*folders, verified_packs.folder(paths)]:
         files.remove_stale_temps(folder)
     for path in removals.damaged:
         path.unlink()
     for path, md5s in _leaving_by_pack(removals).items():
-        _rewrite(path, md5s)
+        _rewrite(paths, path, md5s)
+    verified_packs.remove_stale_records(paths)
     spool.compact(paths, removals.stays_spooled)
     # Only now: a kill before leaves images that are still known to be of the other
     # site.
@@ -128,7 +131,7 @@ def _refuse_real_site(paths: Paths, former: str | None, count: int) -> None:
         return
     present = pin.load(paths.pin).site
     raise BadInput(
-        f"{paths.images} holds {count:,} pictures of {former} that {present} does not "
+        f"{paths.images} holds {count:,} images of {former} that {present} does not "
         f"have: they would be removed. Move or delete {paths.images} and "
         f"{spool.folder(paths)}, or work in another folder, then run the same command "
         "again."
@@ -194,25 +197,25 @@ def _write_takedowns(paths: Paths, removals: Removals) -> None:
 def _log_removals(params: Download, removals: Removals) -> None:
     if removals.former_site is not None and removals.forbidden:
         progress.log(
-            f"download: {len(removals.forbidden):,} pictures are of "
-            f"{removals.former_site}, another site, and leave"
+            f"download: {len(removals.forbidden):,} images are of "
+            f"{removals.former_site}, another site, and are removed"
         )
     if removals.reasons:
         counts = sorted(Counter(removals.reasons.values()).items())
         by_reason = ", ".join(f"{count:,} {reason}" for reason, count in counts)
         progress.log(
-            f"download: {len(removals.reasons):,} pictures may no longer be kept and "
-            f"leave: {by_reason}"
+            f"download: {len(removals.reasons):,} images may no longer be kept and "
+            f"are removed: {by_reason}"
         )
     for path, problem in removals.damaged.items():
         progress.log(
-            f"download: {path.name} is damaged ({problem}): removed, its pictures are "
+            f"download: {path.name} is damaged ({problem}): removed, its images are "
             "fetched again"
         )
     if removals.beyond:
         progress.log(
-            f"download: {len(removals.beyond):,} pictures are beyond the present "
-            f"limits and leave (download.max_bytes {params.max_bytes:,}, "
+            f"download: {len(removals.beyond):,} images are beyond the present "
+            f"limits and are removed (download.max_bytes {params.max_bytes:,}, "
             f"download.max_pixels {params.max_pixels:,})"
         )
 
@@ -226,10 +229,10 @@ def _leaving_by_pack(removals: Removals) -> dict[Path, set[str]]:
     return leaving
 
 
-def _rewrite(path: Path, leaving: set[str]) -> None:
+def _rewrite(paths: Paths, path: Path, leaving: set[str]) -> None:
     """Writes a pack without some of its images; removes it where none stays."""
     if all(image.md5 in leaving for image in packs.read_images(path)):
         path.unlink()
         return
     staying = (image for image in packs.read_images(path) if image.md5 not in leaving)
-    packs.write(path, staying)
+    verified_packs.write_pack(paths, path, staying)

@@ -1,217 +1,179 @@
-"""How good the tagger is, beside an image-blind model on the same images.
+"""How good the tagger is, beside models that never look at the image.
 
 Reads       data/model/                            model.keras and training.json
             data/shards/index.parquet              schemas.SHARDS
             data/shards/*.tfrecord                 of validation, test and fresh
             data/sample/vocabulary.parquet         schemas.VOCABULARY
-Writes      data/evaluation/metrics.json           split -> metric -> value, baseline,
-                                                   low, high
+            data/snapshot/                         aliases and implications
+            data/manifest/*.parquet                schemas.MANIFEST
+            data/images/pack-*.parquet             original files of test images
+Writes      data/evaluation/metrics.json           splits -> split -> metric -> value,
+                                                   baselines, low, high, or why it is
+                                                   absent; counts of records and tags;
+                                                   originals: macro mAP from the files
+                                                   and the shards; implications: mode ->
+                                                   metric -> value, on test
+            data/evaluation/headline.json          the metrics of HEADLINE on test, for
+                                                   dvc metrics show
             data/evaluation/per_tag.parquet        schemas.PER_TAG, of the test split
+            data/evaluation/slices.parquet         schemas.SLICES, of test and fresh
             data/evaluation/curves.parquet         schemas.CURVES, of the test split
             data/evaluation/predictions.parquet    schemas.PREDICTIONS
+            data/evaluation/calibration.json       the map of logits, its effect, and
+                                                   how thresholds were chosen
             data/evaluation/thresholds.json        tag name -> threshold
-Guarantees  thresholds are chosen on validation alone; tags without positives in a split
-            are left out of its means, and their number is stated. The folder appears
-            whole, by a rename, and holds no clock.
+Guarantees  calibration and thresholds are chosen on validation alone; all scores are
+            calibrated ones. What cannot be computed is absent with its reason, never 0;
+            tags without positives in a split are left out of its means, and their
+            number is stated. Scores of a split are one matrix on disk, without a name.
+            The folder appears whole, by a rename, and holds no clock.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
-from pipeline import files, parquet, progress
+from e6tag import images
+from pipeline import files, parquet
 from pipeline.data import shards
-from pipeline.metrics.catalogue import HEADLINE, Metric
+from pipeline.errors import BadInput
+from pipeline.evaluate.case import ScoredSplit
 from pipeline.model import backend, saved
-from pipeline.params import Evaluate
+from pipeline.params import Evaluate, Shard
 from pipeline.paths import Paths
-from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+
+if TYPE_CHECKING:
+    import keras
+
+    from pipeline.evaluate.evaluators.originals import PredictedFiles
+    from pipeline.evaluate.results import Inputs
 
 EVALUATED_SPLITS = ("validation", "test", "fresh")
-_DECIMALS = 6  # of metrics.json
 
 
-@dataclass(frozen=True, slots=True)
-class Predictions:
-    """A split as the network sees it.
+def run(params: Evaluate, paths: Paths, *, shard: Shard) -> None:
+    """Predicts, calibrates, chooses thresholds on validation, evaluates, publishes.
 
-    labels: uint8 [records, tags]; scores: float32 of the same shape, 0 to 1.
+    shard: how images were fitted.
     """
-
-    post_ids: np.ndarray  # int64 [records]
-    md5s: list[str]
-    labels: np.ndarray
-    scores: np.ndarray
-
-
-def run(params: Evaluate, paths: Paths) -> None:
-    """Predicts, chooses thresholds on validation, evaluates every split, publishes."""
-    from pipeline.evaluate.evaluators import curves
+    from pipeline.evaluate import results
+    from pipeline.evaluate.evaluators import originals
 
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     splits = shards.read_splits(paths)
-    train, *_ = shards.require(splits, "train", "validation", "test")
-    predictions = _predict(paths, splits)
-    test = predictions["test"]
-    thresholds = _choose_thresholds(predictions["validation"])
-    shares = train.positives / train.records
-    metrics = _evaluate_all(predictions, thresholds, shares, params)
-    per_tag = _per_tag(vocabulary, train, test, thresholds)
-    points = curves.rows(test.labels, test.scores, shares)
+    shards.require(splits, "train", "validation", "test")
     with files.atomic_folder(paths.evaluation) as folder:
-        files.write_json(folder / "metrics.json", _metrics_tree(metrics, predictions))
-        _write_thresholds(folder, vocabulary, thresholds)
-        parquet.write(folder / "per_tag.parquet", per_tag, PER_TAG)
-        parquet.write(folder / "curves.parquet", points, CURVES)
-        parquet.write(folder / "predictions.parquet", _table(predictions), PREDICTIONS)
-    _log_headline(metrics["test"])
+        scored, from_files = _predict_all(
+            params, paths, splits, shard, vocabulary, folder
+        )
+        inputs = _read(paths, splits["train"], vocabulary, scored, shard)
+        calibrated = results.calibrate(params, scored)
+        compared = originals.evaluate(
+            from_files, scored["test"], calibrated.calibration
+        )
+        results.write(params, inputs, scored, calibrated, compared, folder)
 
 
-def _choose_thresholds(validation: Predictions) -> np.ndarray:
-    """Returns the threshold of each tag with the best F1 on validation."""
-    from pipeline.metrics import thresholded
+def _read(
+    paths: Paths,
+    train: shards.Split,
+    vocabulary: pl.DataFrame,
+    scored: dict[str, ScoredSplit],
+    shard: Shard,
+) -> "Inputs":
+    """Returns what is known beside the model's answers."""
+    from pipeline.evaluate import image_facts
+    from pipeline.evaluate.evaluators import implications
+    from pipeline.evaluate.informed import Informed
+    from pipeline.evaluate.results import Inputs
 
-    return thresholded.choose_thresholds(validation.labels, validation.scores)
+    facts = {}
+    for name, split in scored.items():
+        facts[name] = image_facts.read(paths, name, split.post_ids)
+    manifest = paths.manifest / "train.parquet"
+    records = parquet.read(manifest, columns=["rating", "label_ids"])
+    _check_labels(records, vocabulary.height)
+    return Inputs(
+        vocabulary=vocabulary,
+        positives=train.positives,
+        records=train.records,
+        facts=facts,
+        informed=Informed.learn(records, train.positives / train.records),
+        implications=implications.read(paths, vocabulary["name"].to_list()),
+        fit=shard.fit,
+    )
 
 
-def _write_thresholds(
-    folder: Path, vocabulary: pl.DataFrame, thresholds: np.ndarray
-) -> None:
-    by_name = dict(zip(vocabulary["name"], thresholds.tolist(), strict=True))
-    files.write_json(folder / "thresholds.json", by_name)
-
-
-def _predict(
-    paths: Paths, splits: Mapping[str, shards.Split]
-) -> dict[str, Predictions]:
-    """Returns the predictions of every split that is evaluated."""
+def _predict_all(
+    params: Evaluate,
+    paths: Paths,
+    splits: dict[str, shards.Split],
+    shard: Shard,
+    vocabulary: pl.DataFrame,
+    folder: Path,
+) -> tuple[dict[str, ScoredSplit], "PredictedFiles"]:
+    """Returns every split, and test images from their files, with their logits."""
     evaluated = [splits[name] for name in EVALUATED_SPLITS if name in splits]
     shards.verify(*evaluated)
-    model = saved.read(paths, evaluated[0].tags)
+    model = saved.read(paths, vocabulary.height)
+    _check_tags(model, vocabulary)
     backend.start(model.backend)
-    from pipeline.model.predict import predict
+    from pipeline.evaluate import predicting
 
     network = model.network()
-    predictions = {}
-    for split in progress.track(evaluated, "evaluate", unit="splits"):
-        found = predict(network, split, model.size)
-        probabilities = 1 / (1 + np.exp(-found.logits.astype(np.float64)))
-        scores = probabilities.astype(np.float32)
-        predictions[split.name] = Predictions(
-            found.post_ids, found.md5s, found.labels, scores
+    scored = {}
+    for split in evaluated:
+        scored[split.name] = predicting.predict(network, split, model.size, folder)
+    from_files = _predict_originals(
+        params, paths, shard, model.size, network, scored["test"]
+    )
+    return scored, from_files
+
+
+def _check_labels(records: pl.DataFrame, tags: int) -> None:
+    """Raises BadInput where records have labels that the vocabulary has not."""
+    largest = records["label_ids"].list.max().max()
+    if isinstance(largest, int) and largest >= tags:
+        raise BadInput(
+            f"data/manifest/train.parquet has label {largest:,}, and the vocabulary of "
+            f"data/sample only {tags:,} tags. Run dvc repro, which makes the manifest "
+            "anew."
         )
-    return predictions
 
 
-def _evaluate_all(
-    predictions: dict[str, Predictions],
-    thresholds: np.ndarray,
-    shares: np.ndarray,
-    params: Evaluate,
-) -> dict[str, dict[str, Metric]]:
-    """Returns the metrics by split and name."""
-    metrics = {}
-    for name, split in predictions.items():
-        metrics[name] = _evaluate(split, thresholds, shares, params)
-    return metrics
-
-
-def _evaluate(
-    split: Predictions, thresholds: np.ndarray, shares: np.ndarray, params: Evaluate
-) -> dict[str, Metric]:
-    """Returns the metrics of a split by name. shares: of each tag in training."""
-    from pipeline.evaluate.evaluators import ranking, thresholded
-    from pipeline.metrics import bootstrap
-
-    predicted = split.scores >= thresholds
-    metrics = dict(ranking.evaluate(split.labels, split.scores, shares))
-    metrics.update(thresholded.evaluate(split.labels, predicted, shares))
-    if params.bootstrap:
-        bounds = bootstrap.intervals(
-            split.labels, split.scores, resamplings=params.bootstrap, seed=params.seed
-        )
-        for name, (low, high) in bounds.items():
-            metrics[name] = replace(metrics[name], low=low, high=high)
-    return metrics
-
-
-def _metrics_tree(
-    metrics: dict[str, dict[str, Metric]], predictions: dict[str, Predictions]
-) -> dict[str, Any]:
-    """Returns the content of metrics.json."""
-    tree: dict[str, Any] = {}
-    records = {}
-    tags = {"vocabulary": predictions["test"].labels.shape[1]}
-    for name, split in predictions.items():
-        tree[name] = {key: _rounded(metric) for key, metric in metrics[name].items()}
-        records[name] = len(split.labels)
-        missing = ~split.labels.any(axis=0)
-        tags[f"without_positives_in_{name}"] = int(missing.sum())
-    return tree | {"records": records, "tags": tags}
-
-
-def _rounded(metric: Metric) -> dict[str, float]:
-    """Returns the numbers that the metric has."""
-    values = asdict(metric).items()
-    return {key: round(value, _DECIMALS) for key, value in values if value is not None}
-
-
-def _per_tag(
-    vocabulary: pl.DataFrame,
-    train: shards.Split,
-    test: Predictions,
-    thresholds: np.ndarray,
-) -> pl.DataFrame:
-    """Returns schemas.PER_TAG of the test split."""
-    from pipeline.evaluate.evaluators import ranking, thresholded
-
-    predicted = test.scores >= thresholds
-    columns = {
-        "train_positives": train.positives,
-        "test_positives": test.labels.sum(axis=0, dtype=np.int64),
-        "prevalence": test.labels.mean(axis=0),
-        "threshold": thresholds,
-        **ranking.per_tag(test.labels, test.scores),
-        **thresholded.per_tag(test.labels, predicted),
-    }
-    identity = vocabulary.select("label_id", "name", "category")
-    for name, values in columns.items():
-        identity = identity.with_columns(pl.Series(name, values, nan_to_null=True))
-    return identity
-
-
-def _table(predictions: dict[str, Predictions]) -> pa.Table:
-    """Returns schemas.PREDICTIONS, by split, then by post id."""
-    by_name = sorted(predictions.items())
-    return pa.concat_tables([_split_table(name, split) for name, split in by_name])
-
-
-def _split_table(name: str, split: Predictions) -> pa.Table:
-    order = np.argsort(split.post_ids, kind="stable")
-    scores = split.scores[order]
-    labels = [np.flatnonzero(row) for row in split.labels[order]]
-    starts = np.arange(len(scores) + 1, dtype=np.int32) * scores.shape[1]
-    score_type = PREDICTIONS.field("scores").type
-    columns = {
-        "post_id": split.post_ids[order],
-        "md5": [split.md5s[row] for row in order],
-        "split": [name] * len(order),
-        "label_ids": pa.array(labels, PREDICTIONS.field("label_ids").type),
-        "scores": pa.ListArray.from_arrays(starts, scores.ravel(), type=score_type),
-    }
-    return pa.table(columns)
-
-
-def _log_headline(metrics: dict[str, Metric]) -> None:
-    for name in HEADLINE:
-        metric = metrics[name]
-        if metric.value is not None:
-            progress.log(
-                f"evaluate: test {name} {metric.value:.4f}, image-blind "
-                f"{metric.baseline:.4f}"
+def _check_tags(model: saved.SavedModel, vocabulary: pl.DataFrame) -> None:
+    """Raises BadInput where the model has other tags than the vocabulary."""
+    names = model.facts.get("tag_names")
+    if names is None:
+        return
+    pairs = zip(names, vocabulary["name"].to_list(), strict=True)
+    for label_id, (known, expected) in enumerate(pairs):
+        if known != expected:
+            raise BadInput(
+                f"data/model is of another list of tags: its tag {label_id} is "
+                f"{known}, and that of data/sample/vocabulary.parquet is {expected}. "
+                "Run dvc repro, which trains again."
             )
+
+
+def _predict_originals(
+    params: Evaluate,
+    paths: Paths,
+    shard: Shard,
+    size: int,
+    network: "keras.Model",
+    test: ScoredSplit,
+) -> "PredictedFiles":
+    """Predicts test images from their original files, as the bundle is used."""
+    from pipeline.evaluate.evaluators import originals
+    from pipeline.model.predict import predict_pixels
+
+    def prepare(body: bytes) -> np.ndarray:
+        return images.prepare(body, size=size, fit=shard.fit, fitted_size=shard.size)
+
+    def logits(pixels: np.ndarray) -> np.ndarray:
+        return predict_pixels(network, pixels)
+
+    return originals.predict(logits, test, paths, prepare, params.originals)

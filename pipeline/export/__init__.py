@@ -1,37 +1,67 @@
 """The bundle: what users of other tools load. Its format is in e6tag/bundle.py.
 
-Reads       data/model/                       model.keras and training.json
-            data/evaluation/                  metrics.json and thresholds.json
-            data/sample/vocabulary.parquet    schemas.VOCABULARY
-            data/shards/test-*.tfrecord       images on which ONNX and Keras must agree
-            data/manifest/train.parquet       its lineage, from the file's metadata
-Writes      data/bundle/                      the files of e6tag.bundle.FILES
-Guarantees  ONNX and Keras agree within export.tolerance, or nothing is published. No
-            image and no address is in it (policy rule 8). Same inputs, same bytes. The
-            folder appears whole, by a rename.
+Reads       data/model/                         model.keras and training.json
+            data/evaluation/                    metrics.json, thresholds.json,
+                                                calibration.json, and the test images of
+                                                predictions.parquet; for the card
+                                                per_tag and slices (Parquet)
+            data/sample/                        vocabulary; for the cards what was left
+                                                out and why
+            data/snapshot/                      aliases and implications; posts, only
+                                                their number
+            data/shards/train-*.tfrecord        images that int8 and ratings learn from
+            data/shards/test-*.tfrecord         images that ratings are measured on
+            data/images/pack-*.parquet          original files of test images
+            data/manifest/                      ratings and packs, the lineage; for the
+                                                cards all records and rejections
+            releases/                           the bundle that export.previous names
+Writes      data/bundle/                        the files of e6tag.bundle
+Guarantees  Every file but float16 and int8 agrees with Keras within export.tolerance,
+            or nothing is published. No image and no address is in it (policy rule 8).
+            Same inputs, same bytes. The folder appears whole, by a rename.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
-from e6tag import bundle, images, tagger
-from pipeline import files, lineage, parquet, policy, progress
+from e6tag import bundle, images
+from pipeline import files, lineage, os_errors, parquet, policy, releases
 from pipeline.data import shards
 from pipeline.errors import BadInput, CorruptFile
-from pipeline.export import model_card
+from pipeline.export import (
+    data_card,
+    folding,
+    imgutils,
+    model_card,
+    relations,
+    resizing,
+    rows,
+)
+from pipeline.export.built import Built
+from pipeline.export.data_facts import DataFacts
+from pipeline.export.failures import Failures
+from pipeline.export.measured import MeasuredImages
+from pipeline.metrics.calibration import Calibration
 from pipeline.model import backend, saved
-from pipeline.params import CategoryName, Export, Shard
+from pipeline.params import Export, Shard
 from pipeline.paths import Paths
 
 if TYPE_CHECKING:
-    import keras
+    from pipeline.export.measuring import Measurement
+
+GIT_ATTRIBUTES = "".join(
+    f"*.{suffix} filter=lfs diff=lfs merge=lfs -text\n"
+    for suffix in ("keras", "onnx", "tflite")
+)
+"""What hubs of models keep with Git LFS."""
 
 _MODEL_FACTS = (
     "fingerprint",
@@ -43,84 +73,327 @@ _MODEL_FACTS = (
 )
 """What lineage.json repeats of training.json."""
 
+_DECIMALS = 6  # of variants.json
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What the earlier stages left."""
+
+    vocabulary: pl.DataFrame
+    train: shards.Split
+    test: shards.Split
+    model: saved.SavedModel
+    thresholds: dict[str, float]
+    calibration: Calibration
+    metrics: dict[str, Any]
+    measured: MeasuredImages
+    implications: relations.Rows
+    renamed: relations.Rows
+    data: DataFacts
+    failures: Failures
+
 
 def run(params: Export, paths: Paths, *, shard: Shard) -> None:
-    """Converts, compares on test images, describes, publishes.
+    """Converts, compares on test images, measures the variants, describes, publishes.
 
     shard: how images were fitted.
     """
+    inputs = _read(params, paths, shard)
+    origin = _lineage(params, paths, shard, inputs.model)
+    built = _build(params, paths, shard, inputs)
+    with files.atomic_folder(paths.bundle) as folder:
+        with _temporary_files_below(folder):
+            _write_models(folder, built)
+            _write_variants(folder, built, inputs)
+            _write_imgutils(folder, built, shard)
+            _write_deepdanbooru(params, folder, built)
+            measured = _measure(params, folder, built, inputs)
+        _write_tables(folder, built.layout, inputs)
+        _write_hydrus(params, folder)
+        _describe(params, folder, shard, inputs, built, origin, measured)
+        policy.check_no_images(folder)
+
+
+@contextmanager
+def _temporary_files_below(folder: Path) -> Iterator[None]:
+    """Has all temporary files in a folder of the draft, which the next run removes.
+
+    Converters of other projects choose their own places for copies of the model, which
+    would stay in /tmp where the process is killed.
+    """
+    place = folder / ".tmp"
+    place.mkdir(parents=True)
+    before = tempfile.tempdir
+    tempfile.tempdir = str(place)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(place)
+
+
+def _read(params: Export, paths: Paths, shard: Shard) -> _Inputs:
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     train, test = shards.require(shards.read_splits(paths), "train", "test")
-    shards.verify(test)
-    model = saved.read(paths, vocabulary.height)
+    shards.verify(train, test)
     thresholds = _read_json(paths.evaluation / "thresholds.json")
-    onnx_file = _convert(params, model, test)
-    origin = _lineage(params, paths, shard, model)
-    origin["model"]["onnx_sha256"] = hashlib.sha256(onnx_file).hexdigest()
-    preprocessing = _preprocessing(shard, model.size)
-    metrics = _read_json(paths.evaluation / "metrics.json")
-    described = model_card.render_model_card(
-        params.name, preprocessing, metrics, model.facts, origin
-    )
-    texts = {
-        bundle.TAGS: _selected_tags(vocabulary, train.positives),
-        bundle.THRESHOLDS: _thresholds(vocabulary, thresholds),
-        bundle.PREPROCESSING: files.to_json(preprocessing),
-        bundle.LINEAGE: files.to_json(origin),
-        bundle.MODEL_CARD: described,
-    }
-    _publish(paths, onnx_file, texts)
-
-
-def _publish(paths: Paths, onnx_file: bytes, texts: Mapping[str, str]) -> None:
-    """Writes the bundle and puts it in place as a whole. texts: by file name."""
-    folder = paths.bundle.with_name(f".{paths.bundle.name}.tmp")
-    shutil.rmtree(folder, ignore_errors=True)
-    files.write_bytes(folder / bundle.MODEL, onnx_file)
-    for name, text in texts.items():
-        files.write_text(folder / name, text)
-    policy.check_no_images(folder)
-    files.publish_folder(folder, paths.bundle)
-
-
-def _convert(params: Export, model: saved.SavedModel, test: shards.Split) -> bytes:
-    """Returns the ONNX file; raises BadInput where it disagrees with Keras."""
-    backend.start("tensorflow")
-    from pipeline.export import onnx
-
-    network = model.network()
-    onnx_file = onnx.to_onnx(network, model.size)
-    _compare(params, network, onnx_file, test, model.size)
-    return onnx_file
-
-
-def _compare(
-    params: Export,
-    network: "keras.Model",
-    onnx_file: bytes,
-    test: shards.Split,
-    size: int,
-) -> None:
-    """Raises BadInput where ONNX and Keras differ by more than the tolerance."""
-    from pipeline.data import loader
-
-    batch = next(loader.batches(test, size, min(params.compared, test.records)))
-    logits = np.asarray(network.predict_on_batch(batch.images), np.float64)
-    expected = 1 / (1 + np.exp(-logits))
-    found = tagger.run_onnx(onnx_file, batch.images)
-    difference = float(np.abs(found - expected).max())
-    # Also where the difference is not a number.
-    if not difference <= params.tolerance:
+    if set(vocabulary["name"]) != set(thresholds):
         raise BadInput(
-            f"model.onnx differs from model.keras by {difference:.2g} on "
-            f"{len(logits):,} test pictures, and "
-            f"export.tolerance is {params.tolerance:g}. Nothing is published. Train "
-            "again, or raise export.tolerance."
+            "data/evaluation/thresholds.json has other tags than the vocabulary. Run "
+            "dvc repro again."
         )
-    progress.log(
-        f"export: ONNX and Keras differ by at most {difference:.1e} on {len(logits):,} "
-        "test pictures"
+    metrics = _read_json(paths.evaluation / "metrics.json")
+    canonical = relations.canonical_names(paths)
+    names = vocabulary["name"].to_list()
+    measured = MeasuredImages.read(
+        paths,
+        limit=max(metrics["originals"]["records"], params.compared),
+        tags=vocabulary.height,
+        fit=shard.fit,
     )
+    return _Inputs(
+        vocabulary=vocabulary,
+        train=train,
+        test=test,
+        model=saved.read(paths, vocabulary.height),
+        thresholds=thresholds,
+        calibration=_read_calibration(paths),
+        metrics=metrics,
+        measured=measured,
+        implications=relations.implications(paths, names, canonical),
+        renamed=relations.renamed(paths, params.previous, canonical),
+        data=DataFacts.read(paths),
+        failures=Failures.read(paths),
+    )
+
+
+def _read_calibration(paths: Paths) -> Calibration:
+    path = paths.evaluation / "calibration.json"
+    try:
+        return Calibration.from_json(_read_json(path)["calibration"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(
+            f"{path} holds no calibration: {error!r}. Run dvc repro again: evaluate "
+            "makes it anew."
+        ) from error
+
+
+def _build(params: Export, paths: Paths, shard: Shard, inputs: _Inputs) -> Built:
+    """Returns the network and all that is decided about the model around it."""
+    # Not on a GPU, whose products are coarser than export.tolerance.
+    backend.start("tensorflow", "cpu")
+    from pipeline.export import calibrated, ratings
+    from pipeline.export import network as conversion
+    from pipeline.export.graphs import Head
+
+    size = inputs.model.size
+    network = calibrated.wrap(inputs.model.network(), inputs.calibration)
+    rated = ratings.fit(network, size, inputs.train, inputs.test, paths)
+    counts: dict[str, int] = {}
+    rating_head = None
+    if rated is not None:
+        counts, rating_head = rated.counts, rated.model
+    positives = inputs.train.positives.tolist()
+    layout = rows.lay_out(inputs.vocabulary, positives, inputs.thresholds, counts)
+    shifts = None
+    if params.fold_thresholds:
+        shifts = folding.shifts(layout.thresholds, layout.flat_thresholds)
+    return Built(
+        network=network,
+        network_onnx=conversion.to_onnx(network, size),
+        head_name=inputs.model.facts["params"]["head"]["name"],
+        resize=resizing.matrix(shard.size, size),
+        layout=layout,
+        head=Head(layout.columns, shifts, rating_head),
+        ratings=rated,
+    )
+
+
+def _write_models(folder: Path, built: Built) -> None:
+    """Writes model.onnx and heatmap.onnx."""
+    from pipeline.export import graphs, heatmaps, onnx
+
+    proto = graphs.tagger(built.network_onnx, built.resize, built.head)
+    files.write_bytes(folder / bundle.MODEL, onnx.serialize(proto))
+    heatmap = heatmaps.to_onnx(built.network, built.head_name, built.head)
+    files.write_bytes(folder / bundle.HEATMAP_MODEL, onnx.serialize(heatmap))
+
+
+def _write_variants(folder: Path, built: Built, inputs: _Inputs) -> None:
+    """Writes the networks of variants/; of each, only one copy is in memory at once."""
+    from pipeline.export import network, variants
+
+    place = folder / bundle.VARIANTS
+    _write_variant(
+        place / bundle.FLOAT16, variants.to_float16(built.network_onnx), built
+    )
+    int8 = variants.to_int8(built.network_onnx, inputs.train, inputs.model.size)
+    _write_variant(place / bundle.INT8, int8, built)
+    tflite = network.to_tflite(built.network, built.resize, built.head)
+    files.write_bytes(place / bundle.TFLITE, tflite)
+
+
+def _write_variant(path: Path, network: Any, built: Built) -> None:
+    """Writes an ONNX file in the layout of model.onnx around another network."""
+    from pipeline.export import graphs, onnx
+
+    whole = graphs.tagger(network, built.resize, built.head)
+    files.write_bytes(path, onnx.serialize(whole))
+
+
+def _measure(
+    params: Export, folder: Path, built: Built, inputs: _Inputs
+) -> dict[str, Any]:
+    """Writes variants.json and returns its content; raises BadInput.
+
+    That is where a file does not say what Keras says.
+    """
+    from pipeline.export import measuring
+
+    measured = inputs.metrics["originals"]["records"]
+    found = measuring.measure(params, folder, built, inputs.measured, measured)
+    content = _variants_list(folder, found, inputs)
+    files.write_json(folder / bundle.VARIANTS / bundle.VARIANTS_LIST, content)
+    return content
+
+
+def _variants_list(
+    folder: Path, found: "Measurement", inputs: _Inputs
+) -> dict[str, Any]:
+    """Returns the content of variants.json.
+
+    What each model is worth, its size, and how far it is from Keras.
+    """
+    models = []
+    whole = found.precision[bundle.MODEL]
+    for file, value in found.precision.items():
+        entry: dict[str, Any] = {"file": file}
+        entry["bytes"] = (folder / file).stat().st_size
+        if value is not None and whole is not None:
+            entry["macro_map"] = round(value, _DECIMALS)
+            entry["macro_map_lost"] = round(whole - value, _DECIMALS)
+        models.append(entry)
+    largest = {}
+    for file, difference in found.differences.items():
+        largest[file] = float(f"{difference:.2g}")
+    return {
+        "compared_with_keras": {
+            "images": found.compared,
+            "largest_difference": largest,
+            "test_images": inputs.measured.available,
+        },
+        "images": found.images,
+        "macro_map_of_evaluation": inputs.metrics["originals"].get("macro_map"),
+        "models": models,
+    }
+
+
+def _write_tables(folder: Path, layout: rows.Layout, inputs: _Inputs) -> None:
+    """Writes the tables of the folder itself."""
+    tables = {
+        bundle.ROWS: bundle.rows_csv(layout.rows),
+        bundle.TAGS: bundle.tags_csv(layout.tags),
+        bundle.IMPLICATIONS: bundle.to_csv(
+            bundle.IMPLICATION_COLUMNS, inputs.implications
+        ),
+        bundle.RENAMED: bundle.to_csv(bundle.RENAMED_COLUMNS, inputs.renamed),
+        bundle.GIT_ATTRIBUTES: GIT_ATTRIBUTES,
+    }
+    for name, text in tables.items():
+        files.write_text(folder / name, text)
+
+
+def _write_hydrus(params: Export, folder: Path) -> None:
+    info = {
+        "modelfile": bundle.MODEL,
+        "modelname": params.name,
+        "numberofratings": len(bundle.RATINGS),
+        "ratingsflag": 1,
+        "source": "e6tag",
+        "tagsfile": bundle.ROWS,
+    }
+    place = folder / bundle.HYDRUS
+    files.write_json(place / bundle.HYDRUS_INFO, info)
+    for name in (bundle.MODEL, bundle.ROWS):
+        shutil.copyfile(folder / name, place / name)
+
+
+def _write_imgutils(folder: Path, built: Built, shard: Shard) -> None:
+    from pipeline.export import graphs, onnx
+
+    place = folder / bundle.IMGUTILS
+    columns = built.layout.columns[imgutils.known_rows(built.layout)]
+    head = replace(built.head, columns=columns, shifts=None)
+    proto = graphs.imgutils(built.network_onnx, built.resize, head)
+    files.write_bytes(place / bundle.MODEL, onnx.serialize(proto))
+    files.write_text(place / bundle.ROWS, imgutils.tags_csv(built.layout))
+    files.write_text(place / bundle.TAGS, imgutils.thresholds_csv(built.layout))
+    files.write_json(place / bundle.CATEGORY_NAMES, imgutils.categories(built.layout))
+    files.write_json(place / bundle.TRANSFORMS, imgutils.transforms(shard.fit))
+
+
+def _write_deepdanbooru(params: Export, folder: Path, built: Built) -> None:
+    from pipeline.export import deepdanbooru
+
+    place = folder / bundle.DEEPDANBOORU
+    files.write_json(place / bundle.PROJECT, deepdanbooru.project())
+    files.write_text(place / bundle.PROJECT_TAGS, deepdanbooru.tags(built.layout))
+    keras_file = deepdanbooru.to_keras(
+        built.network, built.resize, built.layout, fold=params.fold_thresholds
+    )
+    files.write_bytes(place / bundle.PROJECT_FILE, keras_file)
+
+
+def _describe(
+    params: Export,
+    folder: Path,
+    shard: Shard,
+    inputs: _Inputs,
+    built: Built,
+    origin: dict[str, Any],
+    measured: dict[str, Any],
+) -> None:
+    """Writes what is about the other files: preprocessing, model card, lineage."""
+    preprocessing = bundle.preprocessing(
+        network_size=inputs.model.size,
+        fit=shard.fit,
+        background=images.BACKGROUND,
+        jpeg_size=shard.size,
+        jpeg_quality=shard.quality,
+        is_folded=params.fold_thresholds,
+    )
+    files.write_json(folder / bundle.PREPROCESSING, preprocessing)
+    card = model_card.render_model_card(
+        params=params,
+        preprocessing=preprocessing,
+        metrics=inputs.metrics,
+        facts=inputs.model.facts,
+        lineage=origin,
+        variants=measured,
+        ratings=built.ratings,
+        data=inputs.data,
+        failures=inputs.failures,
+    )
+    files.write_text(folder / bundle.MODEL_CARD, card)
+    card = data_card.render_data_card(params=params, facts=inputs.data, lineage=origin)
+    files.write_text(folder / bundle.DATA_CARD, card)
+    metrics = releases.bundle_metrics(
+        inputs.metrics, inputs.measured.post_ids, inputs.vocabulary["name"]
+    )
+    files.write_json(folder / bundle.METRICS, metrics)
+    origin["model"]["onnx_sha256"] = files.sha256(folder / bundle.MODEL)
+    origin["files"] = _checksums(folder)
+    files.write_json(folder / bundle.LINEAGE, origin)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file by its path in the folder."""
+    sums = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            sums[path.relative_to(folder).as_posix()] = files.sha256(path)
+    return sums
 
 
 def _lineage(
@@ -138,39 +411,11 @@ def _lineage(
     return {**origin, "parameters": parameters, "model": facts}
 
 
-def _preprocessing(shard: Shard, size: int) -> dict[str, Any]:
-    return bundle.preprocessing(
-        size=size,
-        fit=shard.fit,
-        background=images.BACKGROUND,
-        jpeg_size=shard.size,
-        jpeg_quality=shard.quality,
-    )
-
-
-def _selected_tags(vocabulary: pl.DataFrame, positives: np.ndarray) -> str:
-    numbers = {name: number for number, name in enumerate(get_args(CategoryName))}
-    rows = vocabulary.select("tag_id", "name", "category").iter_rows()
-    tags = []
-    for (tag_id, name, category), count in zip(rows, positives.tolist(), strict=True):
-        tags.append(bundle.Tag(tag_id, name, numbers[category], count))
-    return bundle.tags_csv(tags)
-
-
-def _thresholds(vocabulary: pl.DataFrame, thresholds: dict[str, float]) -> str:
-    names = vocabulary["name"].to_list()
-    if set(names) != set(thresholds):
-        raise BadInput(
-            "data/evaluation/thresholds.json has other tags than the vocabulary. Run "
-            "dvc repro again."
-        )
-    return bundle.thresholds_csv((name, thresholds[name]) for name in names)
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
+        os_errors.raise_for_machine(error, path)
         raise CorruptFile(
             f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it "
             "anew."

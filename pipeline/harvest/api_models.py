@@ -5,13 +5,16 @@ Unknown keys are ignored. A record that lacks a value of its row is not lost sil
 it becomes a row of schemas.SNAPSHOT_REJECTED.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from itertools import chain
 from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     AliasPath,
     AwareDatetime,
@@ -21,7 +24,9 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
 )
+from pydantic_core import ErrorDetails
 
 from pipeline.errors import BadAnswer
 from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
@@ -39,18 +44,43 @@ _Id = Annotated[int, Field(gt=0, lt=2**63)]
 def _flat(names: Any) -> Any:
     """Returns a list of names, given as a list, by category, or as one text.
 
-    Returns any other value as it is, for the model to refuse.
+    None stands for no names, also of a category. Returns any other value as it is, for
+    the model to refuse.
     """
     if names is None:
         return []
     if isinstance(names, str):
-        return names.split()
+        # A name ends at a space and nowhere else (contract section 6).
+        return [name for name in names.split(" ") if name]
     if isinstance(names, Mapping):
-        return [name for group in names.values() for name in group]
+        groups = [group for group in names.values() if group is not None]
+        if all(isinstance(group, list) for group in groups):
+            return list(chain.from_iterable(groups))
     return names
 
 
-_Names = Annotated[list[str], BeforeValidator(_flat)]
+def _in_utc(moment: datetime) -> datetime:
+    """Returns a moment in UTC; raises ValueError for the first and last of all days."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is no date in UTC") from error
+
+
+def _encodable(text: str) -> str:
+    """Returns a text; raises ValueError if it holds half a character (a surrogate)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is no text that a file can hold") from error
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_encodable)]
+_Names = Annotated[list[_Text], BeforeValidator(_flat)]
+_MD5 = re.compile("[0-9a-f]{32}")
+# Not compared with the values known today: extensions and ratings are added.
+_Word = Annotated[_Text, Field(pattern=r"^[^ ]+$")]
 
 
 def _either(*paths: str) -> AliasChoices:
@@ -62,6 +92,40 @@ def _either(*paths: str) -> AliasChoices:
     return AliasChoices(*places)
 
 
+def _md5_if_fetched(md5: str | None, info: ValidationInfo) -> str | None:
+    """Returns an MD5, or None for a post whose file nobody may fetch.
+
+    That is a deleted one, or one without a URL (policy rules 1 and 4). Raises
+    ValueError for any other text, and where another post lacks it.
+    """
+    if md5:
+        if not _MD5.fullmatch(md5):
+            raise ValueError("is not 32 lower-case hexadecimal digits")
+        return md5
+    is_fetched = info.data.get("url") is not None and not info.data.get("is_deleted")
+    if is_fetched:
+        raise ValueError("is missing, and the post is neither deleted nor withheld")
+    return None
+
+
+_WRONG = {
+    "string_pattern": "is not one word",
+    "string": "is no text",
+    "int": "is not a whole number",
+    "float": "is no number",
+    "finite": "is no number",
+    "bool": "is neither true nor false",
+    "datetime": "is no date with a time",
+    "timezone": "has no time zone",
+    "list": "is no list",
+    "model": "is no object",
+    "dict": "is no object",
+    "greater": "is too small",
+    "less": "is too large",
+}
+"""What is wrong with a value, by how the type of Pydantic's error begins."""
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -71,14 +135,9 @@ class _Post(_Record):
 
     post_id: _Id = Field(validation_alias="id")
     change_seq: _Int64
-    created_at: AwareDatetime
-    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = Field(
-        validation_alias=_either("file.md5", "files.meta.md5")
-    )
-    ext: Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$")] = Field(
-        validation_alias=_either("file.ext", "files.meta.ext")
-    )
-    rating: Annotated[str, Field(pattern=r"^[sqe]$")]
+    created_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    ext: _Word = Field(validation_alias=_either("file.ext", "files.meta.ext"))
+    rating: _Word
     width: _Int32 = Field(
         validation_alias=_either("file.width", "files.original.width")
     )
@@ -96,6 +155,12 @@ class _Post(_Record):
     is_deleted: bool = Field(validation_alias=_either("flags.deleted"))
     is_pending: bool = Field(validation_alias=_either("flags.pending"))
     is_flagged: bool = Field(validation_alias=_either("flags.flagged"))
+    # After what its check looks at.
+    md5: Annotated[str | None, AfterValidator(_md5_if_fetched)] = Field(
+        None,
+        validation_alias=_either("file.md5", "files.meta.md5"),
+        validate_default=True,
+    )
     score: _Int32 = Field(validation_alias=_either("score.total", "stats.score.total"))
     fav_count: _Int32 = Field(validation_alias=_either("fav_count", "stats.fav_count"))
     tags: _Names
@@ -104,12 +169,11 @@ class _Post(_Record):
     def row(self) -> Row:
         """Returns the row of the table.
 
-        Times are in UTC, and tags in the order of the exports. A post without an
-        address, unless deleted, is withheld.
+        Tags are in the order of the exports. A post without an address, unless deleted,
+        is withheld.
         """
         return {
             **self.model_dump(exclude={"url"}),
-            "created_at": self.created_at.astimezone(UTC),
             "tags": sorted(set(self.tags) - {""}),
             "is_withheld": self.url is None and not self.is_deleted,
         }
@@ -119,7 +183,7 @@ class _Tag(_Record):
     """One tag of the API, in the columns of schemas.TAGS."""
 
     tag_id: _Int64 = Field(validation_alias="id")
-    name: Annotated[str, Field(min_length=1)]
+    name: _Word
     category: _Int8
     post_count: _Int64
 
@@ -132,13 +196,9 @@ class _Relation(_Record):
     """One alias or implication of the API, in the columns of schemas.RELATIONS."""
 
     relation_id: _Int64 = Field(validation_alias="id")
-    antecedent: Annotated[str, Field(min_length=1)] = Field(
-        validation_alias="antecedent_name"
-    )
-    consequent: Annotated[str, Field(min_length=1)] = Field(
-        validation_alias="consequent_name"
-    )
-    status: Annotated[str, Field(min_length=1)]
+    antecedent: _Word = Field(validation_alias="antecedent_name")
+    consequent: _Word = Field(validation_alias="consequent_name")
+    status: Annotated[_Text, Field(min_length=1)]
 
     def row(self) -> Row:
         """Returns the row of the table."""
@@ -259,6 +319,16 @@ def _number(record: Any, key: str) -> int | None:
         return None
 
 
+def _what_is_wrong(error: ErrorDetails) -> str:
+    """Returns it in words of our own: Pydantic's change from version to version."""
+    if error["type"] == "value_error":  # raised by the validators above
+        return str(error["ctx"]["error"])
+    for kind, words in _WRONG.items():
+        if error["type"].startswith(kind):
+            return words
+    return "is not what the contract says"
+
+
 def _rejected(
     kind: RecordType, number: int, record: Any, error: ValidationError
 ) -> Row:
@@ -268,11 +338,13 @@ def _rejected(
     if first["type"] == "missing":
         reason, value = f"{place} is missing", ""
     else:
-        reason = f"{place or 'record'}: {first['msg']}"
+        reason = f"{place or 'record'} {_what_is_wrong(first)}"
         value = f": {first['input']!r}"
+    shown = f"id {given!r}{value}"
     return {
         "export": kind.export,
         "row": number,
         "reason": reason[:200],
-        "value": f"id {given}{value}"[:200],
+        # A text may hold half a character, which no file can: it is shown as \ud83d.
+        "value": shown.encode(errors="backslashreplace").decode()[:200],
     }

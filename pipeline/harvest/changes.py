@@ -149,7 +149,7 @@ def read(path: Path) -> Changes:
             unread[tree["key"]] = UnreadableRecord(**tree)
     except (KeyError, TypeError) as error:
         raise BadInput(
-            f"{path} does not tell which posts could not be read: another version of "
+            f"{path} does not record which posts could not be read: another version of "
             "e6tag wrote it. Run e6tag refresh --delta to fetch the changes again."
         ) from error
     return Changes(parquet.read(path), json.loads(note["gone"]), unread)

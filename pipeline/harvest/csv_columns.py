@@ -28,6 +28,8 @@ class Column:
     quick: the same for chunks in which all values are valid; it returns None for other
     chunks. It uses no expression, because Polars would wake its threads.
     required: a null is a reason to reject the record.
+    optional_if: a flag among the sources; in records in which it is true, the source of
+    a required column may be empty, and the value is null.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Column:
     value: pl.Expr | None = None
     quick: Callable[[pa.ChunkedArray], pa.ChunkedArray | None] | None = None
     required: bool = True
+    optional_if: str | None = None
 
     @property
     def expression(self) -> pl.Expr:
@@ -50,14 +53,16 @@ def _matching(source: str, pattern: str) -> pl.Expr:
     return pl.when(text.str.contains(f"^(?:{pattern})$")).then(text)
 
 
-def _md5(name: str, source: str) -> Column:
+def _md5(name: str, source: str, *, optional_if: str) -> Column:
     value = _matching(source, f"[0-9a-f]{{{fast_paths.MD5_LENGTH}}}")
-    return Column(name, source, value=value, quick=fast_paths.check_md5)
+    quick = fast_paths.check_md5
+    return Column(name, source, value=value, quick=quick, optional_if=optional_if)
 
 
 def _name(name: str, source: str) -> Column:
-    # The site's rules are stricter, but old rows break them.
-    value = _matching(source, r"[^\x00-\x20]+")
+    # A name ends at a space and nowhere else: old rows break the site's other rules
+    # (contract section 6).
+    value = _matching(source, "[^ ]+")
     return Column(name, source, value=value, quick=fast_paths.check_names)
 
 
@@ -92,9 +97,11 @@ POSTS = (
     Column("post_id", "id", pa.int64()),
     Column("change_seq", "change_seq", pa.int64()),
     _time("created_at", "created_at"),
-    _md5("md5", "md5"),
-    _one_of_few("ext", "file_ext", "[a-z0-9]{1,8}"),
-    _one_of_few("rating", "rating", "[sqe]"),
+    # Nobody fetches the file of a deleted post, so that it needs no MD5.
+    _md5("md5", "md5", optional_if="is_deleted"),
+    # Not compared with those known today: extensions and ratings are added.
+    _one_of_few("ext", "file_ext", "[^ ]+"),
+    _one_of_few("rating", "rating", "[^ ]+"),
     Column("width", "image_width", pa.int32()),
     Column("height", "image_height", pa.int32()),
     Column("file_size", "file_size", pa.int64()),

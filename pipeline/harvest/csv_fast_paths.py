@@ -34,8 +34,9 @@ def parse_times(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def check_md5(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Returns the texts if each one is an MD5 in lower-case hexadecimal digits."""
-    for chunk in texts.chunks:
+    """Returns the texts if each is an MD5 in lower-case hexadecimal digits, or null."""
+    given = texts.drop_null() if texts.null_count else texts
+    for chunk in given.chunks:
         lengths = np.diff(_offsets(chunk))
         if (lengths != MD5_LENGTH).any():
             return None
@@ -49,9 +50,9 @@ def check_md5(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 
 def check_names(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    """Returns the texts if none is empty or holds a blank or control character."""
+    """Returns the texts if none is empty or holds a space."""
     for chunk in texts.chunks:
-        if not (_characters(chunk) > _SPACE).all():
+        if (_characters(chunk) == _SPACE).any():
             return None
         if not np.diff(_offsets(chunk)).all():
             return None

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from isal import igzip, igzip_lib
 
+from pipeline import os_errors
 from pipeline.errors import BadExport
 from pipeline.harvest.csv_columns import Column
 from pipeline.harvest.csv_rejections import Rejections
@@ -55,7 +56,7 @@ _UNREADABLE = (
 )
 _QUOTE = ord('"')
 # Seconds, after an error only:
-_LEAVING = 0.05  # from when pyarrow's reader gets the end until it has left Python
+_LEAVING = 0.05  # from when pyarrow's reader gets the end until its thread stops
 _LONGEST_READ = 2.0  # to inflate the block that is being read
 _NEXT_READ = 0.3  # until a reader that reads on has begun to
 
@@ -116,6 +117,7 @@ def parse(
                 yield table
             _check_quotes(file)
     except _UNREADABLE as error:
+        os_errors.raise_for_machine(error, source)
         retry = mode.after(error)
         if retry is not None:
             raise retry from error
@@ -237,7 +239,7 @@ class _InflatingExport(igzip.IGzipFile):
     def _read(self, size: int | None) -> bytes:
         piece: bytes = b"" if self._is_over else super().read(size)
         if not piece:
-            # The last step: the thread that waits for it may end Python.
+            # The last step: the thread that waits for it may shut Python down.
             self._gave_end.set()
             return piece
         self._inflated += len(piece)
@@ -262,7 +264,7 @@ class _InflatingExport(igzip.IGzipFile):
         self._is_over = True
         if is_cut_short:
             self._is_idle.wait(_LONGEST_READ)
-            # In vain where the reader is as far ahead as it goes, and reads no more.
+            # No use if the reader has read ahead as far as it may, and reads no more.
             self._gave_end.wait(_NEXT_READ)
             time.sleep(_LEAVING)
         super().close()

@@ -6,7 +6,7 @@ each column; any other chunk goes through the columns' Polars expressions.
 """
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import files, parquet, progress
 from pipeline.harvest import csv_columns, csv_parser, snapshot_table
@@ -185,7 +186,7 @@ def _convert_good(records: pa.Table, columns: tuple[Column, ...]) -> pa.Table | 
     converted = []
     for column in columns:
         values = records[column.source]
-        if column.required and values.null_count:
+        if column.required and values.null_count and not _may_lack(records, column):
             return None
         if column.quick is not None:
             values = column.quick(values)
@@ -194,6 +195,15 @@ def _convert_good(records: pa.Table, columns: tuple[Column, ...]) -> pa.Table | 
         converted.append(values)
     names = [column.name for column in columns]
     return pa.Table.from_arrays(converted, names)
+
+
+def _may_lack(records: pa.Table, column: Column) -> bool:
+    """Returns whether all records without a value of the column may lack it."""
+    if column.optional_if is None:
+        return False
+    is_null = pc.is_null(records[column.source])
+    flags = records[column.optional_if].filter(is_null)
+    return bool(pc.all(flags, skip_nulls=False).as_py())
 
 
 def _convert_each(
@@ -210,8 +220,7 @@ def _convert_each(
     typed = records
     if mode.is_by_text:
         typed = _from_texts(records, columns)
-    values = typed.select(column.expression for column in columns)
-    checked = values.with_columns(reason=_reason(columns))
+    checked = _checked(typed, columns)
     is_bad = checked["reason"].is_not_null()
     for at in is_bad.arg_true():
         reason = checked["reason"][at]
@@ -222,13 +231,37 @@ def _convert_each(
     return checked.filter(~is_bad)
 
 
+def _checked(records: pl.DataFrame, columns: tuple[Column, ...]) -> pl.DataFrame:
+    """Returns the values of the columns, and `reason`."""
+    values = [column.expression for column in columns]
+    table = records.select(*values, *_permitted_gaps(columns))
+    return table.with_columns(reason=_reason(columns))
+
+
+def _permitted_gaps(columns: tuple[Column, ...]) -> Iterator[pl.Expr]:
+    """Yields for each column with `optional_if` whether its value may be null."""
+    for column in columns:
+        if column.optional_if is not None:
+            is_empty = pl.col(column.source).fill_null("") == ""
+            is_permitted = is_empty & pl.col(column.optional_if)
+            yield is_permitted.alias(_gap(column))
+
+
+def _gap(column: Column) -> str:
+    return f"{column.name} may be null"
+
+
 def _reason(columns: tuple[Column, ...]) -> pl.Expr:
     """Returns why a record is rejected, null for a good one."""
     reasons = []
     for column in columns:
-        if column.required:
-            reason = pl.lit(f"{column.source} is missing or not valid")
-            reasons.append(pl.when(pl.col(column.name).is_null()).then(reason))
+        if not column.required:
+            continue
+        is_lacking = pl.col(column.name).is_null()
+        if column.optional_if is not None:
+            is_lacking &= ~pl.col(_gap(column))
+        reason = pl.lit(f"{column.source} is missing or not valid")
+        reasons.append(pl.when(is_lacking).then(reason))
     return pl.coalesce(reasons)
 
 

@@ -268,7 +268,7 @@ def _in_order(unread: dict[int, UnreadableRecord]) -> dict[int, UnreadableRecord
 async def _reconciled(client: Client, after: Changes, base: pl.DataFrame) -> Changes:
     """Finds by counting which posts are gone, and adds posts that the feed missed."""
     difference = await reconcile.compare(client, _held_ids(after, base))
-    _require_ids(difference.unread, "ids that the feed did not tell of")
+    _require_ids(difference.unread, "ids that are missing from the feed")
     missed = {one.key: one for one in difference.unread if one.key is not None}
     back = {row["post_id"] for row in difference.found} | missed.keys()
     gone = {*after.gone, *difference.gone} - back

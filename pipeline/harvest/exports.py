@@ -232,7 +232,7 @@ def _resumable(part: Path) -> tuple[str, int]:
     """
     try:
         validator = json.loads(_validator_file(part).read_text())["validator"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return "", 0
     offset = _size(part)
     if not validator or not offset:

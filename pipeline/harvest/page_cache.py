@@ -68,7 +68,9 @@ class PageCache:
     """
 
     def __init__(self, folder: Path, *key: object) -> None:
-        columns = [str(schema) for schema in (POSTS, TAGS, RELATIONS)]
+        columns = [
+            str(parquet.stored_schema(schema)) for schema in (POSTS, TAGS, RELATIONS)
+        ]
         for kind in (CachedPage, UnreadableRecord):
             columns += [field.name for field in fields(kind)]
         text = json.dumps([*key, *columns], sort_keys=True, default=str)

@@ -29,7 +29,7 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     with_statistics = [name for name in schema.names if name not in lists]
     return pq.ParquetWriter(
         path,
-        schema,
+        parquet.stored_schema(schema),
         compression="zstd",
         use_dictionary=with_dictionary,
         dictionary_pagesize_limit=_DICTIONARY,

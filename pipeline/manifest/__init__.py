@@ -1,42 +1,50 @@
 """Manifest: one row per record: identity, image properties, label ids, split, lineage.
 
-Reads       data/sample/posts.parquet, data/images/*, snapshot.json
+Reads       data/sample/{posts,excluded_posts,vocabulary}.parquet
+            data/images/*, snapshot.json
+            data/overlay.csv                                       corrections of labels
+            data/snapshot/{posts,tags,aliases,implications}.parquet, for them only
 Writes      data/manifest/{train,validation,test,fresh}.parquet    schemas.MANIFEST
             data/manifest/rejected.parquet                         schemas.REJECTED
+            data/manifest/overlay.parquet                          schemas.OVERLAY
             data/manifest/leakage.parquet                          schemas.LEAKAGE
 Guarantees  every sampled post is in exactly one of the five files of posts; no md5
             twice; of images that look alike, those of validation, test or fresh are
             rejected, so that training positives never shrink by it; same inputs, same
-            bytes.
+            bytes. The overlay corrects labels of records and never makes a record: what
+            the policy excludes stays out, and what the overlay tags as such is
+            rejected.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from pipeline import files, lineage, packs, parquet, pin, progress, workers
 from pipeline.errors import CorruptFile
-from pipeline.manifest import duplicates, leakage
+from pipeline.manifest import duplicates, leakage, overlay
 from pipeline.manifest.hash_job import SCHEMA, HashJob, hash_images
+from pipeline.manifest.overlay import Overlay
 from pipeline.params import Cluster, Manifest, Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
-from pipeline.schemas.reasons import DownloadFailure, RecordRejection
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY, REJECTED
+from pipeline.schemas.reasons import KEPT, DownloadFailure, RecordRejection
 
 IMAGES_PER_JOB = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What becomes of the sampled posts; every post is in one of the three."""
+    """What becomes of the sampled posts; every post is in one of the four."""
 
     kept: pl.DataFrame
-    missing: pl.DataFrame  # without an image that can be decoded
+    missing: pl.DataFrame  # without an image that can be used
     duplicates: pl.DataFrame
+    forbidden: pl.DataFrame  # by a tag of the overlay
 
 
 def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
-    """Joins posts with images, hashes the images, finds near-duplicates, writes.
+    """Joins posts with images, finds near-duplicates, corrects labels, writes.
 
     everything: the parameters that the lineage names.
     """
@@ -44,8 +52,15 @@ def run(params: Manifest, paths: Paths, *, everything: Params) -> None:
     images = _stored_images(paths, posts)
     hashes = _hash_all(paths, images, everything.cluster)
     records = _sort_out(params, posts, images.join(hashes, on="md5", how="inner"))
-    _write(paths, records, lineage.for_manifest(pin.load(paths.pin), everything))
+    corrections = overlay.apply(paths, records.kept)
+    records = _corrected(records, corrections)
+    pinned = pin.load(paths.pin)
+    origin = lineage.for_manifest(pinned, everything, corrections.lineage())
+    _write(paths, records, corrections.rows, origin)
     progress.log(f"manifest: {_summary(records)}")
+    applied = corrections.summary()
+    if applied is not None:
+        progress.log(f"manifest: {applied}")
 
 
 def _posts_with_outcome(paths: Paths) -> pl.DataFrame:
@@ -53,7 +68,9 @@ def _posts_with_outcome(paths: Paths) -> pl.DataFrame:
     posts = parquet.read(paths.sample / "posts.parquet")
     outcomes = parquet.read(paths.images / "outcomes.parquet").drop("pack")
     joined = posts.join(outcomes, on="md5", how="left")
-    return joined.with_columns(pl.col("outcome").fill_null("unavailable"))
+    return joined.with_columns(
+        pl.col("outcome").fill_null(DownloadFailure.UNAVAILABLE.value)
+    )
 
 
 def _stored_images(paths: Paths, posts: pl.DataFrame) -> pl.DataFrame:
@@ -62,11 +79,11 @@ def _stored_images(paths: Paths, posts: pl.DataFrame) -> pl.DataFrame:
     Raises CorruptFile where a pack lacks an image that it should hold.
     """
     stored = packs.index(paths.images)
-    kept = posts.filter(pl.col("outcome") == "kept")
+    kept = posts.filter(pl.col("outcome") == KEPT)
     lost = kept.join(stored, on=["md5", "variant"], how="anti")
     if lost.height:
         raise CorruptFile(
-            f"{paths.images} lacks {lost.height:,} pictures that its outcomes.parquet "
+            f"{paths.images} lacks {lost.height:,} images that its outcomes.parquet "
             f"lists, first {lost['md5'][0]}. "
             "Run python -m pipeline download, which fetches what is missing, then dvc "
             "repro."
@@ -80,7 +97,7 @@ def _stored_images(paths: Paths, posts: pl.DataFrame) -> pl.DataFrame:
 def _hash_all(paths: Paths, images: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
     """Returns a row of hash_job.SCHEMA for every image, computed in parallel."""
     jobs = _hash_jobs(paths, images)
-    results = workers.map_unordered(cluster, hash_images, jobs)
+    results = workers.map_unordered(cluster, hash_images, jobs, paths)
     tracked = progress.track(results, "manifest", unit="jobs", total=len(jobs))
     return pl.concat([pl.DataFrame(schema=SCHEMA), *tracked])
 
@@ -93,32 +110,44 @@ def _hash_jobs(paths: Paths, images: pl.DataFrame) -> list[HashJob]:
         md5s = part["md5"].to_list()
         for start in range(0, len(md5s), IMAGES_PER_JOB):
             of_job = tuple(md5s[start : start + IMAGES_PER_JOB])
-            jobs.append(HashJob(paths.images, str(pack), of_job))
+            jobs.append(HashJob(paths.images.absolute(), str(pack), of_job))
     return jobs
 
 
 def _sort_out(params: Manifest, posts: pl.DataFrame, hashed: pl.DataFrame) -> _Records:
-    """Separates the records from what is missing, broken or a duplicate."""
-    not_kept = posts.filter(pl.col("outcome") != "kept")
+    """Separates the records from what is missing, unusable or a duplicate."""
+    not_kept = posts.filter(pl.col("outcome") != KEPT)
     missing = not_kept.select(
         "post_id", "md5", "split", reason="outcome", detail="detail"
     )
-    broken = hashed.filter(pl.col("broken").is_not_null()).select(
-        "post_id",
-        "md5",
-        "split",
-        reason=pl.lit(DownloadFailure.BROKEN_PICTURE.value),
-        detail="broken",
+    is_usable = pl.col("rejection").is_null()
+    unusable = hashed.filter(~is_usable).select(
+        "post_id", "md5", "split", reason="rejection", detail="rejection_detail"
     )
-    decoded = hashed.filter(pl.col("broken").is_null())
+    decoded = hashed.filter(is_usable)
     rejected = duplicates.find(decoded, params.near_duplicate_distance)
     kept = decoded.join(rejected.select("post_id"), on="post_id", how="anti")
-    return _Records(kept, pl.concat([missing, broken]), rejected)
+    missing = pl.concat([missing, unusable])
+    return _Records(kept, missing, rejected, rejected.clear())
 
 
-def _write(paths: Paths, records: _Records, lineage_text: str) -> None:
+def _corrected(records: _Records, corrections: Overlay) -> _Records:
+    """Takes over the labels of the overlay, and rejects what it forbids."""
+    forbidden = records.kept.select("post_id", "md5", "split")
+    forbidden = forbidden.join(corrections.forbidden, on="post_id")
+    reason = pl.lit(RecordRejection.FORBIDDEN_BY_OVERLAY.value)
+    forbidden = forbidden.with_columns(reason=reason)
+    columns = records.duplicates.columns
+    return replace(
+        records, kept=corrections.records, forbidden=forbidden.select(columns)
+    )
+
+
+def _write(
+    paths: Paths, records: _Records, overlay_rows: pl.DataFrame, lineage_text: str
+) -> None:
     metadata = {lineage.KEY: lineage_text}
-    rejected = pl.concat([records.missing, records.duplicates])
+    rejected = pl.concat([records.missing, records.duplicates, records.forbidden])
     with files.atomic_folder(paths.manifest) as draft:
         parts = {}
         for split in SPLITS:
@@ -137,6 +166,8 @@ def _write(paths: Paths, records: _Records, lineage_text: str) -> None:
             order_by="post_id",
             metadata=metadata,
         )
+        path = draft / "overlay.parquet"
+        parquet.write(path, overlay_rows, OVERLAY, metadata=metadata)
         distances = leakage.distances(parts["train"], parts["test"])
         path = draft / "leakage.parquet"
         parquet.write(path, distances, LEAKAGE, metadata=metadata)
@@ -146,8 +177,11 @@ def _summary(records: _Records) -> str:
     is_near = pl.col("reason") == RecordRejection.NEAR_DUPLICATE.value
     near = records.duplicates.filter(is_near).height
     repeated = records.duplicates.height - near
+    forbidden = ""
+    if records.forbidden.height:
+        forbidden = f", {records.forbidden.height:,} forbidden by a tag of the overlay"
     return (
-        f"{records.kept.height:,} records, {records.missing.height:,} posts without a "
-        f"picture, {near:,} near-duplicates of an earlier split and {repeated:,} "
-        "repeated pictures rejected"
+        f"{records.kept.height:,} records, {records.missing.height:,} posts without an "
+        f"image, {near:,} near-duplicates of an earlier split and {repeated:,} "
+        f"repeated images rejected{forbidden}"
     )

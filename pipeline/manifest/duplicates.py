@@ -47,7 +47,7 @@ def find(records: pl.DataFrame, distance: int) -> pl.DataFrame:
     repeated = others.join(first.select("md5", original="post_id"), on="md5")
     near = _near_duplicates(first, distance)
     rejected = [
-        _rejections(repeated, RecordRejection.SAME_PICTURE),
+        _rejections(repeated, RecordRejection.SAME_IMAGE),
         _rejections(near, RecordRejection.NEAR_DUPLICATE),
     ]
     return pl.concat(rejected).sort("post_id")

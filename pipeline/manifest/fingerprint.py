@@ -6,7 +6,6 @@ new colours; each of the whole image and of views into it that a slight crop wou
 leave. A thumbnail confirms or refutes what near hashes suggest.
 """
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
 
-from e6tag.images import flat
+from e6tag import images
 
 # Of red, green and blue (ITU-R BT.601), as in Pillow's "L".
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -28,9 +27,11 @@ WHOLE = (0.0, 1.0, 0.0, 1.0)
 VIEWS = (
     WHOLE,
     *((cut, 1 - cut, cut, 1 - cut) for cut in (0.02, 0.04, 0.06)),
-    (0.06, 1.0, 0.0, 1.0), (0.0, 0.94, 0.0, 1.0), (0.0, 1.0, 0.06, 1.0), (0.0, 1.0, 0.0,
-    0.94),
-)  # fmt: skip
+    (0.06, 1.0, 0.0, 1.0),
+    (0.0, 0.94, 0.0, 1.0),
+    (0.0, 1.0, 0.06, 1.0),
+    (0.0, 1.0, 0.0, 0.94),
+)
 """Left, right, top and bottom of each view as shares.
 
 The whole, all sides cut, one side cut. The hash of a cropped copy is near that of the
@@ -41,9 +42,10 @@ KINDS = ("grey", "edges")
 
 @dataclass(frozen=True, slots=True)
 class ImageFingerprint:
-    """hashes: uint64 [kinds, views]; thumbnail.
+    """Hashes and thumbnail of an image.
 
-    Uint8 [THUMBNAIL, THUMBNAIL, red green blue edges].
+    hashes: uint64 [kinds, views]; thumbnail: uint8 [THUMBNAIL, THUMBNAIL, 4], red,
+    green, blue and edges.
     """
 
     hashes: NDArray[np.uint64]
@@ -51,16 +53,25 @@ class ImageFingerprint:
 
     @property
     def phash(self) -> int:
-        """The grey hash of the whole picture."""
+        """The grey hash of the whole image."""
         return int(self.hashes[0, 0])
 
 
-def fingerprint(body: bytes) -> ImageFingerprint:
-    """Returns the fingerprint of an image.
+def read_small(body: bytes) -> Image.Image:
+    """Returns an image with about as many pixels as a fingerprint needs."""
+    return images.decode(body, at_least=SIDE, approximate=True)
 
-    Raises what images.DECODE_ERRORS lists where it cannot be decoded.
-    """
-    return of_pixels(_small(body))
+
+def shrink(image: Image.Image) -> NDArray[np.float32]:
+    """Returns the pixels that `of_pixels` takes of an RGB image."""
+    box = Image.Resampling.BOX
+    small = image.resize((SIDE, SIDE), box, reducing_gap=2.0)
+    return np.asarray(small, dtype=np.float32)
+
+
+def fingerprint(body: bytes) -> ImageFingerprint:
+    """Returns the fingerprint of an image; raises images.Undecodable."""
+    return of_pixels(shrink(read_small(body)))
 
 
 def of_pixels(pixels: NDArray[np.float32]) -> ImageFingerprint:
@@ -85,74 +96,6 @@ def crop_views(
     return np.einsum("nai,nibc->nabc", _SEEN_Y[views], across, optimize=True)
 
 
-def _small(body: bytes) -> NDArray[np.float32]:
-    with Image.open(io.BytesIO(body)) as opened:
-        full = opened.size
-        # A JPEG is decoded at 1/8 to 1/2 size, whichever still covers SIDE.
-        opened.draft("RGB", (SIDE, SIDE))
-        is_eighth = opened.size[0] * 8 >= full[0] > opened.size[0] * 4
-        if is_eighth and opened.info.get("progressive"):
-            start = first_scan(body)
-            if start is not None:
-                return _small_of_scan(start)
-        return _shrunk(opened)
-
-
-def _small_of_scan(body: bytes) -> NDArray[np.float32]:
-    with Image.open(io.BytesIO(body)) as opened:
-        opened.draft("RGB", (SIDE, SIDE))
-        return _shrunk(opened)
-
-
-def _shrunk(opened: Image.Image) -> NDArray[np.float32]:
-    box = Image.Resampling.BOX
-    small = flat(opened).resize((SIDE, SIDE), box, reducing_gap=2.0)
-    return np.asarray(small, dtype=np.float32)
-
-
-def first_scan(jpeg: bytes) -> bytes | None:
-    """Returns a progressive JPEG cut off after its first scan.
-
-    None where there is no second scan, or the first lacks a colour. The first scan
-    holds the mean of every 8 x 8 block, and decoding at 1/8 size reads nothing else:
-    without the other scans it takes a tenth of the time. The means differ from the
-    final ones by at most a step of the quantisation.
-    """
-    cut = bytearray(jpeg)
-    position = 2  # after the marker that starts the file
-    colours = 0
-    while position + 4 <= len(jpeg) and jpeg[position] == 0xFF:
-        length = int.from_bytes(jpeg[position + 2 : position + 4], "big")
-        if jpeg[position + 1] == 0xDB:
-            _without_frequencies(cut, position + 4, position + 2 + length)
-        if jpeg[position + 1] == 0xC2:  # start of a progressive frame
-            colours = jpeg[position + 9]
-        if (
-            jpeg[position + 1] == 0xDA
-        ):  # start of a scan; in what follows no other marker of this kind can occur
-            end = jpeg.find(b"\xff\xda", position + 2)
-            is_enough = (
-                end > 0 and jpeg[position + 4] == colours
-            )  # encoders may give each colour a scan of its own
-            return bytes(cut[:end]) + b"\xff\xd9" if is_enough else None
-        position += 2 + length
-    return None
-
-
-def _without_frequencies(jpeg: bytearray, position: int, end: int) -> None:
-    """Sets all but the first step of the quantisation tables at `position` to zero.
-
-    No frequency is left to be multiplied by them; zeros keep libjpeg-turbo from
-    guessing frequencies out of neighbouring blocks, which blurs the means too
-    (jdcoefct.c, smoothing_ok).
-    """
-    while position < end:
-        size = 2 if jpeg[position] >> 4 else 1  # bytes of a step
-        steps = slice(position + 1 + size, position + 1 + 64 * size)
-        jpeg[steps] = bytes(63 * size)
-        position += 1 + 64 * size
-
-
 def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """Returns [SIDE, SIDE]: how much grey steps from each pixel to the next.
 
@@ -165,12 +108,11 @@ def _edges(grey: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _hashes(planes: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """planes: [kinds, SIDE, SIDE].
+    """Returns uint64 [kinds, views].
 
-    Bits say which of the 8 x 8 lowest frequencies lie above their median.
-
-    The first bit, the mean brightness, has no say. Crop, shrinking and DCT of a view
-    are one matrix per axis.
+    A bit is set where one of the 8 x 8 lowest frequencies is above their median; that
+    of the mean brightness is always 0. Crop, shrinking and DCT of a view are one matrix
+    per axis. planes: [kinds, SIDE, SIDE].
     """
     low = (
         _ROWS[:, None] @ planes[None] @ _COLUMNS[:, None].transpose(0, 1, 3, 2)

@@ -1,9 +1,9 @@
 """Near hashes: all pairs of 64-bit hashes that differ in few bits.
 
-Without comparing all with all. Hashes are cut into bands. Two that differ in at most d
-bits differ in at most d / BANDS bits of one band at least. So looking up each band of a
-query, and everything that differs from it in that few bits, misses no pair (multi-index
-hashing, Norouzi et al. 2012, arXiv:1307.2982).
+They are found without comparing every pair. Hashes are cut into bands. Two that differ
+in at most d bits differ in at most d / BANDS bits of one band at least. So looking up
+each band of a query, and everything that differs from it in that few bits, misses no
+pair (multi-index hashing, Norouzi et al. 2012, arXiv:1307.2982).
 """
 
 from collections.abc import Iterator
@@ -92,11 +92,10 @@ def _keys(hashes: NDArray[np.uint64], number: int) -> NDArray[np.uint16]:
 
 def _flips(bits: int) -> NDArray[np.uint16]:
     """Returns every change of a band in at most so many bits."""
-    changes = [
-        sum(1 << bit for bit in chosen)
-        for size in range(bits + 1)
-        for chosen in combinations(range(16), size)
-    ]
+    changes: list[int] = []
+    for size in range(bits + 1):
+        chosen_bits = combinations([1 << bit for bit in range(BAND_BITS)], size)
+        changes += map(sum, chosen_bits)
     return np.array(changes, dtype=np.uint16)
 
 

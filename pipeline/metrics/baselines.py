@@ -11,6 +11,15 @@ MACRO_AUC = 0.5
 """A constant score ranks no image above another."""
 
 
+def log_odds(positives: np.ndarray, records: int) -> np.ndarray:
+    """Returns log(p / (1 - p)) of each tag's share of training, float32 [tags].
+
+    Smoothed as if one more record had the tag and one more had it not.
+    """
+    share = (positives + 1) / (records + 2)
+    return np.log(share / (1 - share)).astype(np.float32)
+
+
 def blind_scores(shares: np.ndarray, images: int) -> np.ndarray:
     """Returns the same scores for every image, float64 [images, tags].
 

@@ -1,99 +1,65 @@
-"""How far macro AUC and macro mAP would move on other images of the same kind.
+"""How far a metric would move on other images of the same kind.
 
-A bootstrap over images. scikit-learn sorts anew for every resampling; here each tag is
-sorted once and resampled by weights: 200 resamplings of 55 tags take tenths of a second
-instead of a quarter of a minute. A test holds both to the same numbers.
+A bootstrap over images, to first order: each evaluator says what each image adds to its
+metric (its influence, the infinitesimal jackknife of Efron 1982), and a resampling that
+draws image i w_i times moves the metric by the mean of (w_i - 1) times the influence.
+All metrics share the resamplings, whose cost does not grow with the number of tags.
+Intervals of macro mAP are as wide as those of ranking every resampling anew, within 5 %
+from twenty positives a tag on; with three, they are a fifth narrower.
 """
 
-import numpy as np
+from dataclasses import dataclass
 
-from pipeline.metrics import ranking
+import numpy as np
 
 LEVEL = 0.95  # share of resamplings inside the interval
 
 
-def intervals(
-    labels: np.ndarray, scores: np.ndarray, *, resamplings: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Returns (low, high) of macro_auc and macro_map.
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric, and what each image adds to it.
 
-    A tag that has no positives in a resampling is left out there.
+    value: None where it cannot be computed; `absent` then says why, for people.
+    influence: float64 [images], of mean 0; None without a value.
     """
-    images, tags = labels.shape
-    equal = np.full(images, 1 / images)
-    random = np.random.default_rng(seed)
-    weights = random.multinomial(images, equal, size=resamplings)
-    auc = np.empty((tags, resamplings))
-    precision = np.empty((tags, resamplings))
-    for tag in range(tags):
-        auc[tag], precision[tag] = bootstrap_ranking(
-            labels[:, tag], scores[:, tag], weights
-        )
-    found = {}
-    for name, values in (("macro_auc", auc), ("macro_map", precision)):
-        means = _means(values)
-        if means.size:
-            found[name] = _interval(means)
-    return found
+
+    value: float | None
+    influence: np.ndarray | None = None
+    absent: str | None = None
 
 
-def bootstrap_ranking(
-    labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns AUC and average precision of one tag, float64 [resamplings] each.
+class Resampling:
+    """How often each image is drawn, in every resampling."""
 
-    NaN where there is nothing to rank. labels, scores: [images]; weights: how often
-    each image was drawn, int64 [resamplings, images].
-    """
-    order = np.argsort(-scores, kind="stable")
-    changes = np.flatnonzero(np.diff(scores[order]))
-    last_of_score = np.append(changes, len(order) - 1)
-    positive = labels[order].astype(np.int64)
-    drawn = weights[:, order]
-    true_positives = _cumulative(drawn * positive, last_of_score)
-    predicted = _cumulative(drawn, last_of_score)
-    false_positives = predicted - true_positives
-    new_true = _steps(true_positives)
-    new_false = _steps(false_positives)
-    precision = _precision(true_positives, predicted)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pairs = true_positives[:, -1] * false_positives[:, -1]
-        auc = ((true_positives - new_true / 2) * new_false).sum(axis=1) / pairs
-        average = (precision * new_true).sum(axis=1) / true_positives[:, -1]
-    average[~np.isfinite(auc)] = np.nan
-    return auc, average
+    def __init__(self, images: int, *, resamplings: int, seed: int) -> None:
+        """Draws; of 0 resamplings there are no intervals."""
+        self._images = images
+        self._changes: np.ndarray | None = None
+        if resamplings and images:
+            random = np.random.default_rng(seed)
+            equal = np.full(images, 1 / images)
+            # Of 10,000 resamplings of 50,000 images, a byte each is 0.5 GB; drawn all
+            # at once, as integers of eight bytes, they would take 8 GB beside it.
+            self._changes = np.empty((resamplings, images), np.int8)
+            for changes in self._changes:
+                changes[:] = random.multinomial(images, equal) - 1
 
+    def interval(
+        self,
+        value: float,
+        influence: np.ndarray,
+        images: np.ndarray | None = None,
+    ) -> tuple[float, float] | None:
+        """Returns (low, high) around the value, within 0 and 1; None of no resamplings.
 
-def _cumulative(counts: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return np.cumsum(counts, axis=1)[:, columns].astype(np.float64)
-
-
-def _precision(true_positives: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Returns the share of true positives, 0 where nothing is predicted."""
-    ratio = true_positives / np.maximum(predicted, 1)
-    return np.where(predicted > 0, ratio, 0.0)
-
-
-def _steps(cumulative: np.ndarray) -> np.ndarray:
-    """Returns how much each column adds to the one before it."""
-    zero = np.zeros((len(cumulative), 1))
-    return np.diff(cumulative, axis=1, prepend=zero)
-
-
-def _means(values: np.ndarray) -> np.ndarray:
-    """Returns means over tags, float64 [resamplings with any tag].
-
-    values: [tags, resamplings].
-    """
-    means = []
-    for column in values.T:
-        mean = ranking.mean(column)
-        if mean is not None:
-            means.append(mean)
-    return np.array(means)
-
-
-def _interval(means: np.ndarray) -> tuple[float, float]:
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(means, [tail, 1 - tail]).tolist()
-    return low, high
+        images: numbers of the images that the influence is of; None: of all.
+        """
+        if self._changes is None:
+            return None
+        changes = self._changes if images is None else self._changes[:, images]
+        # Without BLAS, whose sums depend on the machine's number of cores.
+        moved = np.einsum("ri,i->r", changes, influence) / len(influence)
+        tail = (1 - LEVEL) / 2
+        centred = value + moved - moved.mean()
+        low, high = np.quantile(centred, [tail, 1 - tail]).tolist()
+        return max(0.0, low), min(1.0, high)

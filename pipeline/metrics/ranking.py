@@ -32,16 +32,6 @@ def prevalence_per_tag(labels: np.ndarray) -> np.ndarray:
     return np.where(_rankable(labels), labels.mean(axis=0), np.nan)
 
 
-def micro_auc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Returns the area under the ROC curve of all pairs of image and tag together.
-
-    None where all pairs have the same label.
-    """
-    if labels.min() == labels.max():
-        return None
-    return float(roc_auc_score(labels.ravel(), scores.ravel()))
-
-
 def mean(values: np.ndarray) -> float | None:
     """Returns the mean over the tags that have a value; None where none has."""
     known = values[~np.isnan(values)]

@@ -5,24 +5,55 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline import os_errors
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import Paths
 
 if TYPE_CHECKING:
     import keras
 
+_NEEDED: dict[tuple[str, ...], type] = {
+    ("backend",): str,
+    ("best_epoch",): int,
+    ("epochs",): int,
+    ("fingerprint",): str,
+    ("input", "size"): int,
+    ("keras",): str,
+    ("parameters",): int,
+    ("params",): dict,
+    ("records", "train"): int,
+    ("tags",): int,
+}
+"""What evaluate and export read of training.json, by its keys."""
+
+_MADE_ANEW = "Delete it and run dvc repro again: train makes it anew."
+_TRAINED_ANEW = (
+    # Without --force, DVC takes the same file from its cache again.
+    "To train again: dvc repro --single-item --force train, then dvc repro."
+)
+_COPIED_ANEW = "Copy the whole folder of the model there again, or name another one."
+
 
 @dataclass(frozen=True, slots=True)
 class SavedModel:
-    """data/model: `facts` is training.json, `file` the network."""
+    """A folder as data/model: `facts` is training.json, `file` the network.
+
+    remedy: what to do where the network cannot be read.
+    """
 
     file: Path
     facts: dict[str, Any]
+    remedy: str = _MADE_ANEW
 
     @property
     def size(self) -> int:
         """Pixels: the side of the square that the network looks at."""
         return int(self.facts["input"]["size"])
+
+    @property
+    def tag_names(self) -> tuple[str, ...]:
+        """Names of the tags in the order of the outputs; of a released model only."""
+        return tuple(self.facts["tag_names"])
 
     @property
     def backend(self) -> str:
@@ -36,29 +67,30 @@ class SavedModel:
         """
         import keras
 
+        # Registers the layers of label noise, which the network may have.
+        from pipeline.model import noise  # noqa: F401
+
         try:
             return keras.models.load_model(self.file, compile=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
+            os_errors.raise_for_machine(error, self.file)
             why = " ".join(str(error).split())[:200]
             raise CorruptFile(
-                f"{self.file} cannot be read: {why}. Delete it and run dvc repro "
-                "again: train makes it anew."
+                f"{self.file} cannot be read: {why}. {self.remedy}"
             ) from error
 
 
 def read(paths: Paths, tags: int) -> SavedModel:
     """Returns the model of `paths`.
 
-    Raises BadInput where it knows other tags than the `tags` of the vocabulary.
+    Raises BadInput where it knows other tags than the `tags` of the vocabulary, or
+    where training.json lacks what later stages read.
     """
-    facts_file = paths.model / "training.json"
-    try:
-        facts = json.loads(facts_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorruptFile(
-            f"{facts_file} cannot be read: {error}. Run dvc repro again: train makes "
-            "it anew."
-        ) from error
+    facts = _read_facts(
+        paths.model / "training.json",
+        unreadable="Run dvc repro again: train makes it anew.",
+        of_another_version=_TRAINED_ANEW,
+    )
     if facts["tags"] != tags:
         raise BadInput(
             f"{paths.model} was trained on {facts['tags']:,} tags and "
@@ -66,3 +98,59 @@ def read(paths: Paths, tags: int) -> SavedModel:
             "Run dvc repro, which trains again."
         )
     return SavedModel(paths.model / "model.keras", facts)
+
+
+def read_released(folder: Path) -> SavedModel:
+    """Returns a model with its tags' names from a folder that a person named.
+
+    Raises CorruptFile or BadInput where it is not a whole copy of a data/model.
+    """
+    facts = _read_facts(
+        folder / "training.json",
+        unreadable=_COPIED_ANEW,
+        of_another_version=_COPIED_ANEW,
+        needed={**_NEEDED, ("tag_names",): list},
+    )
+    if len(facts["tag_names"]) != facts["tags"]:
+        raise BadInput(
+            f"{folder}/training.json names {len(facts['tag_names']):,} tags and counts "
+            f"{facts['tags']:,}. {_COPIED_ANEW}"
+        )
+    network_file = folder / "model.keras"
+    if not network_file.is_file():
+        raise BadInput(f"{network_file} is not there. {_COPIED_ANEW}")
+    return SavedModel(network_file, facts, _COPIED_ANEW)
+
+
+def _read_facts(
+    path: Path,
+    *,
+    unreadable: str,
+    of_another_version: str,
+    needed: dict[tuple[str, ...], type] = _NEEDED,
+) -> dict[str, Any]:
+    """Returns training.json; raises CorruptFile or BadInput.
+
+    unreadable, of_another_version: what to do in these two cases. needed: type by keys.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        os_errors.raise_for_machine(error, path)
+        raise CorruptFile(f"{path} cannot be read: {error}. {unreadable}") from error
+    for keys, kind in needed.items():
+        if not _holds(facts, keys, kind):
+            raise BadInput(
+                f"{path} has no valid {'.'.join(keys)}: another version of e6tag wrote "
+                f"it. {of_another_version}"
+            )
+    return dict(facts)
+
+
+def _holds(tree: Any, keys: tuple[str, ...], kind: type) -> bool:
+    """Returns whether a tree has a value of this type under nested keys."""
+    for key in keys:
+        if not isinstance(tree, dict) or key not in tree:
+            return False
+        tree = tree[key]
+    return isinstance(tree, kind) and not isinstance(tree, bool)

@@ -13,9 +13,6 @@ from pipeline.schemas.reasons import Anomaly
 
 ROWS = 8  # rows shown of each table; all of them are in data/sample
 EXAMPLES = 3  # anomalies shown of each kind
-# Largest distance between the hashes of copies, in bits of 64; the default of
-# manifest.near_duplicate_distance
-NEAR = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +36,8 @@ class AliasesInUse:
 class Leakage:
     """Distances of test images to their nearest and to a random training image.
 
-    Medians are in bits of the 64-bit hash; shares are of the test images at NEAR or
-    less.
+    Medians are in bits of the 64-bit hash; shares are of the test images that are as
+    near as copies.
     """
 
     images: int  # test images compared
@@ -87,10 +84,11 @@ def anomalies(inputs: Inputs) -> list[tuple[str, int, list[str]]]:
     return rows
 
 
-def leakage(inputs: Inputs) -> Leakage | None:
+def leakage(inputs: Inputs, near: int) -> Leakage | None:
     """Returns how near test images are to training images.
 
-    None if no test image or no training image could be compared.
+    near: bits in which the hashes of copies differ at most. None if no test image or
+    no training image could be compared.
     """
     table = inputs.leakage
     images = int(table["nearest"].sum())
@@ -100,8 +98,8 @@ def leakage(inputs: Inputs) -> Leakage | None:
         images=images,
         nearest_median=_median(table, "nearest"),
         random_median=_median(table, "random"),
-        nearest_share=_near_share(table, "nearest"),
-        random_share=_near_share(table, "random"),
+        nearest_share=_near_share(table, "nearest", near),
+        random_share=_near_share(table, "random", near),
     )
 
 
@@ -116,7 +114,7 @@ def _median(table: pl.DataFrame, name: str) -> int:
     return int(reached["distance"].to_list()[0])
 
 
-def _near_share(table: pl.DataFrame, name: str) -> float:
-    """Returns the share of the images at NEAR bits or less. table: as for _median."""
-    near = table.filter(pl.col("distance") <= NEAR)
-    return int(near[name].sum()) / int(table[name].sum())
+def _near_share(table: pl.DataFrame, name: str, near: int) -> float:
+    """Returns the share of the images at `near` bits or less. table: as for _median."""
+    nearby = table.filter(pl.col("distance") <= near)
+    return int(nearby[name].sum()) / int(table[name].sum())

@@ -1,129 +1,168 @@
-"""Test images with their labels and predictions, chosen by hash.
+"""Test images with their labels and predictions, chosen by rule.
 
-Nobody selects them by how well the model does.
+Some by hash, so that nobody selects them by how well the model does; then those with
+the highest and the lowest F1.
 """
 
-import base64
-import hashlib
-import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
-from PIL import Image
 
-from e6tag.images import DECODE_ERRORS, flat
+from e6tag import images
+from e6tag.images import Undecodable
 from pipeline import packs, parquet
 from pipeline.paths import Paths
-from pipeline.report import inputs
+from pipeline.report import predictions, thumbnails
+from pipeline.report.thumbnails import SIDE, Thumbnail
 
-SHOWN = 24  # images; enough to see how the model errs, few enough to look at each
-SIDE = 192  # pixels of the longer side at most
-QUALITY = 82  # of the JPEG: about 8 kB each
+SHOWN = 12  # images by hash; enough to see how the model errs
+EXTREMES = 8  # images with the highest F1, and as many with the lowest
 MAX_TAGS = 40  # shown per image and kind; a board's fullest posts have hundreds
+
+Record = dict[str, Any]
+"""A row of predictions.test_images."""
+
+Truth = Callable[[int], frozenset[str] | None]
+"""From a post's id to all tags that are true of its image, None where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class TagScore:
-    """One tag of one image. `score` is the model's, 0 to 1."""
+    """One tag of one image. `score` is the model's, 0 to 1.
+
+    is_true: whether the image shows it; None where nobody knows.
+    """
 
     name: str
     score: float
-
-
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A small JPEG as a data URI, with its size in pixels."""
-
-    uri: str
-    width: int
-    height: int
+    is_true: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleImage:
-    """One image of the page, with its tags by falling score."""
+    """One image of the page, with its tags by falling score. f1: None where undefined.
+
+    body: its file. given: the names of its tags.
+    """
 
     post_id: int
-    uri: str
-    width: int
-    height: int
+    image: Thumbnail
+    f1: float | None
     correct: list[TagScore]  # given and predicted
     missed: list[TagScore]  # given, not predicted
     wrong: list[TagScore]  # predicted, not given
+    unseen: list[TagScore]  # true, neither given nor predicted; empty where unknown
+    body: bytes = field(repr=False)
+    given: frozenset[str]
 
 
-def choose_examples(paths: Paths, per_tag: pl.DataFrame) -> list[ExampleImage]:
-    """Returns SHOWN test images: those whose md5 has the smallest SHA-256.
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The test images of the page.
 
-    per_tag: schemas.PER_TAG, ordered by label_id.
+    is_truth_known: whether the tags say what is true of an image.
     """
-    records = inputs.test_records(paths).to_dicts()
-    records.sort(key=_sampling_key)
-    chosen = records[:SHOWN]
-    md5s = [record["md5"] for record in chosen]
-    scores = inputs.scores(paths, md5s, per_tag.height)
-    thumbnails = _thumbnails(paths, chosen)
-    examples = []
+
+    typical: list[ExampleImage]
+    best: list[ExampleImage]
+    worst: list[ExampleImage]
+    is_truth_known: bool
+
+
+def choose_examples(
+    paths: Paths, per_tag: pl.DataFrame, truth: Truth | None = None
+) -> Examples:
+    """Returns SHOWN images by hash, and EXTREMES of the best and of the worst.
+
+    Those by hash have the smallest SHA-256 of their md5, which also decides between
+    images of the same F1. No image is both best and worst. per_tag: schemas.PER_TAG,
+    ordered by label_id.
+    """
+    records = predictions.test_images(paths, per_tag["threshold"].to_list()).to_dicts()
+    records.sort(key=lambda record: packs.sampling_key(record["md5"]))
+    typical = records[:SHOWN]
+    best, worst = _extremes(records)
+    by_md5 = _examples(paths, [*typical, *best, *worst], per_tag, truth)
+    return Examples(
+        typical=[by_md5[record["md5"]] for record in typical],
+        best=[by_md5[record["md5"]] for record in best],
+        worst=[by_md5[record["md5"]] for record in worst],
+        is_truth_known=truth is not None,
+    )
+
+
+def _extremes(records: list[Record]) -> tuple[list[Record], list[Record]]:
+    """Returns the records with the highest F1, and those with the lowest.
+
+    Of equals, those that come first in `records`.
+    """
+    ranked = [record for record in records if record["f1"] is not None]
+    most = min(EXTREMES, len(ranked) // 2)
+    ranked.sort(key=lambda record: -record["f1"])
+    best = ranked[:most]
+    # In the order of `records` again, so that the sort leaves equals in it.
+    left = {record["md5"] for record in ranked[most:]}
+    others = [record for record in records if record["md5"] in left]
+    others.sort(key=lambda record: record["f1"])
+    return best, others[:most]
+
+
+def _examples(
+    paths: Paths, chosen: list[Record], per_tag: pl.DataFrame, truth: Truth | None
+) -> dict[str, ExampleImage]:
+    """Returns the chosen images by md5, each read once."""
+    md5s = sorted({record["md5"] for record in chosen})
+    scores = predictions.scores(paths, md5s, per_tag.height)
+    bodies = thumbnails.read_bodies(paths, chosen)
+    by_md5 = {}
     for record in chosen:
         md5 = record["md5"]
-        examples.append(_example(record, thumbnails[md5], scores[md5], per_tag))
-    return examples
+        pack, body = bodies[md5]
+        small = _thumbnail(paths, pack, body)
+        by_md5[md5] = _example(record, body, small, scores[md5], per_tag, truth)
+    return by_md5
 
 
-def _sampling_key(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(record["md5"].encode()).hexdigest()
-
-
-def _thumbnails(
-    paths: Paths, records: Iterable[dict[str, Any]]
-) -> dict[str, Thumbnail]:
-    """Returns the thumbnails by md5, reading each pack only once."""
-    reader = packs.PackReader(paths.images)
-    by_pack = sorted(records, key=lambda record: (record["pack"], record["md5"]))
-    thumbnails = {}
-    for record in by_pack:
-        pack, md5 = record["pack"], record["md5"]
-        body = reader.bytes(pack, md5)
-        try:
-            thumbnails[md5] = _thumbnail(body)
-        except DECODE_ERRORS as error:
-            raise parquet.corrupt_file_error(paths.images / pack, error) from error
-    return thumbnails
-
-
-def _thumbnail(body: bytes) -> Thumbnail:
-    with Image.open(io.BytesIO(body)) as image:
-        # JPEG only: decodes at a fraction of the size.
-        image.draft("RGB", (2 * SIDE, 2 * SIDE))
-        small = flat(image)
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY)
-    encoded = base64.b64encode(buffer.getvalue()).decode()
-    uri = f"data:image/jpeg;base64,{encoded}"
-    return Thumbnail(uri, small.width, small.height)
+def _thumbnail(paths: Paths, pack: str, body: bytes) -> Thumbnail:
+    try:
+        return thumbnails.encode(images.decode(body, at_least=2 * SIDE))
+    except Undecodable as error:
+        raise parquet.corrupt_file_error(paths.images / pack, error) from error
 
 
 def _example(
-    record: Mapping[str, Any],
-    thumbnail: Thumbnail,
+    record: Record,
+    body: bytes,
+    image: Thumbnail,
     scores: list[float],
     per_tag: pl.DataFrame,
+    truth: Truth | None,
 ) -> ExampleImage:
     names = per_tag["name"].to_list()
     thresholds = per_tag["threshold"].to_list()
     given = set(record["label_ids"])
     predicted = _predicted(scores, thresholds)
+    true_names = truth(record["post_id"]) if truth else None
+
+    def tags(labels: Iterable[int]) -> list[TagScore]:
+        return _tag_scores(labels, names, scores, true_names)
+
+    unseen: set[int] = set()
+    if true_names is not None:
+        true = {label for label, name in enumerate(names) if name in true_names}
+        unseen = true - given - predicted
     return ExampleImage(
         post_id=record["post_id"],
-        uri=thumbnail.uri,
-        width=thumbnail.width,
-        height=thumbnail.height,
-        correct=_tag_scores(given & predicted, names, scores),
-        missed=_tag_scores(given - predicted, names, scores),
-        wrong=_tag_scores(predicted - given, names, scores),
+        image=image,
+        f1=record["f1"],
+        correct=tags(given & predicted),
+        missed=tags(given - predicted),
+        wrong=tags(predicted - given),
+        unseen=tags(unseen),
+        body=body,
+        given=frozenset(names[label] for label in given),
     )
 
 
@@ -137,8 +176,15 @@ def _predicted(scores: list[float], thresholds: list[float]) -> set[int]:
 
 
 def _tag_scores(
-    labels: Iterable[int], names: list[str], scores: list[float]
+    labels: Iterable[int],
+    names: list[str],
+    scores: list[float],
+    true_names: frozenset[str] | None,
 ) -> list[TagScore]:
     """Returns the labels by falling score, then by name."""
-    tags = [TagScore(names[label], scores[label]) for label in labels]
+    tags = []
+    for label in labels:
+        name = names[label]
+        is_true = None if true_names is None else name in true_names
+        tags.append(TagScore(name, scores[label], is_true))
     return sorted(tags, key=lambda tag: (-tag.score, tag.name))

@@ -14,15 +14,16 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from pipeline import parquet
+from e6tag import bundle
+from pipeline import ablation_results, parquet
+from pipeline.ablation_results import Result
 from pipeline.errors import BadInput
 from pipeline.metrics.catalogue import HEADLINE
 from pipeline.paths import DATASETS, SPLITS, Paths
-from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+from pipeline.schemas.evaluation import CURVES, PER_TAG
 from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
-from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY, REJECTED
 from pipeline.schemas.sample import (
     ALIASES_IN_USE,
     ANOMALIES,
@@ -40,7 +41,60 @@ from pipeline.schemas.snapshot import UNKNOWN_TAGS
 BESIDE = ("micro_auc", "accuracy")
 """Metrics that are shown because readers expect them, as metrics.json names them."""
 
+RECORD_COLUMNS = ("group_id", "created_at", "format", "width", "height", "bytes")
+"""What the page needs of a record, besides `split` and `tags`, the number of them."""
+
+SLICE_COLUMNS = (
+    "split",
+    "slice",
+    "value",
+    "position",
+    "records",
+    "tags",
+    "positives",
+    "macro_map",
+    "macro_map_baseline",
+    "macro_map_low",
+    "macro_map_high",
+    "macro_auc",
+    "micro_f1",
+    "micro_f1_baseline",
+    "absent",
+)
+
+PROPOSAL_COLUMNS = (
+    "post_id",
+    "tag",
+    "kind",
+    "probability",
+    "score",
+    "uncertainty",
+    "lift",
+    "url",
+)
+
+NOISE_COLUMNS = (
+    "name",
+    "positives",
+    "missing_share",
+    "missing_low",
+    "missing_high",
+    "wrong_share",
+    "absent",
+)
+
 Tree = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mining:
+    """The queue of labels to look at.
+
+    proposals: PROPOSAL_COLUMNS, by falling probability. label_noise: NOISE_COLUMNS.
+    """
+
+    proposals: pl.DataFrame
+    label_noise: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +114,9 @@ class Inputs:
     takedowns: pl.DataFrame  # snapshot, reason, len (images)
     unknown_tags: pl.DataFrame
     politeness: Tree  # by stage; empty if no site was contacted from this folder
-    records: pl.DataFrame  # split, tags (how many), of every record of the manifest
+    records: pl.DataFrame  # RECORD_COLUMNS, of every record of the manifest
     rejected: pl.DataFrame  # of manifest and shards together
+    overlay: pl.DataFrame  # outcome, len (rows of data/overlay.csv)
     leakage: pl.DataFrame
     shards: pl.DataFrame
     training: Tree
@@ -70,8 +125,12 @@ class Inputs:
     per_tag: pl.DataFrame
     curves: pl.DataFrame
     lineage: Tree
-    tags: int  # in selected_tags.csv
+    tags: int  # in thresholds.csv
     verdicts: dict[str, Tree]
+    ablation: list[Result]  # of the site that the snapshot is from; may be empty
+    slices: pl.DataFrame | None  # None where evaluate wrote none
+    mining: Mining | None  # None where no queue was made
+    resources: Tree  # by stage; empty where no run was measured
 
 
 def read(paths: Paths) -> Inputs:
@@ -79,32 +138,39 @@ def read(paths: Paths) -> Inputs:
 
     Raises CorruptFile or BadInput, which name the first file with a problem.
     """
+    model = _model(paths)
     return Inputs(
         **_sample(paths.sample),
         **_images(paths),
         **_records(paths),
-        **_model(paths),
+        **model,
         **_evaluation(paths.evaluation),
         verdicts=_verdicts(paths),
+        ablation=_ablation(paths, model["lineage"]),
+        slices=_slices(paths.evaluation / "slices.parquet"),
+        mining=_mining(paths.mining),
+        resources=_optional_tree(paths.resources),
     )
 
 
 def _sample(folder: Path) -> dict[str, Any]:
     vocabulary = _table(folder / "vocabulary.parquet", VOCABULARY)
     sampled = _table(folder / "posts.parquet", SAMPLED_POSTS, ["split"])
-    excluded_posts = _table(folder / "dropped.parquet", EXCLUDED_POSTS, ["reason"])
-    missing = _table(folder / "lacking_implied.parquet", MISSING_IMPLICATIONS)
-    aliases = _table(folder / "aliased_spellings.parquet", ALIASES_IN_USE)
+    excluded_posts = _table(
+        folder / "excluded_posts.parquet", EXCLUDED_POSTS, ["reason"]
+    )
+    missing = _table(folder / "missing_implications.parquet", MISSING_IMPLICATIONS)
+    aliases = _table(folder / "aliases_in_use.parquet", ALIASES_IN_USE)
     return {
         "vocabulary": vocabulary.sort("label_id"),
-        "excluded_tags": _table(folder / "left_out.parquet", EXCLUDED_TAGS),
+        "excluded_tags": _table(folder / "excluded_tags.parquet", EXCLUDED_TAGS),
         "excluded_posts": _counts(excluded_posts, "reason"),
         "sampled": sampled.height,
         "strategies": _table(folder / "strategies.parquet", STRATEGIES),
         "missing_implications": missing,
         "aliases_in_use": aliases,
         "co_occurrence": _table(folder / "co_occurrence.parquet", CO_OCCURRENCE),
-        "anomalies": _table(folder / "oddities.parquet", ANOMALIES),
+        "anomalies": _table(folder / "anomalies.parquet", ANOMALIES),
     }
 
 
@@ -112,15 +178,12 @@ def _images(paths: Paths) -> dict[str, Any]:
     """Returns what harvest and download left, in the snapshot and with the images."""
     outcomes = _table(paths.images / "outcomes.parquet", OUTCOMES, ["outcome"])
     takedowns = _table(paths.images / "takedowns.parquet", TAKEDOWNS)
-    politeness: Tree = {}
     unknown_tags = _table(paths.snapshot / "unknown_tags.parquet", UNKNOWN_TAGS)
-    if paths.politeness.exists():
-        politeness = _tree(paths.politeness)
     return {
         "outcomes": _counts(outcomes, "outcome"),
         "takedowns": _counts(takedowns, "snapshot", "reason"),
         "unknown_tags": unknown_tags,
-        "politeness": politeness,
+        "politeness": _optional_tree(paths.politeness),
     }
 
 
@@ -133,22 +196,25 @@ def _records(paths: Paths) -> dict[str, Any]:
     """Returns the records of manifest and shards, and the posts that have none."""
     from_manifest = _table(paths.manifest / "rejected.parquet", REJECTED)
     from_shards = _table(paths.shards / "rejected.parquet", REJECTED)
+    overlay = _table(paths.manifest / "overlay.parquet", OVERLAY, ["outcome"])
     leakage = _table(paths.manifest / "leakage.parquet", LEAKAGE)
     shards = _table(paths.shards / "index.parquet", SHARDS)
     return {
-        "records": _tags_per_record(paths.manifest),
+        "records": _manifest_records(paths.manifest),
         "rejected": pl.concat([from_manifest, from_shards]),
+        "overlay": _counts(overlay, "outcome"),
         "leakage": leakage.sort("distance"),
         "shards": shards.sort("shard"),
     }
 
 
-def _tags_per_record(manifest: Path) -> pl.DataFrame:
+def _manifest_records(manifest: Path) -> pl.DataFrame:
     tags = pl.col("label_ids").list.len()
+    columns = ["label_ids", *RECORD_COLUMNS]
     frames = []
     for split in SPLITS:
-        records = _table(manifest / f"{split}.parquet", MANIFEST, ["label_ids"])
-        frames.append(records.select(split=pl.lit(split), tags=tags))
+        records = _table(manifest / f"{split}.parquet", MANIFEST, columns)
+        frames.append(records.select(*RECORD_COLUMNS, split=pl.lit(split), tags=tags))
     return pl.concat(frames)
 
 
@@ -159,8 +225,8 @@ def _model(paths: Paths) -> dict[str, Any]:
     return {
         "training": _tree(paths.model / "training.json", *needed),
         "history": _history(paths.model / "history.csv"),
-        "lineage": _tree(paths.bundle / "lineage.json", *recorded),
-        "tags": len(_csv(paths.bundle / "selected_tags.csv")),
+        "lineage": _tree(paths.bundle / bundle.LINEAGE, *recorded),
+        "tags": len(_csv(paths.bundle / bundle.TAGS)),
     }
 
 
@@ -173,46 +239,39 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     }
 
 
+def _ablation(paths: Paths, lineage: Tree) -> list[Result]:
+    """Returns the runs on the site that the lineage names; none where it names none."""
+    site = lineage["pin"].get("site")
+    if site is None:
+        return []
+    return ablation_results.read(ablation_results.file(paths.ablation, site))
+
+
 def _verdicts(paths: Paths) -> dict[str, Tree]:
     keys = ("success", "rows", "expectations")
     return {name: _tree(paths.verdict(name), *keys) for name in DATASETS}
 
 
-def test_records(paths: Paths) -> pl.DataFrame:
-    """Returns every test record that was predicted, ordered by post_id.
-
-    Columns: post_id, md5, pack, label_ids.
-    """
-    columns = ["post_id", "md5", "pack", "label_ids"]
-    manifest = _table(paths.manifest / "test.parquet", MANIFEST, columns)
-    path = paths.evaluation / "predictions.parquet"
-    predictions = _table(path, PREDICTIONS, ["md5", "split"])
-    predicted = predictions.filter(pl.col("split") == "test")
-    return manifest.join(predicted, on="md5", how="semi").sort("post_id")
+def _slices(path: Path) -> pl.DataFrame | None:
+    if not path.exists():
+        return None
+    return parquet.read(path, columns=list(SLICE_COLUMNS))
 
 
-def scores(paths: Paths, md5s: list[str], tags: int) -> dict[str, list[float]]:
-    """Returns the test scores of some images, by md5. tags: length of each list.
+def _mining(folder: Path) -> Mining | None:
+    if not folder.exists():
+        return None
+    proposals = folder / "proposals.parquet"
+    label_noise = folder / "label_noise.parquet"
+    return Mining(
+        proposals=parquet.read(proposals, columns=list(PROPOSAL_COLUMNS)),
+        label_noise=parquet.read(label_noise, columns=list(NOISE_COLUMNS)),
+    )
 
-    The table is as large as records times tags: only the wanted rows stay in memory.
-    """
-    path = paths.evaluation / "predictions.parquet"
-    is_wanted = (ds.field("split") == "test") & ds.field("md5").isin(md5s)
-    try:
-        predictions = ds.dataset(path, format="parquet")
-        table = predictions.to_table(columns=["md5", "scores"], filter=is_wanted)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise parquet.corrupt_file_error(path, error) from error
-    by_md5 = {}
-    for row in table.to_pylist():
-        if len(row["scores"]) != tags:
-            raise BadInput(
-                f"{path} gives {len(row['scores'])} scores for image {row['md5']}, "
-                f"but there are {tags} tags. "
-                "Delete data/evaluation and run dvc repro."
-            )
-        by_md5[row["md5"]] = row["scores"]
-    return by_md5
+
+def _optional_tree(path: Path) -> Tree:
+    """Returns what a file says that no stage depends on; {} where it is not there."""
+    return _tree(path) if path.exists() else {}
 
 
 def _table(
@@ -244,9 +303,10 @@ def _tree(path: Path, *keys: str) -> Tree:
 
 
 def _metrics(path: Path) -> Tree:
-    tree = _tree(path, "test")
+    tree = _tree(path, "splits", "originals")
+    test = tree["splits"].get("test", {})
     for name in (*HEADLINE, *BESIDE):
-        if not _has_baseline(tree["test"].get(name)):
+        if not _has_baseline(test.get(name)):
             raise BadInput(
                 f"{path} does not give test.{name} as a number with its image-blind "
                 "baseline, and no metric is shown without one. "

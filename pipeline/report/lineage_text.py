@@ -6,6 +6,8 @@ from pipeline.report.inputs import Inputs
 def site(inputs: Inputs) -> str:
     """Returns the name of the site that the snapshot is from."""
     name = inputs.lineage["pin"].get("site")
+    if name == "custom":
+        return "a custom site"
     if isinstance(name, str):
         return name
     return "an unnamed site"

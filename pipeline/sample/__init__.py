@@ -1,21 +1,21 @@
 """Sample: which tags the model will know, and which posts it will learn them from.
 
 Reads       data/snapshot/*.parquet, sample.tags_file
-Writes      data/sample/vocabulary.parquet          schemas.VOCABULARY
-            data/sample/left_out.parquet            schemas.EXCLUDED_TAGS
-            data/sample/posts.parquet               schemas.SAMPLED_POSTS
-            data/sample/dropped.parquet             schemas.EXCLUDED_POSTS
-            data/sample/strategies.parquet          schemas.STRATEGIES
-            data/sample/lacking_implied.parquet     schemas.MISSING_IMPLICATIONS
-            data/sample/aliased_spellings.parquet   schemas.ALIASES_IN_USE
-            data/sample/co_occurrence.parquet       schemas.CO_OCCURRENCE
-            data/sample/oddities.parquet            schemas.ANOMALIES
+Writes      data/sample/vocabulary.parquet            schemas.VOCABULARY
+            data/sample/excluded_tags.parquet         schemas.EXCLUDED_TAGS
+            data/sample/posts.parquet                 schemas.SAMPLED_POSTS
+            data/sample/excluded_posts.parquet        schemas.EXCLUDED_POSTS
+            data/sample/strategies.parquet            schemas.STRATEGIES
+            data/sample/missing_implications.parquet  schemas.MISSING_IMPLICATIONS
+            data/sample/aliases_in_use.parquet        schemas.ALIASES_IN_USE
+            data/sample/co_occurrence.parquet         schemas.CO_OCCURRENCE
+            data/sample/anomalies.parquet             schemas.ANOMALIES
 Guarantees  every vocabulary tag has at least min_positives training posts and
-            min_eval_positives validation and test posts, each plus `reserve` as far as
-            the snapshot has them; no post that the policy refuses; families of parents
-            and children never span splits; a post never changes its split, whatever
-            happens on the board (with group_by_artist: as long as its artist stays): it
-            may leave the sample; same snapshot and parameters, same bytes.
+            min_eval_positives validation and test posts, each plus `reserve`; no post
+            that the policy refuses; families of parents and children never span splits;
+            a post never changes its split, whatever happens on the board (with
+            group_by_artist: as long as its artist stays): it may leave the sample; same
+            snapshot and parameters, same bytes.
 """
 
 import json
@@ -51,7 +51,6 @@ from pipeline.sample.candidates import (
 from pipeline.sample.co_occurrence import co_occurrence
 from pipeline.sample.cover import Selection
 from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
-from pipeline.sample.tag_graph import TagGraph
 from pipeline.sample.vocabulary import VocabularyResult
 from pipeline.schemas.reasons import PostExclusion
 from pipeline.schemas.sample import (
@@ -65,6 +64,7 @@ from pipeline.schemas.sample import (
     STRATEGIES,
     VOCABULARY,
 )
+from pipeline.tag_graph import TagGraph
 
 DECIDED_BY = "decided_by"
 """Key of the parameters in the metadata of vocabulary.parquet.
@@ -109,8 +109,8 @@ def run(params: Sample, paths: Paths) -> None:
     chosen = _choose_posts(params, records, vocabulary)
     found = _anomalies(tables, posts)
     written = _report_tables(params, tables, posts, records, chosen)
-    written["oddities"] = found, ANOMALIES
-    written["dropped"] = post_tables.excluded(posts, assigned), EXCLUDED_POSTS
+    written["anomalies"] = found, ANOMALIES
+    written["excluded_posts"] = post_tables.excluded(posts, assigned), EXCLUDED_POSTS
     sampled = post_tables.sampled(paths, posts, assigned, records, chosen.sample)
     written["posts"] = sampled, SAMPLED_POSTS
     _write(params, paths, chosen, written)
@@ -262,10 +262,10 @@ def _report_tables(
     order = strategies.sampling_key(params, records)
     together = co_occurrence(relations, label_names, records, order)
     return {
-        "left_out": (chosen.vocabulary.left_out, EXCLUDED_TAGS),
+        "excluded_tags": (chosen.vocabulary.excluded_tags, EXCLUDED_TAGS),
         "strategies": (compared, STRATEGIES),
-        "lacking_implied": (missing, MISSING_IMPLICATIONS),
-        "aliased_spellings": (in_use, ALIASES_IN_USE),
+        "missing_implications": (missing, MISSING_IMPLICATIONS),
+        "aliases_in_use": (in_use, ALIASES_IN_USE),
         "co_occurrence": (together, CO_OCCURRENCE),
     }
 
@@ -328,8 +328,8 @@ def _summary(
     excluded = len(posts.post_id) - candidates
     return (
         f"{chosen.vocabulary.height:,} tags, {taken:,} of {candidates:,} candidate "
-        f"posts ({of_splits}); {chosen.left_out.height:,} tags and {excluded:,} posts "
-        "left out, with reasons"
+        f"posts ({of_splits}); left out with their reasons: "
+        f"{chosen.excluded_tags.height:,} tags and {excluded:,} posts"
     )
 
 
@@ -340,5 +340,5 @@ def _describe_anomalies(found: pl.DataFrame) -> Iterable[str]:
     for kind, count, subject, detail in kinds.agg(pl.len(), first).iter_rows():
         yield (
             f"{count:,} of {kind} in the snapshot, such as {subject} ({detail}); "
-            "all in oddities.parquet"
+            "all in anomalies.parquet"
         )

@@ -7,8 +7,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.sample.candidates import CandidatePosts
-from pipeline.sample.tag_graph import TagGraph, pairs_in_force
 from pipeline.schemas.reasons import Anomaly
+from pipeline.tag_graph import TagGraph, pairs_in_force
 
 Row = tuple[str, str, str]
 
@@ -56,7 +56,7 @@ def _alias_targets(pairs: list[tuple[str, str]], known: set[str]) -> Iterable[Ro
     step = dict(pairs)
     for name, consequent in pairs:
         if step[name] != consequent:
-            detail = f"{consequent} is passed over for {step[name]}, of a later alias"
+            detail = f"{consequent} is ignored: a later alias leads to {step[name]}"
             yield Anomaly.ALIAS_OF_TWO, name, detail
         if consequent not in known and consequent not in step:
             detail = f"{consequent} is not in tags.parquet: the tag is lost"

@@ -26,8 +26,8 @@ from pipeline.errors import CorruptFile
 from pipeline.params import Sample
 from pipeline.sample.label_noise import LabelNoiseCounts
 from pipeline.sample.splits import NO_ARTIST, PSEUDO_ARTISTS, TORN
-from pipeline.sample.tag_graph import ImplicationIndex, TagGraph
 from pipeline.schemas.reasons import PostExclusion
+from pipeline.tag_graph import ImplicationIndex, TagGraph
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -44,12 +44,12 @@ COLUMNS = (
 )
 REASONS = tuple(reason.value for reason in PostExclusion)
 CANDIDATE = len(REASONS)  # in place of a reason
-# Posts read at once, at least: fewer look the same names up more often, more take
-# memory.
+# Posts read at once, at least: smaller batches look up the same names more often,
+# larger ones take memory.
 _POSTS = 128_000
 # One in so many runs of row groups is examined for label noise.
 _NOISE_INTERVAL = 8
-# More than there can be reasons for which a tag is implied on one post.
+# More than the tags of one post that can imply a tag.
 _GIVEN = 1 << 16
 # Bits: what a name on a post means to the policy.
 _YOUNG, _OPT_OUT, _ANIMATED = 1, 2, 4
@@ -69,7 +69,7 @@ class CandidatePosts:
     parent_id: NDArray[np.int64]  # -1: none
     reason: NDArray[np.uint8]  # index into REASONS, or CANDIDATE
     # Of all categories, after closure; 0 where excluded.
-    candidate_tags: NDArray[np.int32]
+    tag_count: NDArray[np.int32]
     # The split that the post's artists share, or NO_ARTIST, or TORN.
     artist_split: NDArray[np.int8]
     starts: NDArray[np.int64]
@@ -88,7 +88,7 @@ class _Part:
     created: NDArray[np.int64]
     parent_id: NDArray[np.int64]
     reason: NDArray[np.uint8]
-    candidate_tags: NDArray[np.int32]
+    tag_count: NDArray[np.int32]
     artist_split: NDArray[np.int8]
     lengths: NDArray[np.int64]
     tags: NDArray[np.int32]
@@ -478,7 +478,7 @@ def _join(
         created=column("created", np.int64),
         parent_id=column("parent_id", np.int64),
         reason=column("reason", np.uint8),
-        candidate_tags=column("candidate_tags", np.int32),
+        tag_count=column("tag_count", np.int32),
         artist_split=column("artist_split", np.int8),
         starts=np.concatenate([[0], np.cumsum(lengths)]),
         tags=column("tags", np.int32),

@@ -5,7 +5,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.sample.label_matrix import LabelMatrix
-from pipeline.sample.tag_graph import TagGraph
+from pipeline.tag_graph import TagGraph
 
 PAIRS = 200  # pairs of tags listed from either end of the lift
 # Records from which co-occurrence is counted: one in seven is off by chance at 50

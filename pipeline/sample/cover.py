@@ -1,9 +1,8 @@
 """Cover: few posts that give every tag its positives in every split.
 
 In each round the posts that serve open tags best are taken. A tag weighs what it still
-lacks over how many posts have it, so that rare tags choose first and frequent ones,
-which come along anyway, hardly count. Posts that are not needed in the end are left out
-again.
+lacks over how many posts have it, so that rare tags decide: frequent ones are on the
+posts chosen for them. Posts that are not needed in the end are left out again.
 
 The bound: such a cover would fill the sample with posts of very many tags, which look
 unlike the board (twice its mean on e621's frequencies). A post with more tags than a
@@ -39,7 +38,7 @@ class Selection:
     """
 
     rows: NDArray[np.int64]
-    taken_for: NDArray[np.int64]
+    selected_for: NDArray[np.int64]
 
 
 def greedy_cover(
@@ -63,18 +62,18 @@ def greedy_cover(
         of_split = np.flatnonzero((records.split == split) & (score > 0))
         first_pool = max(FIRST_POOL, int(missing.sum()) // 2)
         pools = _pools(of_split, first_pool, score, ordinary)
-        rows, taken_for = _cover(records, pools, missing, positives[split], order)
+        rows, selected_for = _cover(records, pools, missing, positives[split], order)
         kept = _prune_redundant(records, rows, missing)
-        parts.append(Selection(rows[kept], taken_for[kept]))
+        parts.append(Selection(rows[kept], selected_for[kept]))
     return _join(parts)
 
 
 def _join(parts: list[Selection]) -> Selection:
     """Returns the selections as one, by row."""
     rows = np.concatenate([part.rows for part in parts])
-    taken_for = np.concatenate([part.taken_for for part in parts])
+    selected_for = np.concatenate([part.selected_for for part in parts])
     ascending = np.argsort(rows)
-    return Selection(rows[ascending], taken_for[ascending])
+    return Selection(rows[ascending], selected_for[ascending])
 
 
 def _tag_limit(records: LabelMatrix, bound: float) -> float:
@@ -93,7 +92,7 @@ def _cover(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns rows of the pools and the label that each was taken for, as taken."""
     rows = [np.empty(0, np.int64)]
-    taken_for = [np.empty(0, np.int64)]
+    selected_for = [np.empty(0, np.int64)]
     for pool in pools:
         if not missing.any():
             break
@@ -101,9 +100,9 @@ def _cover(
         free = pool[~is_taken]
         for best, label in _rounds(records.only(free), missing, available, order[free]):
             rows.append(free[best])
-            taken_for.append(label)
+            selected_for.append(label)
             missing = np.maximum(missing - records.counts(free[best]), 0)
-    return np.concatenate(rows), np.concatenate(taken_for)
+    return np.concatenate(rows), np.concatenate(selected_for)
 
 
 def _rounds(
@@ -114,7 +113,7 @@ def _rounds(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yields rows of the pool and the label that each is taken for.
 
-    Until no label is missing or no post helps.
+    Stops when no label is missing, or no post helps.
     """
     smallest_step = 0
     worth = pool.sums(_weights(missing, available))

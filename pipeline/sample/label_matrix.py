@@ -54,7 +54,7 @@ class LabelMatrix:
         return cls(
             posts.post_id[rows],
             assigned.split[rows],
-            posts.candidate_tags[rows],
+            posts.tag_count[rows],
             labels,
             given,
         )

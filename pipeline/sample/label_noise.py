@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.sample.tag_graph import ImplicationIndex, TagGraph
+from pipeline.tag_graph import ImplicationIndex, TagGraph
 
 # Posts counted at once, so that intermediate arrays fit the processor's cache.
 _BLOCK = 2_048
@@ -20,9 +20,9 @@ _BLOCK = 2_048
 class LabelNoiseCounts:
     """Counts over posts that neither the policy nor their own columns exclude.
 
-    To find which implication was not followed takes more than to follow them all: a
-    missing pair of post and tag may be explained by several tags. So it is counted on
-    about a million posts; of smaller boards, on all. Threads may add at the same time.
+    Finding which implications were not applied costs more than applying them: a missing
+    pair of post and tag may be explained by several tags. So it is counted on about a
+    million posts; of smaller boards, on all. Threads may add at the same time.
     """
 
     def __init__(self, closure: ImplicationIndex, codes: int) -> None:

@@ -37,17 +37,17 @@ def sampled(
 ) -> pl.DataFrame:
     """Returns schemas.SAMPLED_POSTS of the sample."""
     rows = np.searchsorted(posts.post_id, records.post_id[sample.rows])
-    label_ids, given_ids = records.lists(sample.rows)
-    taken_for = pl.Series(sample.taken_for, dtype=pl.Int32)
+    label_ids, explicit_label_ids = records.lists(sample.rows)
+    selected_for = pl.Series(sample.selected_for, dtype=pl.Int32)
     columns = pl.DataFrame(
         {
             "post_id": posts.post_id[rows],
             "group_id": assigned.group_id[rows],
             "split": pl.Series(SPLITS).gather(assigned.split[rows]),
-            "candidate_tags": posts.candidate_tags[rows],
+            "tag_count": posts.tag_count[rows],
             "label_ids": label_ids,
-            "given_ids": given_ids,
-            "taken_for": taken_for.set(taken_for < 0, None),
+            "explicit_label_ids": explicit_label_ids,
+            "selected_for": selected_for.set(selected_for < 0, None),
         }
     )
     return columns.hstack(_from_snapshot(paths, rows))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.params import Sample
 from pipeline.paths import SPLITS
-from pipeline.sample.tag_graph import TagGraph
+from pipeline.tag_graph import TagGraph
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
@@ -31,9 +31,10 @@ If it changed, last year's test images would train this year's model.
 """
 
 NO_ARTIST, TORN = -1, -2
-"""In place of a split: no artist is named (NO_ARTIST).
+"""Markers used instead of a split.
 
-TORN: artists of several splits are named, or a name that tags.parquet does not list.
+NO_ARTIST: no artist is named. TORN: artists of several splits are named, or a name that
+tags.parquet does not list.
 """
 
 # fmt: off

@@ -1,5 +1,6 @@
 """The strategies that choose posts: cover, the hobby project's quota, and chance."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -19,10 +20,22 @@ _GROWTH = 0.02
 
 def targets(params: Sample) -> NDArray[np.int64]:
     """Returns the positives wanted in each target split, the reserve included."""
-    minimum = np.array(minimum_positives(params))
-    # Rounded before the ceiling: 20 * 1.05 is 21.000000000000004 in binary.
-    with_reserve = np.round(minimum * (1 + params.reserve), 6)
-    return np.ceil(with_reserve).astype(np.int64)
+    wanted = [with_reserve(params, minimum) for minimum in minimum_positives(params)]
+    return np.array(wanted, np.int64)
+
+
+def with_reserve(params: Sample, minimum: int) -> int:
+    """Returns the positives that are wanted in order to promise a minimum."""
+    # Rounded before the ceiling: 50 * 1.1 is 55.00000000000001 in binary.
+    return math.ceil(round(minimum * (1 + params.reserve), 6))
+
+
+def largest_minimum(params: Sample, positives: int) -> int:
+    """Returns the largest minimum that so many positives suffice to promise."""
+    minimum = int(positives / (1 + params.reserve)) + 1
+    while with_reserve(params, minimum) > positives:
+        minimum -= 1
+    return minimum
 
 
 def minimum_positives(params: Sample) -> list[int]:
@@ -49,7 +62,7 @@ def by_quota(params: Sample, records: LabelMatrix) -> Selection:
     eligible = np.flatnonzero(has_labels & (records.split < len(TARGET_SPLITS)))
     newest_first = eligible[::-1][params.quota_offset :]
     rows = [np.empty(0, np.int64)]
-    taken_for = [np.empty(0, np.int64)]
+    selected_for = [np.empty(0, np.int64)]
     for first in range(0, len(newest_first), _BLOCK):
         if not left.any():
             break
@@ -58,8 +71,8 @@ def by_quota(params: Sample, records: LabelMatrix) -> Selection:
         charged = _charge(keys, ends, left)
         is_charged = charged >= 0
         rows.append(block[is_charged])
-        taken_for.append(charged[is_charged] % vocabulary)
-    return _selection(np.concatenate(rows), np.concatenate(taken_for))
+        selected_for.append(charged[is_charged] % vocabulary)
+    return _selection(np.concatenate(rows), np.concatenate(selected_for))
 
 
 def _label_keys(
@@ -118,7 +131,7 @@ def fill_to_size(
     for_no_label = np.full(len(added), -1, dtype=np.int64)
     return _selection(
         np.concatenate([selection.rows, added]),
-        np.concatenate([selection.taken_for, for_no_label]),
+        np.concatenate([selection.selected_for, for_no_label]),
     )
 
 
@@ -180,6 +193,6 @@ def _for_no_label(rows: NDArray[np.int64]) -> Selection:
     return _selection(rows, np.full(len(rows), -1, dtype=np.int64))
 
 
-def _selection(rows: NDArray[np.int64], taken_for: NDArray[np.int64]) -> Selection:
+def _selection(rows: NDArray[np.int64], selected_for: NDArray[np.int64]) -> Selection:
     ascending = np.argsort(rows, kind="stable")
-    return Selection(rows[ascending], taken_for[ascending])
+    return Selection(rows[ascending], selected_for[ascending])

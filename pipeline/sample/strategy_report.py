@@ -35,7 +35,7 @@ def compare_strategies(
     rows.append({"strategy": "sample", "is_chosen": True, **figures})
     candidates = np.flatnonzero(records.split < len(TARGET_SPLITS))
     figures = _figures(records, candidates, board, wanted)
-    rows.append({"strategy": "board", "is_chosen": False, **figures})
+    rows.append({"strategy": "all_candidates", "is_chosen": False, **figures})
     return pl.DataFrame(rows)
 
 
@@ -54,9 +54,9 @@ def _figures(
         "posts": len(rows),
         "hours": len(rows) / DEFAULT_REQUESTS_PER_SECOND / 3600,
         "mean_tags": mean_tags,
-        "least_positives": int(positives[0].min()),
+        "min_positives_reached": int(positives[0].min()),
         "median_positives": float(np.median(positives[0])),
-        "short_tags": int(is_short.sum()),
+        "tags_below_target": int(is_short.sum()),
         "total_variation": _total_variation(positives.sum(axis=0), on_board),
     }
 

@@ -10,11 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from pipeline import os_errors
 from pipeline.errors import BadParameter
 from pipeline.params import Sample
 from pipeline.sample.label_matrix import TARGET_SPLITS
-from pipeline.sample.tag_graph import TagGraph
+from pipeline.sample.strategies import targets
 from pipeline.schemas.reasons import TagExclusion
+from pipeline.tag_graph import TagGraph
 
 # fmt: off
 FILE_DERIVED = frozenset({
@@ -44,7 +46,7 @@ class VocabularyResult:
     """The tags chosen and the tags left out."""
 
     vocabulary: pl.DataFrame  # schemas.VOCABULARY without positives
-    left_out: pl.DataFrame  # schemas.EXCLUDED_TAGS
+    excluded_tags: pl.DataFrame  # schemas.EXCLUDED_TAGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def listed_names(path: Path) -> frozenset[str]:
         # utf-8-sig: editors on Windows begin a file with a byte order mark.
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
+        os_errors.raise_for_machine(error, path)
         raise BadParameter(
             f"sample.tags_file {path} cannot be read: {error}. Name a text file with a "
             "tag per line, or set it to null."
@@ -216,6 +219,12 @@ def _reasons_by_count(params: Sample) -> Iterable[tuple[TagExclusion, pl.Expr]]:
     evaluation_posts = pl.min_horizontal("validation_posts", "test_posts")
     is_rare = evaluation_posts < params.min_eval_positives
     yield TagExclusion.TOO_FEW_EVALUATION_POSITIVES, is_rare
+    # Else the first image that is lost would leave the tag below its minimum, and no
+    # parameter would bring another one.
+    is_short = []
+    for split, target in zip(TARGET_SPLITS, targets(params).tolist(), strict=True):
+        is_short.append(pl.col(f"{split}_posts") < target)
+    yield TagExclusion.LACKS_RESERVE, pl.any_horizontal(is_short)
 
 
 def _matching(names: Collection[str], patterns: Iterable[str]) -> list[str]:

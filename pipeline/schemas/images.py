@@ -6,7 +6,7 @@ from pipeline.schemas.fields import field
 
 PACK = pa.schema(
     [
-        field("md5", pa.string(), "MD5 of the original file: the picture's identity"),
+        field("md5", pa.string(), "MD5 of the original file: the image's identity"),
         field(
             "post_id",
             pa.int64(),
@@ -26,7 +26,7 @@ OUTCOMES = pa.schema(
         field(
             "md5",
             pa.string(),
-            "MD5 of the original file: the picture's identity, unique",
+            "MD5 of the original file: the image's identity, unique",
         ),
         field(
             "variant", pa.string(), "what was asked for: original, sample or preview"
@@ -38,7 +38,7 @@ OUTCOMES = pa.schema(
         field(
             "detail",
             pa.string(),
-            "what was seen, where the outcome alone does not tell",
+            "details, where the outcome is not enough",
             nullable=True,
         ),
     ]
@@ -50,7 +50,7 @@ TAKEDOWNS = pa.schema(
         field(
             "md5",
             pa.string(),
-            "MD5 of the original file of a picture that was here and left, unique",
+            "MD5 of the original file of an image that was removed, unique",
         ),
         field("post_id", pa.int64(), "the post it was fetched for"),
         field(
@@ -62,7 +62,7 @@ TAKEDOWNS = pa.schema(
         field(
             "snapshot",
             pa.string(),
-            "when the snapshot was made that no longer permits it, as the pin has it",
+            "moment of the first snapshot that forbids it, as in the pin",
         ),
     ]
 )

@@ -25,20 +25,20 @@ MANIFEST = pa.schema(
             "vocabulary ids after alias resolution and implication closure, ascending",
         ),
         field(
-            "given_ids",
+            "explicit_label_ids",
             LABEL_IDS,
             "vocabulary ids as given: aliases resolved, nothing implied, ascending",
         ),
-        field("pack", pa.string(), "file name of the pack that holds the picture"),
+        field("pack", pa.string(), "file name of the pack that holds the image"),
         field("variant", pa.string(), "original, sample or preview"),
         field("format", pa.string(), "jpeg, png or webp"),
-        field("width", pa.int32(), "pixels of the stored picture"),
-        field("height", pa.int32(), "pixels of the stored picture"),
-        field("bytes", pa.int64(), "size of the stored picture"),
+        field("width", pa.int32(), "pixels of the stored image"),
+        field("height", pa.int32(), "pixels of the stored image"),
+        field("bytes", pa.int64(), "size of the stored image"),
         field(
             "phash",
             pa.uint64(),
-            "perceptual hash: DCT of the 32 x 32 grey picture, 64 bits",
+            "perceptual hash: DCT of the 32 x 32 grey image, 64 bits",
         ),
     ]
 )
@@ -60,6 +60,30 @@ REJECTED = pa.schema(
 )
 """data/manifest/rejected.parquet and data/shards/rejected.parquet, by post_id."""
 
+OVERLAY = pa.schema(
+    [
+        field("row", pa.int64(), "line of data/overlay.csv, the header being 1"),
+        field("post_id", pa.int64(), "id of the post, if it is one", nullable=True),
+        field("tag", pa.string(), "tag name as written"),
+        field("action", pa.string(), "add or remove, as written"),
+        field("outcome", pa.string(), "a value of OverlayOutcome"),
+        field(
+            "label_id",
+            pa.int32(),
+            "vocabulary id of the tag, aliases resolved; null where the row was "
+            "refused before, or the tag has none",
+            nullable=True,
+        ),
+        field(
+            "detail",
+            pa.string(),
+            "what was seen, such as the tag that implies it",
+            nullable=True,
+        ),
+    ]
+)
+"""data/manifest/overlay.parquet: a row per row of data/overlay.csv, in its order."""
+
 LEAKAGE = pa.schema(
     [
         field(
@@ -70,12 +94,12 @@ LEAKAGE = pa.schema(
         field(
             "nearest",
             pa.int64(),
-            "test pictures whose nearest training picture is that far",
+            "test images whose nearest training image is that far",
         ),
         field(
             "random",
             pa.int64(),
-            "test pictures that are that far from a training picture drawn at random",
+            "test images that are that far from a training image drawn at random",
         ),
     ]
 )

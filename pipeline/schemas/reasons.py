@@ -24,16 +24,20 @@ class Reason(StrEnum):
         return member
 
 
+KEPT = "kept"
+"""The outcome of an image that is in a pack, beside the values of DownloadFailure."""
+
+
 class DownloadFailure(Reason):
     """Why an image of the sample is not in the packs."""
 
     NOT_FOUND = "not_found", "404 or 410: the site does not have it"
     FORBIDDEN = "forbidden", "401 or 403 for this one image"
     MD5_MISMATCH = "md5_mismatch", "the bytes are another file than the export lists"
-    NOT_A_PICTURE = "not_a_picture", "HTML or another type where an image was expected"
+    NOT_AN_IMAGE = "not_an_image", "HTML or another type where an image was expected"
     UNSUPPORTED_FORMAT = "unsupported_format", "an image, but not jpg, png or webp"
     TRUNCATED = "truncated", "the bytes end too soon, after all retries"
-    BROKEN_PICTURE = "broken_picture", "cannot be decoded"
+    BROKEN_IMAGE = "broken_image", "cannot be decoded"
     DECOMPRESSION_BOMB = "decompression_bomb", "more pixels than download.max_pixels"
     TOO_LARGE = (
         "too_large",
@@ -63,7 +67,50 @@ class RecordRejection(Reason):
         "near_duplicate",
         "an evaluation image that looks like one of an earlier split",
     )
-    SAME_PICTURE = "same_picture", "another post of the sample holds the same md5"
+    SAME_IMAGE = "same_image", "another post of the sample holds the same md5"
+    NEARLY_EMPTY = (
+        "nearly_empty",
+        "far longer than wide, or nothing but background",
+    )
+    FORBIDDEN_BY_OVERLAY = (
+        "forbidden_by_overlay",
+        "data/overlay.csv adds a tag by which the policy forbids the post",
+    )
+
+
+class OverlayOutcome(Reason):
+    """What became of a row of data/overlay.csv.
+
+    The first that applies is given, in this order; APPLIED where none does.
+    """
+
+    MALFORMED = (
+        "malformed",
+        "no post_id, no tag, an action other than add and remove, or too many cells",
+    )
+    EXCLUDED_POST = (
+        "excluded_post",
+        "the post is no candidate: the detail is a value of PostExclusion",
+    )
+    UNKNOWN_POST = "unknown_post", "the snapshot has no such post"
+    NOT_SAMPLED = "not_sampled", "a candidate that is not in the sample"
+    REJECTED_POST = (
+        "rejected_post",
+        "a sampled post without a record: rejected.parquet says why",
+    )
+    FORBIDS_POST = (
+        "forbids_post",
+        "a tag by which the policy forbids the post: its record is rejected",
+    )
+    UNKNOWN_TAG = "unknown_tag", "the snapshot has no such tag"
+    OUTSIDE_VOCABULARY = "outside_vocabulary", "a tag that is not learnt"
+    CONTRADICTION = (
+        "contradiction",
+        "another row says the opposite, or the tag is implied by one that stays",
+    )
+    REPEATED = "repeated", "an earlier row says the same"
+    UNCHANGED = "unchanged", "the record's labels were so already"
+    APPLIED = "applied", "the record's labels were corrected"
 
 
 class TagExclusion(Reason):
@@ -86,6 +133,10 @@ class TagExclusion(Reason):
     TOO_FEW_EVALUATION_POSITIVES = (
         "too_few_evaluation_positives",
         "fewer than min_eval_positives in validation or test",
+    )
+    LACKS_RESERVE = (
+        "lacks_reserve",
+        "enough positives, but not the sample.reserve beyond them for lost images",
     )
     INVALID = "invalid", "of the site's category for tags that are not to be used"
     TWO_CATEGORIES = (
@@ -172,5 +223,5 @@ class Takedown(Reason):
     EXPUNGED = "expunged", "the post is gone from the site"
     NOT_LISTED = (
         "not_listed",
-        "the search finds the post no more: deleted, expunged, or another query",
+        "the search no longer finds the post: deleted, expunged, or another query",
     )

@@ -53,7 +53,7 @@ EXCLUDED_TAGS = pa.schema(
         field("reason", pa.string(), "a value of TagExclusion"),
     ]
 )
-"""data/sample/left_out.parquet, ordered by candidate_posts (most first), then name."""
+"""data/sample/excluded_tags.parquet, ordered by candidate_posts (most first), name."""
 
 SAMPLED_POSTS = pa.schema(
     [
@@ -79,17 +79,17 @@ SAMPLED_POSTS = pa.schema(
             "vocabulary ids after alias resolution and implication closure, ascending",
         ),
         field(
-            "given_ids",
+            "explicit_label_ids",
             LABEL_IDS,
             "vocabulary ids as given: aliases resolved, nothing implied, ascending",
         ),
         field(
-            "candidate_tags",
+            "tag_count",
             pa.int32(),
             "tags of all categories on the post, after closure",
         ),
         field(
-            "taken_for",
+            "selected_for",
             pa.int32(),
             "vocabulary id it was chosen for; null: as fill or fresh",
             nullable=True,
@@ -110,7 +110,7 @@ EXCLUDED_POSTS = pa.schema(
         ),
     ]
 )
-"""data/sample/dropped.parquet, ordered by post_id.
+"""data/sample/excluded_posts.parquet, ordered by post_id.
 
 Posts of the snapshot that are not candidates."""
 
@@ -119,14 +119,14 @@ STRATEGIES = pa.schema(
         field(
             "strategy",
             pa.string(),
-            "cover, quota, natural: for the tags' needs; sample: as written; board: "
-            "all",
+            "cover, quota, natural: for the tags' needs; sample: as written; "
+            "all_candidates: every candidate",
         ),
         field("is_chosen", pa.bool_(), "sample.strategy, and what was written by it"),
         field("posts", pa.int64(), "posts of train, validation and test"),
         field("hours", pa.float64(), "of download at one request a second"),
         field(
-            "least_positives",
+            "min_positives_reached",
             pa.int64(),
             "training positives of the tag that has fewest",
         ),
@@ -136,10 +136,10 @@ STRATEGIES = pa.schema(
             "training positives of the tag in the middle",
         ),
         field(
-            "short_tags",
+            "tags_below_target",
             pa.int64(),
-            "tags that miss their positives in some split, of those the board could "
-            "give",
+            "tags that miss their positives in some split, of those the candidates "
+            "could give",
         ),
         field(
             "mean_tags",
@@ -172,10 +172,10 @@ MISSING_IMPLICATIONS = pa.schema(
         field("share", pa.float64(), "lacking over posts"),
     ]
 )
-"""data/sample/lacking_implied.parquet, ordered by lacking (most first).
+"""data/sample/missing_implications.parquet, ordered by lacking (most first).
 
-Implied tags that are missing in the source, counted over the posts that neither the
-policy nor their own columns exclude, a million or more of them."""
+Implied tags that are missing in the source, counted over about a million posts that
+neither the policy nor their own columns exclude; of a smaller board, over all."""
 
 ALIASES_IN_USE = pa.schema(
     [
@@ -189,7 +189,7 @@ ALIASES_IN_USE = pa.schema(
         ),
     ]
 )
-"""data/sample/aliased_spellings.parquet, ordered by posts (most first).
+"""data/sample/aliases_in_use.parquet, ordered by posts (most first).
 
 Counted over the same posts as MISSING_IMPLICATIONS."""
 
@@ -216,6 +216,6 @@ ANOMALIES = pa.schema(
         field("detail", pa.string(), "what was seen"),
     ]
 )
-"""data/sample/oddities.parquet, ordered by kind, then subject.
+"""data/sample/anomalies.parquet, ordered by kind, then subject.
 
 What is wrong with the snapshot."""

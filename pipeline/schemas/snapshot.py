@@ -13,9 +13,15 @@ POSTS = pa.schema(
             "the site's change counter when the post last changed",
         ),
         field("created_at", UTC, "upload time"),
-        field("md5", pa.string(), "MD5 of the original file, 32 lower-case hex digits"),
+        field(
+            "md5",
+            pa.string(),
+            "MD5 of the original file, 32 lower-case hex digits; only a deleted or "
+            "withheld post may lack it",
+            nullable=True,
+        ),
         field("ext", pa.string(), "file extension of the original"),
-        field("rating", pa.string(), "s, q or e"),
+        field("rating", pa.string(), "s, q or e; another one is never sampled"),
         field("width", pa.int32(), "pixels of the original"),
         field("height", pa.int32(), "pixels of the original"),
         field("file_size", pa.int64(), "bytes of the original"),

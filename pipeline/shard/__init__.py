@@ -40,7 +40,7 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     todo = [job for job in jobs if job.name not in results]
     paths.shards.mkdir(parents=True, exist_ok=True)
     _remove_stale_temps(paths)
-    written = workers.map_unordered(cluster, write_shard, todo)
+    written = workers.map_unordered(cluster, write_shard, todo, paths)
     for result in progress.track(written, "shard", unit="shards", total=len(todo)):
         results[result.name] = result
     # Workers of a killed run live a moment longer than it: what they began is removed.
@@ -50,7 +50,7 @@ def run(params: Shard, paths: Paths, *, cluster: Cluster) -> None:
     records = sum(len(job.records) for job in jobs)
     progress.log(
         f"shard: {records - len(rejected):,} records in {len(jobs):,} shards, "
-        f"{kept:,} of them kept, {len(rejected):,} pictures rejected"
+        f"{kept:,} of them kept, {len(rejected):,} images rejected"
     )
     _raise_for_rejected(params, rejected, records)
 
@@ -89,7 +89,7 @@ def _raise_for_rejected(
     if len(rejected) <= params.max_rejected * records:
         return
     raise TooManyRejects(
-        f"{len(rejected):,} of {records:,} pictures cannot be decoded (limit "
+        f"{len(rejected):,} of {records:,} images cannot be decoded (limit "
         f"{params.max_rejected:.1%}), first "
         f"post {rejected[0]['post_id']}: {rejected[0]['detail']}. See "
         "data/shards/rejected.parquet, or raise shard.max_rejected."
@@ -111,12 +111,12 @@ def shard_count(params: Shard, split: str, records: int) -> int:
 def _jobs(params: Shard, paths: Paths, split: str) -> list[ShardJob]:
     manifest = parquet.read(paths.manifest / f"{split}.parquet")
     shards = shard_count(params, split, manifest.height)
+    places = (paths.images, paths.shards, paths.work("shard"))
+    images, folder, work = [place.absolute() for place in places]
     jobs = []
     for number, records in enumerate(_records_by_shard(manifest, shards)):
         name = f"{split}-{number:05d}-of-{shards:05d}.tfrecord"
-        work = paths.work("shard")
-        job = ShardJob(name, split, records, params, paths.images, paths.shards, work)
-        jobs.append(job)
+        jobs.append(ShardJob(name, split, records, params, images, folder, work))
     return jobs
 
 

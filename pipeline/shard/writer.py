@@ -13,12 +13,12 @@ from typing import Any
 
 from e6tag import images
 from e6tag.images import Undecodable
-from pipeline import files, packs
+from pipeline import files, packs, progress
 from pipeline.params import Shard
 from pipeline.schemas.reasons import DownloadFailure
 from pipeline.shard import tfrecord
 
-FORMAT = 1  # version of the records' form; raise it when their bytes change
+FORMAT = 2  # version of the records' form; raise it when their bytes change
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def write_shard(job: ShardJob) -> ShardResult:
         for record in job.records:
             jpeg = fitted[record.md5]
             if isinstance(jpeg, Undecodable):
-                rejected.append(_rejection(job, record, str(jpeg)))
+                rejected.append(_rejection(job, record, jpeg.damage.value))
                 continue
             content = tfrecord.frame(_example(record, jpeg))
             file.write(content)
@@ -121,6 +121,7 @@ def _fit_images(job: ShardJob) -> dict[str, bytes | Undecodable]:
                 body, size=params.size, fit=params.fit, quality=params.quality
             )
         except Undecodable as error:
+            progress.log_undecodable("shard", record.md5, error)
             fitted[record.md5] = error
     return fitted
 
@@ -141,6 +142,6 @@ def _rejection(job: ShardJob, record: Record, detail: str) -> dict[str, Any]:
         "post_id": record.post_id,
         "md5": record.md5,
         "split": job.split,
-        "reason": DownloadFailure.BROKEN_PICTURE.value,
+        "reason": DownloadFailure.BROKEN_IMAGE.value,
         "detail": detail,
     }

@@ -232,7 +232,7 @@ class Client:
                 raise
             finally:
                 if permit is not None:
-                    permit.left()  # where it never left: the line must not wait for it
+                    permit.left()  # also where the request was never sent
                 self._requesting.discard(task)
                 self._stats.record_request(kind, exchange.outcome, exchange.size)
 
@@ -278,22 +278,22 @@ class Client:
         elif isinstance(error, TransientFailure):
             if error.wait is not None:
                 self._pause_all(url, error.wait)
-            self.breaker.failed(_host(url), error.detail, wait=error.wait)
+            self.breaker.failed(_host(url), error.explanation, wait=error.wait)
         else:
             self._record_permanent(url, error)
 
     def _record_permanent(self, url: str, error: PermanentFailure) -> None:
-        is_page = error.reason is DownloadFailure.NOT_A_PICTURE and error.status == 403
+        is_page = error.reason is DownloadFailure.NOT_AN_IMAGE and error.status == 403
         self._pages += is_page
         if error.reason in (DownloadFailure.FORBIDDEN, DownloadFailure.REDIRECTED):
-            # The caller decides first whether the site or the file is refused: the
-            # spare lets all requests that are in flight by then reach it.
+            # The caller decides first whether the site or the file is refused: `spare`
+            # allows for the requests that are already in flight.
             self.breaker.failed(_host(url), error.detail, spare=self.concurrency)
 
     def _pause_all(self, url: str, seconds: float) -> None:
-        """Holds back all requests of this client for a pause that the site requested.
+        """Delays all requests of this client by a pause that the site requested.
 
-        And those of a run that follows, if this one is stopped.
+        Also delays the next run, if this one is stopped.
         """
         until = time.monotonic() + seconds
         # Many concurrent requests receive the same answer: it is reported once.
@@ -369,15 +369,15 @@ class Client:
         except TransientFailure as error:
             pause = max(self.pause, error.wait or 0.0)
             raise SiteUnreachable(
-                f"{url} does not answer after {tries} tries: {error.detail}. Nothing "
-                "fetched so far is lost. Check site.name, site.base_url and the "
-                f"network. {retry_hint(pause)}"
+                f"{url} does not answer after {tries} tries: {error.explanation}. "
+                "Nothing fetched so far is lost. Check site.name, site.base_url and "
+                f"the network. {retry_hint(pause)}"
             ) from error
 
     async def run_all(self, tasks: list[asyncio.Task[Any]]) -> None:
         """As `cancel_on_error`, but requests in flight may finish.
 
-        That is where the site ends the run, by TryAgainLater. A task must send no more
+        This applies when a task raises TryAgainLater. A task must send no more
         requests once another has raised TryAgainLater.
         """
         try:

@@ -1,15 +1,16 @@
 """One process of this user and machine at a time sends requests to a real site.
 
-That holds over all stages and projects. And no process sends any before the time is
-over for which the site requested a pause. The rate that rule 6 of the policy promises
-holds inside one process; this module makes it hold for all of them together.
+That holds for all stages and projects. No process sends a request until a pause that
+the site requested is over. The rate that rule 6 of the policy promises holds inside one
+process; this module makes it hold for all of them together.
 """
 
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -96,21 +97,32 @@ def _busy_message(host: str, holder: str) -> str:
 def _folder() -> Path:
     """Returns the folder that all processes of this user share.
 
-    It is the state folder, or a temporary one where home cannot be written.
+    It is the state folder, or a temporary one where home cannot be written. Raises Busy
+    where neither can be used.
     """
     state = os.environ.get("XDG_STATE_HOME")
     parent = Path(state) if state else Path("~/.local/state").expanduser()
     preferred = parent / "e6tag"
     fallback = Path(tempfile.gettempdir()) / f"e6tag-{os.getuid()}"
     for folder in (preferred, fallback):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(folder, os.W_OK):
-            return folder
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _is_private(folder):
+                return folder
     raise Busy(
-        f"neither {preferred} nor {fallback} can be written, so it cannot be known "
-        "whether another process talks to the site. Set XDG_STATE_HOME to a folder "
-        "that you may write, then run the same command again."
+        f"neither {preferred} nor {fallback} is a folder that you own and that nobody "
+        "else may write, so it cannot be known whether another process talks to the "
+        "site. Set XDG_STATE_HOME to such a folder, then run the same command again."
     )
+
+
+def _is_private(folder: Path) -> bool:
+    """Returns whether nobody else can have put anything into a folder.
+
+    Anybody may make a folder or a link in the temporary folder before this process
+    does.
+    """
+    found = folder.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    is_closed = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_own and is_closed and os.access(folder, os.W_OK)

@@ -2,7 +2,7 @@
 
 They are summed over all runs.
 
-Writes      data/politeness.json, a DVC metric that no stage depends on:
+Writes      data/politeness.json, which is no DVC output:
             {stage: statistics}, with only numbers at the leaves
               agents            requests by User-Agent
               bytes             of bodies, by kind (api, export, file), after
@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import Any
 
 from pipeline import files, progress
-from pipeline.errors import NoSpace
+from pipeline.errors import E6tagError
 from pipeline.paths import Paths
 
 INTERVAL = 10.0  # seconds between two saves
@@ -184,7 +184,7 @@ def _save(paths: Paths, stage: str, news: dict[str, Any]) -> None:
             before.pop(_RATE, None)
             tree[stage] = _sum(before, news)
             files.write_json(paths.politeness, tree)
-    except (NoSpace, OSError) as error:
+    except (E6tagError, OSError) as error:
         progress.log(
             f"{paths.politeness}: politeness figures of {stage} are not saved: {error}"
         )

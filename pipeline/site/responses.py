@@ -28,7 +28,7 @@ TEMPORARY = frozenset({408, 425, 429, 500, 501, 502, 503, 504, *range(520, 528)}
 # In the message of a 422: the search took too long this time (contract section 2.3).
 _TIMED_OUT = "timed out"
 
-_MAX_RETRY_AFTER = 366 * 86_400.0  # seconds; a larger number is not meant as one
+_MAX_RETRY_AFTER = 366 * 86_400.0  # seconds; a larger number is a mistake
 
 API_KEY = "E6TAG_API_KEY"
 """Environment variable of the API key that goes with site.login. It is never a
@@ -75,8 +75,8 @@ class Response:
 class PermanentFailure(Exception):
     """The site will not serve this URL to this client: a retry is pointless.
 
-    status: of the response, where that was the reason; message: the site's explanation,
-    on one line, or empty.
+    detail: what data may hold, told in words of our own; status: of the response, where
+    that was the reason; message: the site's explanation, on one line, or empty.
     """
 
     def __init__(
@@ -92,6 +92,11 @@ class PermanentFailure(Exception):
         self.detail = detail
         self.status = status
         self.message = message
+
+    @property
+    def explanation(self) -> str:
+        """All that is known, for people: as TransientFailure has it."""
+        return self.detail
 
 
 class RequestRejected(PermanentFailure, BadAnswer):
@@ -125,16 +130,23 @@ class RetryLater(SiteUnreachable):
 
 
 class TransientFailure(Exception):
-    """A temporary failure. `wait` is the pause that the site requested, in seconds."""
+    """A temporary failure.
+
+    detail: what data may hold, told in words of our own; cause: what a library said or
+    a clock measured, which differs from run to run; wait: the pause that the site
+    requested, in seconds.
+    """
 
     def __init__(
         self,
         detail: str,
         *,
+        cause: str = "",
         wait: float | None = None,
         reason: DownloadFailure = DownloadFailure.UNAVAILABLE,
     ) -> None:
-        super().__init__(detail)
+        self.explanation = f"{detail}: {cause}" if cause else detail
+        super().__init__(self.explanation)
         self.detail = detail
         self.wait = wait
         self.reason = reason
@@ -233,7 +245,7 @@ def _forbidden_page_error(
 ) -> PermanentFailure | ChallengePage:
     if kind is RequestKind.FILE and is_known:
         return PermanentFailure(
-            DownloadFailure.NOT_A_PICTURE,
+            DownloadFailure.NOT_AN_IMAGE,
             "status 403 with a page of its own",
             status=403,
         )
@@ -255,8 +267,10 @@ def parsed(url: str, body: bytes) -> Any:
     """
     try:
         return json.loads(body)
-    except ValueError as error:
-        raise TransientFailure(f"{url} answered broken JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise TransientFailure(
+            f"{url} answered broken JSON", cause=str(error)
+        ) from error
 
 
 def retry_after(value: str | None) -> float | None:
@@ -301,13 +315,13 @@ def _raise_for_content_type(
         )
     if kind is RequestKind.FILE and is_html:
         raise TransientFailure(
-            f"{content_type}: HTML where a picture belongs",
-            reason=DownloadFailure.NOT_A_PICTURE,
+            f"{content_type}: HTML where an image belongs",
+            reason=DownloadFailure.NOT_AN_IMAGE,
         )
     if kind is RequestKind.EXPORT and (is_html or is_json):
         raise TransientFailure(
             f"{content_type} where an export belongs",
-            reason=DownloadFailure.NOT_A_PICTURE,
+            reason=DownloadFailure.NOT_AN_IMAGE,
         )
 
 

@@ -1,28 +1,28 @@
 """Opens the site that the parameters name.
 
-It is the embedded sandbox, e621, or any server with e621's API. The one place of
-`pipeline` that imports `sandbox`.
+It is the embedded sandbox, e621, or any server with e621's API.
 """
 
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import encode_basic_auth
 
 from pipeline import policy
-from pipeline.errors import BadParameter, MissingPackage
-from pipeline.params import Site
+from pipeline.errors import BadParameter
+from pipeline.params import E621_URL, Site
 from pipeline.paths import Paths
-from pipeline.site import request_stats
+from pipeline.site import boards, request_stats
 from pipeline.site.client import Client
 from pipeline.site.host_lock import lock_hosts
 from pipeline.site.responses import API_KEY
 from pipeline.site.transport import Endpoints, Timeouts
 
-E621 = Endpoints("https://e621.net", "https://static1.e621.net")
+E621 = Endpoints(E621_URL, "https://static1.e621.net")
 
 
 @asynccontextmanager
@@ -89,14 +89,8 @@ async def _open_endpoints(site: Site) -> AsyncIterator[Endpoints]:
         static_url = (site.static_url or "").rstrip("/")
         yield Endpoints(base_url, static_url)
         return
-    from sandbox.boards import open_board
-    from sandbox.server.app import serve
-
-    try:
-        board = open_board(site.name, posts=site.sandbox_posts, day=site.sandbox_day)
-    except RuntimeError as error:
-        raise MissingPackage(str(error)) from error
-    async with serve(board) as served:
+    board = boards.open_board(site)
+    async with boards.serve(board) as served:
         yield Endpoints(served.base_url, served.static_url)
 
 
@@ -114,4 +108,21 @@ def _authorization(site: Site) -> str | None:
             f"site.login is {site.login} but the environment variable {API_KEY} is "
             "empty: export the API key there, or remove site.login."
         )
+    if _is_in_the_clear(site):
+        raise BadParameter(
+            f"site.base_url {site.base_url} is not https: the API key would be sent "
+            "for everybody on the way to read. Use https, or remove site.login."
+        )
     return encode_basic_auth(site.login, key)
+
+
+def _is_in_the_clear(site: Site) -> bool:
+    """Returns whether requests go unencrypted to another machine."""
+    parts = urlsplit(site.base_url or "https://")
+    host = parts.hostname or ""
+    if parts.scheme == "https" or host == "localhost":
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return True

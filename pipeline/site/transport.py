@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from pipeline import policy
+from pipeline import os_errors, policy
 from pipeline.errors import BadAnswer
 from pipeline.schemas.reasons import DownloadFailure
 from pipeline.site import responses
@@ -46,7 +46,7 @@ class Timeouts:
     # line.
     whole: float = 600
     look: float = 60  # between two checks of how much of a body has arrived
-    # Bytes per second on average between two checks; a drip is a stall in disguise.
+    # Bytes per second on average between two checks; a trickle counts as a stall.
     slowest: float = 1_000
     longest_wait: float = 900  # a Retry-After beyond it ends the run
     first_backoff: float = 1.0
@@ -148,6 +148,9 @@ class Transport:
                     yield response
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             exchange.fail(error)
+            lack = os_errors.out_of_resources(error)
+            if lack is not None:  # it is not the site that fails
+                raise lack from error
             is_late = deadline.expired()
             failure = _connection_failure(error, exchange, started, is_late=is_late)
             raise failure from error
@@ -269,14 +272,18 @@ def _connection_failure(
     started: monotonic seconds; is_late: the deadline passed.
     """
     if isinstance(error, aiohttp.ClientPayloadError):
-        detail = f"the body ended too soon: {error}"
-        return TransientFailure(detail, reason=DownloadFailure.TRUNCATED)
+        return TransientFailure(
+            "the body ended too soon",
+            cause=str(error),
+            reason=DownloadFailure.TRUNCATED,
+        )
     if is_late:
         seconds = time.monotonic() - started
         return TransientFailure(
-            f"too slow: {exchange.size:,} bytes of it came in {seconds:,.1f} s"
+            "too slow", cause=f"{exchange.size:,} bytes of it came in {seconds:,.1f} s"
         )
-    return TransientFailure(f"{type(error).__name__} {error}".strip())
+    cause = f"{type(error).__name__} {error}".strip()
+    return TransientFailure("no answer came", cause=cause)
 
 
 def _on_headers_sent() -> aiohttp.TraceConfig:

@@ -1,23 +1,26 @@
-"""What happens while the network is fitted: progress, validation, checkpoints.
+"""What happens while the network is fitted: progress, checkpoints, validation.
 
 Import only after `backend.start`.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from pipeline import progress
 from pipeline.data.shards import Split
 from pipeline.errors import BadParameter
 from pipeline.metrics import baselines, ranking
-from pipeline.model.heads import pool
-from pipeline.model.predict import predict
-from pipeline.params import Train
-from pipeline.train.checkpoints import Checkpoints
-from pipeline.train.log import EpochMetrics, TrainingLog
+from pipeline.model.predict import Prediction, predict
+from pipeline.train import devices, ema
+from pipeline.train.checkpoints import Checkpoints, Restored, assign
+from pipeline.train.log import EpochMetrics, TrainingLog, stopped_early
+from pipeline.train_params import Train
 
 Logs = dict[str, float] | None
+PostIds = Callable[[int, int], list[int]]
 
 
 class ProgressCallback(keras.callbacks.Callback):
@@ -35,20 +38,106 @@ class ProgressCallback(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
         """Keras's hook."""
-        loss = _loss(logs)
+        loss = _loss(self.model, logs)
         note = f"epoch {self._epoch}, loss {loss:.4f}"
         self._meter.advance(self._batch_size, note=note)
 
 
-class ValidationCallback(keras.callbacks.Callback):
-    """After each epoch: evaluates it on validation, saves a checkpoint, logs it.
+class LossGuard(keras.callbacks.Callback):
+    """Raises BadParameter at the step whose loss is not a finite number.
 
-    Raises BadParameter when the training loss is no longer a number.
+    Keras reports the mean over the epoch so far, which stays so from that step on.
+    post_ids: returns those of the batch of an epoch and a step, both counted from 0.
+    """
+
+    def __init__(self, params: Train, post_ids: PostIds, restored: Restored) -> None:
+        super().__init__()
+        self._params = params
+        self._post_ids = post_ids
+        self._epoch = 0
+        self._first_step = restored.step
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
+        """Keras's hook."""
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Keras's hook."""
+        loss = _loss(self.model, logs)
+        if math.isfinite(loss):
+            return
+        step = self._first_step + batch
+        post_ids = self._post_ids(self._epoch, step)
+        listed = ", ".join(str(post_id) for post_id in post_ids)
+        raise BadParameter(
+            f"the training loss is {loss} in epoch {self._epoch + 1} at step "
+            f"{step + 1}: {_lower_rate(self._params)} The posts of that step: {listed}"
+        )
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
+        """Keras's hook."""
+        self._first_step = 0
+
+
+class CheckpointCallback(keras.callbacks.Callback):
+    """Saves a checkpoint every so many steps, and resumes within an epoch.
+
+    steps: of a whole epoch. Keras counts the steps of the resumed epoch from 0 and
+    would take as many as of any other: the epoch is ended by `stop_training`, which is
+    taken back before Keras reads it to end the training. To stand before callbacks that
+    do end the training after an epoch.
     """
 
     def __init__(
         self,
         params: Train,
+        checkpoints: Checkpoints,
+        log: TrainingLog,
+        restored: Restored,
+        steps: int,
+    ) -> None:
+        super().__init__()
+        self._checkpoints = checkpoints
+        self._log = log
+        self._first_step = restored.step
+        self._metrics = restored.metrics
+        self._steps = steps
+        self._checkpoint_steps = params.checkpoint_steps
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
+        """Keras's hook."""
+        if self._first_step > 0:
+            # The epoch's mean loss is also that of the steps before the kill.
+            assign(self.model.metrics_variables, self._metrics)
+
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:  # noqa: ARG002
+        """Keras's hook."""
+        step = self._first_step + batch + 1
+        if step == self._steps:
+            self.model.stop_training = self._first_step > 0
+        elif step % self._checkpoint_steps == 0:
+            if keras.backend.backend() == "jax":
+                # While it fits, JAX's values are outside of the variables.
+                self.model.jax_state_sync()
+            self._checkpoints.save(self.model, self._log.epochs, step)
+
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:  # noqa: ARG002
+        """Keras's hook."""
+        self._first_step = 0
+        self.model.stop_training = False
+
+
+class ValidationCallback(keras.callbacks.Callback):
+    """After each epoch: evaluates it on validation, saves a checkpoint, logs it.
+
+    Keras trains one model of the network, and `inference` is the other one. Ends the
+    training after `train.early_stop` epochs that are no better.
+    """
+
+    def __init__(
+        self,
+        params: Train,
+        inference: keras.Model,
         train: Split,
         validation: Split | None,
         checkpoints: Checkpoints,
@@ -56,30 +145,36 @@ class ValidationCallback(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._params = params
+        self._inference = inference
         self._validation = validation
         self._checkpoints = checkpoints
         self._log = log
-        self._blind_logits = pool.log_odds(train.positives, train.records)
+        self._copy: keras.Model | None = None
+        self._blind_logits = baselines.log_odds(train.positives, train.records)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Keras's hook."""
-        loss = _loss(logs)
-        if not math.isfinite(loss):
-            raise BadParameter(
-                f"the training loss is {loss} in epoch {epoch + 1}: the steps are too "
-                f"long. Lower train.learning_rate, which is "
-                f"{self._params.learning_rate:g}."
-            )
+        loss = _loss(self.model, logs)
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         metrics = self._evaluate(epoch + 1, float(rate), loss)
         self._checkpoints.save(self.model, [*self._log.epochs, metrics])
         self._log.write(metrics)
         progress.log(f"train: {metrics.line(self._params.epochs)}")
+        if stopped_early(self._log.epochs, self._params):
+            self.model.stop_training = True
 
     def _evaluate(self, epoch: int, rate: float, loss: float) -> EpochMetrics:
         if self._validation is None:
             return EpochMetrics(epoch, rate, loss)
-        found = predict(self.model, self._validation, self._params.size)
+        with ema.averaged(self.model):
+            found = self._predict(self._validation)
+        if not np.isfinite(found.logits).all():
+            # The loss may still be one: batch normalisation has other statistics while
+            # it trains.
+            raise BadParameter(
+                f"after epoch {epoch} the network's outputs for validation images are "
+                f"not finite numbers: {_lower_rate(self._params)}"
+            )
         labels = found.labels
         blind = baselines.blind_scores(self._blind_logits, len(labels))
         auc = ranking.roc_auc_per_tag(labels, found.logits)
@@ -97,8 +192,36 @@ class ValidationCallback(keras.callbacks.Callback):
             macro_map_baseline=ranking.mean(prevalence),
         )
 
+    def _predict(self, split: Split) -> Prediction:
+        """Returns the prediction of the network as it is.
 
-def _loss(logs: Logs) -> float:
+        On several devices of JAX by a copy on one: the last batch of a split cannot be
+        shared equally, and each host needs all outputs.
+        """
+        size = self._params.size
+        if not devices.is_distributed_on_jax():
+            return predict(self._inference, split, size)
+        weights = self._inference.get_weights()
+        with devices.undistributed():
+            if self._copy is None:
+                self._copy = keras.models.clone_model(self._inference)
+            self._copy.set_weights(weights)
+            return predict(self._copy, split, size)
+
+
+def _lower_rate(params: Train) -> str:
+    """Returns why a training explodes, and the parameter to change."""
+    schedule = params.schedule
+    rate = getattr(schedule, schedule.peak)
+    return (
+        f"the learning rate is too high. Lower train.schedule.{schedule.peak}, which "
+        f"is {rate:g}."
+    )
+
+
+def _loss(network: keras.Model, logs: Logs) -> float:
+    """Returns the mean over tags of the objective, which is their sum."""
     if logs is None:
         return math.nan
-    return float(logs.get("loss", math.nan))
+    tags = network.output_shape[-1]
+    return float(logs.get("loss", math.nan)) / tags

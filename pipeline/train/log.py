@@ -8,14 +8,18 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pipeline.train_params import Train
+
 
 @dataclass(frozen=True, slots=True)
 class EpochMetrics:
     """One epoch, counted from 1.
 
-    Losses are binary cross-entropy in nats, mean over images and tags. A baseline is
-    what the training shares of the tags reach as a score, the image unseen. All of
-    validation is None where that split is empty.
+    Losses are means over images and tags. Of validation they are binary cross-entropy
+    in nats. `train_loss` is the objective: comparable to validation where train.loss is
+    summed_binary_cross_entropy, neither robust nor weighted. A baseline is what the
+    training shares of the tags reach as a score, the image unseen. All of validation is
+    None where that split is empty.
     """
 
     epoch: int
@@ -46,6 +50,18 @@ def best_epoch(epochs: list[EpochMetrics]) -> EpochMetrics:
     return max(epochs, key=lambda epoch: (epoch.macro_map or 0.0, epoch.epoch))
 
 
+def stopped_early(epochs: list[EpochMetrics], params: Train) -> bool:
+    """Returns whether `train.early_stop` epochs have passed without a better one.
+
+    False where the last epoch is reached too: nothing was left to stop.
+    """
+    if params.early_stop is None or not 0 < len(epochs) < params.epochs:
+        return False
+    # Unlike best_epoch, the first of equals: the same again is no better.
+    best = max(epochs, key=lambda epoch: epoch.macro_map or 0.0)
+    return epochs[-1].epoch - best.epoch >= params.early_stop
+
+
 def to_csv(epochs: list[EpochMetrics]) -> str:
     """Returns one line per epoch, numbers with six decimals."""
     text = io.StringIO()
@@ -61,16 +77,18 @@ def _cell(value: float | None) -> str | int | None:
 
 
 class TrainingLog:
-    """Every epoch so far, in memory and as DVCLive's files.
+    """Every epoch so far, in memory and as DVCLive's files; folder None: no files.
 
     A resumed run writes the finished epochs again: DVC removes the folder before it
     runs the stage, so DVCLive's own resuming would find nothing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+    def __init__(self, folder: Path | None) -> None:
         self.epochs: list[EpochMetrics] = []
-        self._live = _open_live(folder)
+        self._live: Any = None
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._live = _open_live(folder)
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         return iter(self.epochs)
@@ -78,6 +96,8 @@ class TrainingLog:
     def write(self, epoch: EpochMetrics) -> None:
         """Adds an epoch."""
         self.epochs.append(epoch)
+        if self._live is None:
+            return
         for name, value in asdict(epoch).items():
             if name != "epoch" and value is not None:
                 self._live.log_metric(_plot_name(name), value)
@@ -85,7 +105,8 @@ class TrainingLog:
 
     def close(self) -> None:
         """Writes what DVCLive still holds."""
-        self._live.end()
+        if self._live is not None:
+            self._live.end()
 
 
 def _plot_name(column: str) -> str:

@@ -1,88 +1,253 @@
-"""One training run: from its last finished epoch, or from nothing, to the last.
+"""One training run: from its last checkpoint, or from nothing, to the last epoch.
 
 Import only after `backend.start`.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import keras
 
 from pipeline import progress
 from pipeline.data import loader
 from pipeline.data.shards import Split
-from pipeline.model.build import build
-from pipeline.model.heads import pool
-from pipeline.model.losses import binary_cross_entropy
-from pipeline.params import Train
-from pipeline.train import devices, optimizers
-from pipeline.train.callbacks import ProgressCallback, ValidationCallback
-from pipeline.train.checkpoints import Checkpoints
-from pipeline.train.log import TrainingLog
+from pipeline.errors import BadParameter
+from pipeline.metrics import baselines
+from pipeline.model import build
+from pipeline.train import devices, frozen_features, optimizers, transfer
+from pipeline.train.callbacks import (
+    CheckpointCallback,
+    LossGuard,
+    PostIds,
+    ProgressCallback,
+    ValidationCallback,
+)
+from pipeline.train.checkpoints import Checkpoints, Restored
+from pipeline.train.hosts import Host
+from pipeline.train.initial import Initial
+from pipeline.train.log import TrainingLog, stopped_early
+from pipeline.train_params import Train
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
-def train_model(
-    params: Train,
-    train: Split,
-    validation: Split | None,
-    work: Path,
-    log: TrainingLog,
-) -> keras.Model:
+# TensorFlow takes its own seed modulo this, and while that is 0, it cannot shuffle by a
+# seed that is a tensor.
+_SEEDS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What a training reads, and where it writes what it has reached.
+
+    start: the model whose weights are the first ones, or None. batch_size: images per
+    step, over all devices of all hosts.
+    """
+
+    params: Train
+    train: Split
+    validation: Split | None
+    start: Initial | None
+    checkpoints: Checkpoints
+    log: TrainingLog
+    batch_size: int
+    host: Host
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.train.records // self.batch_size
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What the network learns from, in its order.
+
+    stream: (images or features, labels) from where the training goes on to its end.
+    post_ids: returns those of the batch of an epoch and a step, both counted from 0.
+    """
+
+    stream: "tf.data.Dataset"
+    post_ids: PostIds
+
+
+def train_model(run: TrainingRun) -> keras.Model | None:
     """Returns the network with the weights of its best epoch, in float32.
 
-    `log` then holds every epoch.
+    `run.log` then holds every epoch. A host that writes nothing returns None.
     """
-    keras.utils.set_random_seed(params.seed)
-    batch_size = min(params.batch_size, train.records)
-    steps = train.records // batch_size
-    with devices.distribution():
-        keras.config.set_dtype_policy(devices.dtype_policy())
-        network = _compiled(params, train, steps * params.epochs)
-    checkpoints = Checkpoints(work)
-    for epoch in checkpoints.restore(network):
-        log.write(epoch)
-    first = len(log.epochs)
-    if first < params.epochs:
-        stream = loader.training(
-            train, params, batch_size=batch_size, first_epoch=first
+    params = run.params
+    keras.utils.set_random_seed(params.seed % _SEEDS or _SEEDS - 1)
+    with devices.distribution(params):
+        _refuse_embeddings_on_several_devices(params)
+        networks = compiled(
+            params, run.train, batch_size=run.batch_size, start=run.start
         )
-        images = (params.epochs - first) * steps * batch_size
-        with progress.meter("train", unit="pictures", total=images) as meter:
-            callbacks = [
-                ProgressCallback(meter, batch_size),
-                ValidationCallback(params, train, validation, checkpoints, log),
-            ]
-            network.fit(
-                stream,
-                initial_epoch=first,
-                epochs=params.epochs,
-                steps_per_epoch=steps,
-                verbose=0,
-                shuffle=False,
-                callbacks=callbacks,
-            )
-    return _best_in_float32(params, train, checkpoints)
+        learning = _compiled_learning_part(networks, params)
+        # Within the strategy too: it makes the optimizer's variables.
+        restored = run.checkpoints.restore(learning)
+    for epoch in restored.epochs:
+        run.log.write(epoch)
+    epochs = run.log.epochs
+    is_over = len(epochs) == params.epochs or stopped_early(epochs, params)
+    if not is_over:
+        _fit(networks, learning, run, restored)
+    if not run.host.writes:
+        return None
+    with devices.undistributed():
+        return _best_in_float32(run)
 
 
-def _build(params: Train, train: Split) -> keras.Model:
-    bias = pool.log_odds(train.positives, train.records)
-    return build(params.size, params.widths, params.blocks, params.dropout, bias)
+def compiled(
+    params: Train, train: Split, *, batch_size: int, start: Initial | None = None
+) -> build.Trainable:
+    """Returns the network at its start, with its optimizer and loss.
 
-
-def _compiled(params: Train, train: Split, steps: int) -> keras.Model:
-    network = _build(params, train)
-    network.compile(
-        optimizers.adamw(params, steps),
-        binary_cross_entropy.loss(),
-        jit_compile=devices.jit_compile(),
+    It is in the precision of the devices.
+    """
+    keras.config.set_dtype_policy(devices.dtype_policy(params))
+    networks = _build(params, train, batch_size)
+    if start is not None:
+        transfer.initialise(networks.training, start, params)
+        progress.log(f"train: starts from {params.init}: {start.tags.line()}")
+    if params.freeze != "none":
+        transfer.freeze_backbone(networks.training)
+    steps = train.records // batch_size * params.epochs
+    networks.training.compile(
+        optimizers.optimizer(params, _updates(params, steps)),
+        networks.loss,
+        jit_compile=devices.jit_compile(params),
     )
+    return networks
+
+
+def _fit(
+    networks: build.Trainable,
+    learning: keras.Model,
+    run: TrainingRun,
+    restored: Restored,
+) -> None:
+    """Trains from where the training was restored to the last epoch."""
+    params = run.params
+    batches = _batches(networks, run, restored)
+    first_epoch = len(restored.epochs)
+    steps_done = first_epoch * run.steps + restored.step
+    images = params.epochs * run.steps * run.batch_size
+    with progress.meter("train", unit="images", total=images) as meter:
+        meter.skip_done(steps_done * run.batch_size)
+        callbacks = [
+            LossGuard(params, batches.post_ids, restored),
+            ProgressCallback(meter, run.batch_size),
+            CheckpointCallback(params, run.checkpoints, run.log, restored, run.steps),
+            ValidationCallback(
+                params,
+                networks.inference,
+                run.train,
+                run.validation,
+                run.checkpoints,
+                run.log,
+            ),
+        ]
+        learning.fit(
+            devices.share(batches.stream, run.host, run.batch_size),
+            initial_epoch=first_epoch,
+            epochs=params.epochs,
+            steps_per_epoch=run.steps,
+            verbose=0,
+            shuffle=False,
+            callbacks=callbacks,
+        )
+
+
+def _batches(
+    networks: build.Trainable, run: TrainingRun, restored: Restored
+) -> Batches:
+    """Returns the batches of images, or of features that are computed here."""
+    size, first_epoch = run.batch_size, len(restored.epochs)
+    if run.params.freeze == "embeddings":
+        found = frozen_features.compute(networks.training, run.train, run.params)
+        stream = frozen_features.stream(
+            found,
+            run.params,
+            batch_size=size,
+            first_epoch=first_epoch,
+            first_step=restored.step,
+        )
+        post_ids = partial(
+            frozen_features.post_ids_of_batch, found, run.params, batch_size=size
+        )
+    else:
+        stream = loader.training(
+            run.train,
+            run.params,
+            batch_size=size,
+            first_epoch=first_epoch,
+            first_step=restored.step,
+        )
+        post_ids = partial(
+            loader.post_ids_of_batch, run.train, run.params, batch_size=size
+        )
+    return Batches(stream, lambda epoch, step: post_ids(epoch=epoch, step=step))
+
+
+def _build(params: Train, train: Split, batch_size: int) -> build.Trainable:
+    return build.trainable(
+        params,
+        baselines.log_odds(train.positives, train.records),
+        positives=train.positives,
+        epoch_steps=train.records // batch_size,
+    )
+
+
+def _updates(params: Train, steps: int) -> int:
+    """Returns how often the weights change; batches left over at the end do nothing.
+
+    Raises BadParameter where they never change.
+    """
+    updates = steps // params.accumulation
+    if updates == 0:
+        raise BadParameter(
+            f"train.accumulation is {params.accumulation:,} and the whole training has "
+            f"{steps:,} batches: no update would be made. Lower it."
+        )
+    return updates
+
+
+def _learning_part(network: keras.Model, params: Train) -> keras.Model:
+    """Returns what is fitted and saved: the network, or its head alone."""
+    if params.freeze == "embeddings":
+        return frozen_features.head_of(network, params)
     return network
 
 
-def _best_in_float32(
-    params: Train, train: Split, checkpoints: Checkpoints
-) -> keras.Model:
-    """Returns the best epoch's weights in a network without optimizer, in float32."""
+def _compiled_learning_part(networks: build.Trainable, params: Train) -> keras.Model:
+    network = networks.training
+    learning = _learning_part(network, params)
+    if learning is not network:
+        learning.compile(
+            network.optimizer, networks.loss, jit_compile=devices.jit_compile(params)
+        )
+    return learning
+
+
+def _refuse_embeddings_on_several_devices(params: Train) -> None:
+    if params.freeze == "embeddings" and devices.is_distributed_on_jax():
+        raise BadParameter(
+            "train.freeze: embeddings computes the features on one device of jax, and "
+            f"there are {devices.count()}. Set train.freeze: backbone, or "
+            "CUDA_VISIBLE_DEVICES to one."
+        )
+
+
+def _best_in_float32(run: TrainingRun) -> keras.Model:
+    """Returns the network for inference, with the best epoch's weights, in float32."""
     keras.config.set_dtype_policy("float32")
-    network = _build(params, train)
-    network.load_weights(checkpoints.best)
-    return network
+    networks = _build(run.params, run.train, run.batch_size)
+    if run.start is not None:
+        # Checkpoints of a head alone do not hold the backbone.
+        transfer.initialise(networks.training, run.start, run.params)
+    learning = _learning_part(networks.training, run.params)
+    learning.load_weights(run.checkpoints.best)
+    return networks.inference

@@ -67,7 +67,7 @@ def _raise_for_corrupt_table(paths: Paths) -> None:
 
     for path in sorted(paths.data.glob("*/*.parquet")):
         if path.parent != paths.images:
-            parquet.read(path)
+            parquet.check_readable(path)
 
 
 def _details(dataset: str, result: "ExpectationResult") -> str:

@@ -7,7 +7,8 @@ from pipeline.schemas.reasons import DownloadFailure, RecordRejection
 from pipeline.validate.checks import Check, Severity, between, matches, one_of
 
 MD5 = "^[0-9a-f]{32}$"
-NAME = r"^\S+$"
+NAME = "^[^ ]+$"
+"""A tag name: it ends at a space and nowhere else (contract section 6)."""
 
 MAX_SIDE = 100_000  # pixels; the site rejects over 15,000, older posts may exceed that
 ONE = 1 + 1e-9  # scikit-learn sums average precision to a little more than 1
@@ -22,7 +23,7 @@ def identity() -> Iterator[Check]:
 def size(severity: Severity = "critical") -> Iterator[Check]:
     """Checks width and height in pixels."""
     for side in ("width", "height"):
-        description = f"pictures have a {side}"
+        description = f"images have a {side}"
         yield between(side, description, low=1, high=MAX_SIDE, severity=severity)
 
 
@@ -41,10 +42,14 @@ def label_ids(labels: int) -> Iterator[Check]:
 
 
 def labels_and_given(labels: int) -> Iterator[Check]:
-    """Checks the lists label_ids and given_ids."""
+    """Checks the lists label_ids and explicit_label_ids."""
     yield from label_ids(labels)
-    yield one_of("given_ids:ascending", [True], "ids as given are ascending and unique")
-    yield between("given_ids:foreign", "what is given is among the labels", high=0)
+    yield one_of(
+        "explicit_label_ids:ascending", [True], "ids as given are ascending and unique"
+    )
+    yield between(
+        "explicit_label_ids:foreign", "what is given is among the labels", high=0
+    )
 
 
 def split_name() -> Check:
@@ -57,4 +62,6 @@ def rejected() -> Iterator[Check]:
     reasons = [*DownloadFailure, *RecordRejection]
     yield from identity()
     yield split_name()
-    yield one_of("reason", reasons, "the reason is a value of Refusal or Rejection")
+    yield one_of(
+        "reason", reasons, "the reason is a value of DownloadFailure or RecordRejection"
+    )

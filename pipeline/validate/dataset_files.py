@@ -11,10 +11,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from e6tag import bundle
+from pipeline import os_errors
 from pipeline.paths import SPLITS, Paths
-from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS
+from pipeline.schemas.evaluation import CURVES, PER_TAG, PREDICTIONS, SLICES
 from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
-from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY, REJECTED
+from pipeline.schemas.mining import LABEL_NOISE, PROPOSALS
 from pipeline.schemas.sample import (
     ALIASES_IN_USE,
     ANOMALIES,
@@ -48,19 +51,20 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
     },
     "sample": {
         "vocabulary": VOCABULARY,
-        "left_out": EXCLUDED_TAGS,
+        "excluded_tags": EXCLUDED_TAGS,
         "posts": SAMPLED_POSTS,
-        "dropped": EXCLUDED_POSTS,
+        "excluded_posts": EXCLUDED_POSTS,
         "strategies": STRATEGIES,
-        "lacking_implied": MISSING_IMPLICATIONS,
-        "aliased_spellings": ALIASES_IN_USE,
+        "missing_implications": MISSING_IMPLICATIONS,
+        "aliases_in_use": ALIASES_IN_USE,
         "co_occurrence": CO_OCCURRENCE,
-        "oddities": ANOMALIES,
+        "anomalies": ANOMALIES,
     },
     "images": {"outcomes": OUTCOMES, "takedowns": TAKEDOWNS},
     "manifest": {
         **dict.fromkeys(SPLITS, MANIFEST),
         "rejected": REJECTED,
+        "overlay": OVERLAY,
         "leakage": LEAKAGE,
     },
     "shards": {"index": SHARDS, "rejected": REJECTED},
@@ -68,20 +72,28 @@ PARQUET: dict[str, dict[str, pa.Schema]] = {
         "per_tag": PER_TAG,
         "curves": CURVES,
         "predictions": PREDICTIONS,
+        "slices": SLICES,
     },
+    "mining": {"proposals": PROPOSALS, "label_noise": LABEL_NOISE},
     "bundle": {},
 }
 """Parquet files of each dataset, by stem. The packs of images have no fixed number."""
 
 OTHERS: dict[str, tuple[str, ...]] = {
-    "evaluation": ("metrics.json", "thresholds.json"),
+    "evaluation": (
+        "calibration.json",
+        "headline.json",
+        "metrics.json",
+        "thresholds.json",
+    ),
+    "mining": ("proposals.csv",),
     "bundle": (
-        "model.onnx",
-        "selected_tags.csv",
-        "thresholds.csv",
-        "preprocessing.json",
-        "model_card.md",
-        "lineage.json",
+        *bundle.FILES,
+        *(
+            f"{folder}/{name}"
+            for folder in bundle.FOLDERS
+            for name in bundle.FOLDERS[folder]
+        ),
     ),
 }
 """All other files of a dataset that must be there and not empty."""
@@ -91,6 +103,7 @@ COMPARED_WITH: dict[str, tuple[str, ...]] = {
     "manifest": ("sample", "images", "snapshot"),
     "shards": ("manifest",),
     "evaluation": ("sample",),
+    "mining": ("manifest", "sample"),
     "bundle": ("sample",),
 }
 """Datasets that a gate compares with: their files must be readable too.
@@ -162,6 +175,7 @@ def _parquet_state(path: Path, declared: pa.Schema) -> str:
     except FileNotFoundError:
         return MISSING
     except (pa.ArrowInvalid, OSError) as error:
+        os_errors.raise_for_machine(error, path)
         return _unreadable(error)
     missing = [name for name in declared.names if name not in found.names]
     extra = [name for name in found.names if name not in declared.names]

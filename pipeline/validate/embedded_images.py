@@ -18,7 +18,7 @@ _INSIDE = {
     "PNG": rb"\x89PNG\r\n\x1a\n....IHDR",
     "GIF": rb"GIF8[79]a.{6,8}[\0-\x0f]\0!\xff\x0bNETSCAPE",
     "WebP": rb"RIFF....WEBPVP8[ LX]",
-    "picture as text": rb"data:image/(jpeg|jpg|png|gif|webp|avif)",
+    "image as text": rb"data:image/(jpeg|jpg|png|gif|webp|avif)",
 }
 """Patterns of an image anywhere in a file. They are longer than those of the start:
 weights are noise, which contains every short pattern."""

@@ -12,6 +12,7 @@ from pipeline.validate import (
     dataset_files,
     evaluation,
     manifest,
+    mining,
     rows,
     sample,
     shards,
@@ -43,6 +44,7 @@ RULES: Mapping[str, DatasetRules] = {
     "manifest": manifest,
     "shards": shards,
     "evaluation": evaluation,
+    "mining": mining,
     "bundle": bundle,
 }
 """The rules of every dataset with a gate."""

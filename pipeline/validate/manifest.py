@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from e6tag import image_files
 from pipeline import parquet
 from pipeline.params import Params
 from pipeline.paths import SPLITS, Paths
-from pipeline.validate import columns, dataset_files
+from pipeline.schemas.reasons import OverlayOutcome
+from pipeline.validate import columns, dataset_files, overlaid_labels
 from pipeline.validate.checks import (
     Check,
     MeasuredTable,
@@ -45,7 +47,6 @@ MAX_REJECTED = 0.10
 sample that the parameters ask for."""
 
 VARIANTS = ("original", "sample", "preview")
-FORMATS = ("jpeg", "png", "webp")
 
 COPIED = (
     "change_seq",
@@ -54,10 +55,8 @@ COPIED = (
     "created_at",
     "group_id",
     "split",
-    "label_ids",
-    "given_ids",
 )
-"""Columns that the manifest copies from the sample."""
+"""Columns that the manifest copies from the sample, as it is."""
 
 
 def row_checks(params: Params, labels: int, /) -> RowChecks:
@@ -66,6 +65,7 @@ def row_checks(params: Params, labels: int, /) -> RowChecks:
     for split in SPLITS:
         checks[split] = list(_records(split, params, labels))
     checks["rejected"] = list(columns.rejected())
+    checks["overlay"] = list(_overlay(labels))
     checks["leakage"] = list(_leakage())
     return checks
 
@@ -76,18 +76,23 @@ def _records(split: str, params: Params, labels: int) -> Iterator[Check]:
     yield one_of("split", [split], "the split is that of the file")
     yield matches("pack", r"^pack-.+\.parquet$", "the pack is named")
     yield one_of("variant", VARIANTS, "the variant is one of the three")
-    yield one_of("format", FORMATS, "only still pictures (policy rule 5)")
+    yield one_of("format", image_files.FORMATS, "only still images (policy rule 5)")
     yield from columns.size()
-    description = "pictures are within download.max_bytes"
+    description = "images are within download.max_bytes"
     yield between("bytes", description, low=1, high=params.download.max_bytes)
     yield from columns.labels_and_given(labels)
+
+
+def _overlay(labels: int) -> Iterator[Check]:
+    yield one_of("outcome", OverlayOutcome, "the outcome is a value of OverlayOutcome")
+    yield columns.label_id(labels)
 
 
 def _leakage() -> Iterator[Check]:
     description = "two hashes differ in 0 to 64 bits"
     yield between("distance", description, low=0, high=DISTANCES - 1)
-    yield between("nearest", "test pictures are counted", low=0)
-    yield between("random", "test pictures are counted", low=0)
+    yield between("nearest", "test images are counted", low=0)
+    yield between("random", "test images are counted", low=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ def measure(params: Params, paths: Paths, /) -> list[MeasuredTable]:
     manifest = _Manifest.scan(paths)
     findings = [
         *_same_posts_as_sample(manifest),
+        *overlaid_labels.checks(manifest.records, manifest.posts, paths),
         *_uniqueness(manifest),
         *_takedowns(manifest, paths),
     ]
@@ -148,7 +154,7 @@ def _same_posts_as_sample(manifest: _Manifest) -> Iterator[Check]:
     yield no_violations("not_in_sample", description, found)
 
     found = violations(_differing_records(records, posts), manifest.kept)
-    description = "md5, change, rating, split, group and labels are those of the sample"
+    description = "md5, change, rating, split and group are those of the sample"
     yield no_violations("differs_from_sample", description, found)
 
     unrecorded = posts.select(IDENTITY).join(records, on="post_id", how="anti")
@@ -188,11 +194,11 @@ def _uniqueness(manifest: _Manifest) -> Iterator[Check]:
     yield no_violations("post_id_twice", "a post is in the manifest once", found)
 
     found = in_several_splits(records, "md5", kept)
-    description = "no picture (md5) is in two splits"
+    description = "no image (md5) is in two splits"
     yield no_violations("md5_in_two_splits", description, found)
 
     found = duplicates(records, "md5", "post_id", kept)
-    description = "a picture (md5) is in the manifest once"
+    description = "an image (md5) is in the manifest once"
     yield no_violations("md5_twice", description, found)
 
     found = in_several_splits(records, "group_id", kept)
@@ -203,7 +209,7 @@ def _uniqueness(manifest: _Manifest) -> Iterator[Check]:
     # compares thumbnails as well.
     found = in_several_splits(records, "phash", kept)
     name = "same_hash_in_two_splits"
-    description = "pictures of two splits have different perceptual hashes"
+    description = "images of two splits have different perceptual hashes"
     yield no_violations(name, description, found, severity="warning")
 
     found = _out_of_order(manifest)
@@ -225,20 +231,20 @@ def _takedowns(manifest: _Manifest, paths: Paths) -> Iterator[Check]:
     reasons = takedowns.select("md5", "reason")
     taken = manifest.records.select(IDENTITY).join(reasons, on="md5")
     found = violations(taken, manifest.kept)
-    description = "no record is of a picture that was taken down (policy rule 1)"
+    description = "no record is of an image that was taken down (policy rule 1)"
     yield no_violations("taken_down", description, found)
 
     packed = _packed_images(paths)
     images = packed.lazy()
     found = violations(images.join(reasons, on="md5"), packed.height)
-    description = "no pack holds a picture that was taken down (policy rule 1)"
+    description = "no pack holds an image that was taken down (policy rule 1)"
     yield no_violations("pack_taken_down", description, found)
 
     posts = pl.scan_parquet(paths.snapshot / "posts.parquet")
     permitted = permitted_md5s(posts, images.select("md5"), Relations.read(paths))
     found = violations(images.join(permitted, on="md5", how="anti"), packed.height)
     description = (
-        "every picture in the packs is one that the snapshot permits today "
+        "every image in the packs is one that the snapshot permits today "
         "(policy rules 1 to 5)"
     )
     yield no_violations("pack_forbidden", description, found)
@@ -268,8 +274,10 @@ def _figures(manifest: _Manifest) -> MeasuredTable:
 
 def _figure_checks() -> Iterator[Check]:
     yield between("train", "there are training records", low=1)
-    yield between("validation", "there are validation records", low=1)
-    yield between("test", "there are test records", low=1)
+    remedy = "else raise sample.min_eval_positives or sample.size"
+    description = f"there are validation records; {remedy}"
+    yield between("validation", description, low=1)
+    yield between("test", f"there are test records; {remedy}", low=1)
     description = f"at most {MAX_REJECTED:.0%} were rejected"
     name = "rejected_share"
     yield between(name, description, high=MAX_REJECTED, severity="warning")
@@ -289,7 +297,9 @@ def _positive_checks(params: Params) -> Iterator[Check]:
     most = params.sample.min_positives
     few = params.sample.min_eval_positives
     promise = "after rejects every tag still has its"
-    remedy = "positives; else raise sample.reserve"
+    remedy = (
+        "positives; else raise sample.reserve beyond the share of images that were lost"
+    )
     description = f"{promise} training {remedy}"
     yield between("train_positives", description, low=most)
     # Warnings: near-duplicates among the evaluation images are rejected, and the more
@@ -333,7 +343,7 @@ def _distances(paths: Paths) -> MeasuredTable:
 def _distance_checks() -> Iterator[Check]:
     description = "every distance from 0 to 64 bits has its row, once"
     yield between("distances", description, low=DISTANCES, high=DISTANCES)
-    description = "test pictures were compared with training pictures"
+    description = "test images were compared with training images"
     yield between("nearest", description, low=1)
-    description = "each has a nearest and a random training picture"
+    description = "each has a nearest and a random training image"
     yield columns_equal("nearest", "random", description)

@@ -115,7 +115,7 @@ def _forbidden_contents(
 
     found = violations(_moving_images(source), checked)
     description = "no animation, video or flash is sampled (policy rule 5)"
-    yield no_violations("moving_picture", description, found)
+    yield no_violations("moving_image", description, found)
 
 
 def _replaced_posts(posts: pl.LazyFrame, source: pl.LazyFrame) -> pl.LazyFrame:
@@ -123,7 +123,10 @@ def _replaced_posts(posts: pl.LazyFrame, source: pl.LazyFrame) -> pl.LazyFrame:
     sampled = posts.select("post_id", *COPIED)
     current = source.select("post_id", *COPIED)
     pairs = sampled.join(current, on="post_id", suffix="_in_snapshot")
-    differs = [pl.col(name) != pl.col(f"{name}_in_snapshot") for name in COPIED]
+    # An md5 that the snapshot does not have differs too.
+    differs = [
+        pl.col(name).ne_missing(pl.col(f"{name}_in_snapshot")) for name in COPIED
+    ]
     shown = ["post_id"]
     for name in COPIED_SHOWN:
         shown += [name, f"{name}_in_snapshot"]

@@ -57,7 +57,7 @@ def _unique(name: str) -> pl.Expr:
 
 
 def _blank(name: str) -> pl.Expr:
-    is_blank = pl.element().str.contains(r"^$|\s")
+    is_blank = pl.element().str.contains("^$| ")
     return _count(name, is_blank)
 
 

@@ -4,15 +4,16 @@ Labels are checked in `sample_labels.py`, the tables that explain the sample in
 `sample_explanations.py`, the policy in `policy_checks.py`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from typing import get_args
+from decimal import Decimal
 
 import polars as pl
 
 from pipeline import parquet, policy
-from pipeline.params import CategoryName, Params
+from pipeline.params import CATEGORIES, Params
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.reasons import PostExclusion, TagExclusion
 from pipeline.validate import (
@@ -76,33 +77,42 @@ def row_checks(params: Params, labels: int, /) -> RowChecks:
     return {
         "vocabulary": list(_vocabulary(params, labels)),
         "posts": list(_posts(params, labels)),
-        "left_out": list(_excluded_tags()),
-        "dropped": list(_excluded_posts()),
+        "excluded_tags": list(_excluded_tags()),
+        "excluded_posts": list(_excluded_posts()),
         **sample_explanations.row_checks(),
     }
 
 
 def _vocabulary(params: Params, labels: int) -> Iterator[Check]:
     sample = params.sample
-    remedy = "raise sample.reserve or lower sample.vocabulary_size"
     yield columns.label_id(labels)
     yield matches("name", NAME, "tag names are not empty and hold no white space")
     description = "tags are of the categories that sample.categories asks for"
     yield one_of("category", sample.categories, description)
-    description = f"every tag has its training positives; else {remedy}"
-    yield between("train_positives", description, low=sample.min_positives)
-    few = sample.min_eval_positives
-    description = f"and its validation positives; else {remedy}"
+    description = "every tag has its training positives, and the reserve beyond them"
+    least = _with_reserve(sample.min_positives, sample.reserve)
+    yield between("train_positives", description, low=least)
+    few = _with_reserve(sample.min_eval_positives, sample.reserve)
+    description = "enough validation positives, and the reserve beyond them"
     yield between("validation_positives", description, low=few)
-    description = f"and its test positives; else {remedy}"
+    description = "enough test positives, and the reserve beyond them"
     yield between("test_positives", description, low=few)
+
+
+def _with_reserve(minimum: int, reserve: float) -> int:
+    """Returns the positives that a tag needs before any image is lost.
+
+    Counted in decimals: 50 * 1.1 is more than 55 in binary.
+    """
+    share = 1 + Decimal(str(reserve))
+    return math.ceil(round(minimum * share, 6))
 
 
 def _posts(params: Params, labels: int) -> Iterator[Check]:
     sample = params.sample
     yield from columns.identity()
     still = sorted(policy.STILL_FORMATS)
-    yield one_of("ext", still, "only still pictures (policy rule 5)")
+    yield one_of("ext", still, "only still images (policy rule 5)")
     yield ratings(params)
     yield from columns.size()
     yield between("file_size", "files are not empty", low=1)
@@ -110,25 +120,27 @@ def _posts(params: Params, labels: int) -> Iterator[Check]:
     yield between("created_at", "no post is older than sample.since", low=since)
     yield columns.split_name()
     description = "every post has at least sample.min_tags tags"
-    yield between("candidate_tags", description, low=sample.min_tags)
+    yield between("tag_count", description, low=sample.min_tags)
     description = "what a post was taken for is a tag of the vocabulary"
-    yield between("taken_for", description, low=0, high=labels - 1)
+    yield between("selected_for", description, low=0, high=labels - 1)
     yield from columns.labels_and_given(labels)
 
 
 def ratings(params: Params) -> Check:
     """Checks the rating against the parameters."""
-    description = "only ratings that sample.ratings names (policy rule 7)"
+    description = "only ratings that sample.ratings names"
     return one_of("rating", params.sample.ratings, description)
 
 
 def _excluded_tags() -> Iterator[Check]:
-    yield one_of("reason", list(TagExclusion), "the reason is a value of LeftOut")
+    yield one_of("reason", list(TagExclusion), "the reason is a value of TagExclusion")
     yield matches("name", NAME, "tag names are not empty")
 
 
 def _excluded_posts() -> Iterator[Check]:
-    yield one_of("reason", list(PostExclusion), "the reason is a value of Dropped")
+    yield one_of(
+        "reason", list(PostExclusion), "the reason is a value of PostExclusion"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +150,9 @@ class _Sample:
     params: Params
     posts: pl.LazyFrame
     source: pl.LazyFrame  # the posts of the snapshot with the same ids
-    dropped: pl.LazyFrame
+    excluded_posts: pl.LazyFrame
     vocabulary: pl.DataFrame
-    left_out: pl.DataFrame
+    excluded_tags: pl.DataFrame
     tags: pl.DataFrame  # of the snapshot
     relations: Relations
     posts_per_split: dict[str, int]
@@ -156,9 +168,9 @@ class _Sample:
             params=params,
             posts=posts,
             source=source.join(ids, on="post_id", how="semi"),
-            dropped=pl.scan_parquet(paths.sample / "dropped.parquet"),
+            excluded_posts=pl.scan_parquet(paths.sample / "excluded_posts.parquet"),
             vocabulary=parquet.read(paths.sample / "vocabulary.parquet"),
-            left_out=parquet.read(paths.sample / "left_out.parquet"),
+            excluded_tags=parquet.read(paths.sample / "excluded_tags.parquet"),
             tags=parquet.read(paths.snapshot / "tags.parquet"),
             relations=Relations.read(paths),
             posts_per_split=counts,
@@ -229,7 +241,7 @@ def _groups(sample: _Sample) -> Iterator[Check]:
     yield no_violations("post_id_twice", "a post is sampled once", found)
 
     found = in_several_splits(posts, "md5", checked)
-    description = "no picture (md5) is in two splits"
+    description = "no image (md5) is in two splits"
     yield no_violations("md5_in_two_splits", description, found, severity="warning")
 
     found = in_several_splits(posts, "group_id", checked)
@@ -242,10 +254,10 @@ def _groups(sample: _Sample) -> Iterator[Check]:
     yield no_violations("parted_family", description, found)
 
     ids = posts.select("post_id")
-    both = sample.dropped.join(ids, on="post_id", how="semi")
+    both = sample.excluded_posts.join(ids, on="post_id", how="semi")
     found = violations(both, checked)
-    description = "no post is both sampled and dropped"
-    yield no_violations("sampled_and_dropped", description, found)
+    description = "no post is both sampled and excluded"
+    yield no_violations("sampled_and_excluded", description, found)
 
 
 def _separated_children(posts: pl.LazyFrame, source: pl.LazyFrame) -> pl.LazyFrame:
@@ -269,7 +281,7 @@ def _vocabulary_tags(sample: _Sample) -> Iterator[Check]:
     description = "label ids are the row numbers of the vocabulary"
     yield no_violations("label_id_not_row", description, found)
 
-    found = _repeated_tags(vocabulary, sample.left_out)
+    found = _repeated_tags(vocabulary, sample.excluded_tags)
     description = "a tag is in the vocabulary once, and not also left out"
     yield no_violations("tag_twice", description, found)
 
@@ -281,11 +293,11 @@ def _vocabulary_tags(sample: _Sample) -> Iterator[Check]:
     yield no_violations("tag_unknown", description, found)
 
 
-def _repeated_tags(vocabulary: pl.DataFrame, left_out: pl.DataFrame) -> Violations:
+def _repeated_tags(vocabulary: pl.DataFrame, excluded_tags: pl.DataFrame) -> Violations:
     """Counts tags that are in the vocabulary twice, or in both tables."""
     selected = vocabulary.select("label_id", "name")
     no_label = pl.lit(None, pl.Int32)
-    excluded = left_out.select(label_id=no_label, name="name")
+    excluded = excluded_tags.select(label_id=no_label, name="name")
     in_vocabulary = pl.col("name").is_in(vocabulary["name"].implode())
     names = pl.concat([selected, excluded]).filter(in_vocabulary)
     return duplicates(names.lazy(), "name", "label_id", vocabulary.height)
@@ -293,7 +305,7 @@ def _repeated_tags(vocabulary: pl.DataFrame, left_out: pl.DataFrame) -> Violatio
 
 def _category_name() -> pl.Expr:
     """Returns the name of a category for its number, "" for an unknown number."""
-    names = dict(enumerate(get_args(CategoryName)))
+    names = dict(enumerate(CATEGORIES))
     category = pl.col("category")
     return category.replace_strict(names, default="", return_dtype=pl.String)
 
@@ -317,7 +329,7 @@ def _choice_of_posts(sample: _Sample) -> Iterator[Check]:
 
     found = violations(_selected_for_other_label(posts), sample.checked)
     description = "a post was taken for one of its own labels"
-    yield no_violations("taken_for_no_label", description, found)
+    yield no_violations("selected_for_no_label", description, found)
 
     found = NONE
     if params.sample.group_by_artist:
@@ -343,10 +355,10 @@ def _midnight(day: date) -> datetime:
 
 def _selected_for_other_label(posts: pl.LazyFrame) -> pl.LazyFrame:
     """Returns posts that were selected for a label that they do not have."""
-    label = pl.col("taken_for")
+    label = pl.col("selected_for")
     has_label = pl.col("label_ids").list.contains(label)
     wrong = posts.filter(label.is_not_null() & ~has_label)
-    return wrong.select("post_id", "taken_for")
+    return wrong.select("post_id", "selected_for")
 
 
 def _artists_in_several_splits(sample: _Sample) -> Violations:
@@ -367,7 +379,7 @@ def _artist_names(tags: pl.DataFrame, final: pl.DataFrame) -> pl.DataFrame:
     """Returns `name` of all artists. final: name, final of aliased names."""
     pseudo = final.filter(pl.col("name").is_in(PSEUDO_ARTISTS))
     nobody = pl.concat([pl.Series("name", sorted(PSEUDO_ARTISTS)), pseudo["final"]])
-    is_artist = pl.col("category") == get_args(CategoryName).index("artist")
+    is_artist = pl.col("category") == CATEGORIES.index("artist")
     is_pseudo = pl.col("name").is_in(nobody.implode())
     return tags.filter(is_artist & ~is_pseudo).select("name")
 
@@ -384,8 +396,13 @@ def _figure_checks(params: Params) -> Iterator[Check]:
     description = "there are 2 to sample.vocabulary_size tags"
     yield between("tags", description, low=2, high=most)
     yield between("train", "there are training posts", low=1)
-    yield between("validation", "there are validation posts", low=1)
-    yield between("test", "there are test posts", low=1)
+    remedy = (
+        "else raise sample.min_eval_positives or sample.size, and give the split a "
+        "share in sample.split"
+    )
+    description = f"there are validation posts; {remedy}"
+    yield between("validation", description, low=1)
+    yield between("test", f"there are test posts; {remedy}", low=1)
 
 
 def _positives(vocabulary: pl.DataFrame, counted: pl.DataFrame) -> MeasuredTable:

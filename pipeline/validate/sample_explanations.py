@@ -22,7 +22,7 @@ from pipeline.validate.columns import NAME, ONE
 from pipeline.validate.label_counts import COUNTED_SPLITS
 from pipeline.validate.violations import violations
 
-STRATEGIES = ("cover", "quota", "natural", "sample", "board")
+STRATEGIES = ("cover", "quota", "natural", "sample", "all_candidates")
 """Rows of strategies.parquet."""
 
 
@@ -30,19 +30,21 @@ def row_checks() -> RowChecks:
     """Returns the checks of single rows."""
     return {
         "strategies": list(_strategies()),
-        "lacking_implied": list(_missing_implications()),
-        "aliased_spellings": list(_aliases_in_use()),
+        "missing_implications": list(_missing_implications()),
+        "aliases_in_use": list(_aliases_in_use()),
         "co_occurrence": list(_co_occurrence()),
-        "oddities": list(_anomalies()),
+        "anomalies": list(_anomalies()),
     }
 
 
 def _strategies() -> Iterator[Check]:
-    description = "the row is a strategy's, the sample's or the board's"
+    description = "the row is of a strategy, the sample or all candidates"
     yield one_of("strategy", STRATEGIES, description)
     yield between("posts", "posts are counted", low=0)
-    yield between("least_positives", "positives are counted", low=0)
-    yield between("short_tags", "tags that miss their positives are counted", low=0)
+    yield between("min_positives_reached", "positives are counted", low=0)
+    yield between(
+        "tags_below_target", "tags that miss their positives are counted", low=0
+    )
     description = "a distance between shares is from 0 to 1"
     yield between("total_variation", description, low=0, high=ONE)
 
@@ -50,26 +52,26 @@ def _strategies() -> Iterator[Check]:
 def _missing_implications() -> Iterator[Check]:
     yield matches("antecedent", NAME, "the antecedent is a tag name")
     yield matches("consequent", NAME, "the consequent is a tag name")
-    yield between("posts", "implications are listed that posts use", low=1)
-    yield between("share", "what lacks is a share", low=0, high=1)
+    yield between("posts", "every implication listed occurs on a post", low=1)
+    yield between("share", "the share is from 0 to 1", low=0, high=1)
 
 
 def _aliases_in_use() -> Iterator[Check]:
     yield matches("name", NAME, "the spelling is a tag name")
     yield matches("stands_for", NAME, "what it stands for is a tag name")
-    yield between("posts", "spellings are listed that posts use", low=1)
+    yield between("posts", "every alias listed occurs on a post", low=1)
 
 
 def _co_occurrence() -> Iterator[Check]:
     yield between("posts", "posts with both tags are counted", low=0)
-    yield between("expected", "chance leads to no fewer than none", low=0)
+    yield between("expected", "the expected count is not negative", low=0)
     yield between("lift", "lift is not negative", low=0)
 
 
 def _anomalies() -> Iterator[Check]:
     yield one_of("kind", list(Anomaly), "the kind is a value of Anomaly")
     yield matches("subject", r"\S", "every anomaly names its tag or post")
-    yield matches("detail", r"\S", "and says what was seen")
+    yield matches("detail", r"\S", "every anomaly has a detail")
 
 
 def findings(params: Params, paths: Paths, vocabulary: pl.DataFrame) -> Iterator[Check]:
@@ -119,10 +121,10 @@ def chosen(
     positives = counted["counted_train"].cast(pl.Float64)
     rows = of_sample.select(
         "posts",
-        "least_positives",
+        "min_positives_reached",
         "median_positives",
         counted_posts=pl.lit(posts, pl.Int64),
-        counted_least_positives=pl.lit(positives.min(), pl.Int64),
+        counted_min_positives_reached=pl.lit(positives.min(), pl.Int64),
         counted_median_positives=pl.lit(positives.median(), pl.Float64),
     )
     return MeasuredTable("chosen", rows, list(_chosen_checks()))
@@ -133,6 +135,8 @@ def _chosen_checks() -> Iterator[Check]:
     description = f"the posts that were written {source}"
     yield columns_equal("posts", "counted_posts", description)
     description = f"the training positives of the tag that has fewest {source}"
-    yield columns_equal("least_positives", "counted_least_positives", description)
+    yield columns_equal(
+        "min_positives_reached", "counted_min_positives_reached", description
+    )
     description = f"the training positives of the tag in the middle {source}"
     yield columns_equal("median_positives", "counted_median_positives", description)

@@ -17,7 +17,7 @@ def checks(
     relations: Relations,
     checked: int,
 ) -> Iterator[Check]:
-    """Checks label_ids and given_ids of the sampled posts.
+    """Checks label_ids and explicit_label_ids of the sampled posts.
 
     posts: schemas.SAMPLED_POSTS; source: the posts of the snapshot with the same ids;
     vocabulary: label_id, name; checked: the number of sampled posts.
@@ -30,16 +30,16 @@ def checks(
     found = _differences(posts, "label_ids", all_labels, checked)
     description = (
         "labels are what the post's tags, aliases and implications lead to, "
-        "worked out anew"
+        "computed again"
     )
     yield no_violations("labels_differ", description, found)
 
     given = computed.filter("given").select("post_id", "label_id")
-    found = _differences(posts, "given_ids", given, checked)
+    found = _differences(posts, "explicit_label_ids", given, checked)
     description = (
-        "ids as given are what the post's tags and aliases lead to, worked out anew"
+        "ids as given are what the post's tags and aliases lead to, computed again"
     )
-    yield no_violations("given_ids_differ", description, found)
+    yield no_violations("explicit_label_ids_differ", description, found)
 
 
 def _computed_labels(source: pl.LazyFrame, names: pl.DataFrame) -> pl.LazyFrame:
@@ -54,7 +54,7 @@ def _differences(
 ) -> Violations:
     """Counts labels that a post lacks, or has without a tag that yields them.
 
-    column: label_ids or given_ids; wanted: post_id, label_id.
+    column: label_ids or explicit_label_ids; wanted: post_id, label_id.
     """
     keys = ["post_id", "label_id"]
     held = posts.select("post_id", label_id=column).explode("label_id").drop_nulls()

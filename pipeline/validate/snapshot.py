@@ -6,11 +6,10 @@ schema excludes has no rule here.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import get_args
 
 import polars as pl
 
-from pipeline.params import CategoryName, Params
+from pipeline.params import CATEGORIES, Params
 from pipeline.paths import Paths
 from pipeline.validate import columns, dataset_files, tag_closure
 from pipeline.validate.checks import (
@@ -28,7 +27,7 @@ from pipeline.validate.violations import duplicates, out_of_order, violations
 
 STATUS = "^(?:active|pending|deleted|retired|queued|processing|error: .*)$"
 EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
-CATEGORIES = len(get_args(CategoryName))
+
 
 MAX_UNREADABLE = 0.01
 """Share of the records of the exports. Above it the format of the exports has changed;
@@ -51,25 +50,27 @@ def _posts() -> Iterator[Check]:
     yield from columns.identity()
     yield between("change_seq", "change counters are not negative", low=0)
     description = "the extension is a short lower-case word"
-    yield matches("ext", "^[a-z0-9]{1,8}$", description)
-    yield one_of("rating", ["s", "q", "e"], "the rating is s, q or e")
+    yield matches("ext", "^[a-z0-9]{1,8}$", description, severity="warning")
+    description = "the rating is s, q or e; posts of another one are never sampled"
+    yield one_of("rating", ["s", "q", "e"], description, severity="warning")
     yield from columns.size(severity="warning")
     yield between("file_size", "files are not empty", low=1, severity="warning")
     description = "durations are not negative"
     yield between("duration", description, low=0, severity="warning")
-    description = "no tag name is empty or holds white space"
+    description = "no tag name is empty or holds a space"
     yield between("tags:blank", description, high=0)
     description = "a post names each tag once"
     yield one_of("tags:unique", [True], description, severity="warning")
-    description = "no locked tag name is empty or holds white space"
+    description = "no locked tag name is empty or holds a space"
     yield between("locked_tags:blank", description, high=0)
 
 
 def _tags() -> Iterator[Check]:
     yield between("tag_id", "tag ids are positive", low=1)
-    yield matches("name", NAME, "tag names are not empty and hold no white space")
-    description = "categories are the site's nine"
-    yield between("category", description, low=0, high=CATEGORIES - 1)
+    yield matches("name", NAME, "tag names are not empty and hold no space")
+    description = "categories are the nine known ones; tags of others are not learnt"
+    last = len(CATEGORIES) - 1
+    yield between("category", description, low=0, high=last, severity="warning")
 
 
 def _relations() -> Iterator[Check]:
@@ -88,7 +89,7 @@ def _rejected() -> Iterator[Check]:
 
 
 def _unknown_tags() -> Iterator[Check]:
-    yield matches("name", NAME, "tag names are not empty and hold no white space")
+    yield matches("name", NAME, "tag names are not empty and hold no space")
     yield between("posts", "an unknown tag is on a post", low=1)
 
 
@@ -120,6 +121,7 @@ def measure(_params: Params, paths: Paths, /) -> list[MeasuredTable]:
     """Measures the snapshot."""
     snapshot = _Snapshot.scan(paths)
     findings = [
+        *_identities_of_posts(snapshot),
         *_unique_ids(snapshot),
         *_circular_relations(snapshot),
         *_tags_of_posts(snapshot),
@@ -127,22 +129,40 @@ def measure(_params: Params, paths: Paths, /) -> list[MeasuredTable]:
     return [findings_table(findings), _figures(snapshot)]
 
 
-def _unique_ids(snapshot: _Snapshot) -> Iterator[Check]:
-    """Checks that ids and names occur once."""
+def _identities_of_posts(snapshot: _Snapshot) -> Iterator[Check]:
+    """Checks that posts are told apart by their ids, and by their md5."""
     posts = snapshot.posts
     rows = snapshot.rows["posts"]
     found = duplicates(posts, "post_id", "change_seq", rows)
     yield no_violations("post_id_twice", "post ids are unique", found)
-    found = duplicates(posts, "md5", "post_id", rows)
+    found = duplicates(posts.drop_nulls("md5"), "md5", "post_id", rows)
     description = "an md5 belongs to one post"
     yield no_violations("md5_twice", description, found, severity="warning")
 
+    found = violations(_unidentified_posts(posts), rows)
+    description = "a post without an md5 is deleted or withheld: it is never fetched"
+    yield no_violations("md5_missing", description, found)
+
+    found = out_of_order(posts, "post_id", rows)
+    yield no_violations("posts_out_of_order", "posts are ordered by post_id", found)
+
+
+def _unidentified_posts(posts: pl.LazyFrame) -> pl.LazyFrame:
+    """Returns posts that may be sampled, and have no md5 to be fetched by."""
+    is_visible = ~pl.col("is_deleted") & ~pl.col("is_withheld")
+    unidentified = posts.filter(pl.col("md5").is_null() & is_visible)
+    return unidentified.select("post_id", "change_seq")
+
+
+def _unique_ids(snapshot: _Snapshot) -> Iterator[Check]:
+    """Checks that ids and names of tags, aliases and implications occur once."""
     tags = snapshot.tags
     rows = snapshot.rows["tags"]
     found = duplicates(tags, "tag_id", "name", rows)
     yield no_violations("tag_id_twice", "tag ids are unique", found)
     found = duplicates(tags, "name", "tag_id", rows)
-    yield no_violations("tag_name_twice", "tag names are unique", found)
+    description = "tag names are unique; of those that are not the oldest counts"
+    yield no_violations("tag_name_twice", description, found, severity="warning")
 
     rows = snapshot.rows["aliases"]
     found = duplicates(snapshot.aliases, "relation_id", "antecedent", rows)
@@ -150,9 +170,6 @@ def _unique_ids(snapshot: _Snapshot) -> Iterator[Check]:
     rows = snapshot.rows["implications"]
     found = duplicates(snapshot.implications, "relation_id", "antecedent", rows)
     yield no_violations("implication_id_twice", "implication ids are unique", found)
-
-    found = out_of_order(posts, "post_id", snapshot.rows["posts"])
-    yield no_violations("posts_out_of_order", "posts are ordered by post_id", found)
 
 
 def _circular_relations(snapshot: _Snapshot) -> Iterator[Check]:
@@ -162,8 +179,8 @@ def _circular_relations(snapshot: _Snapshot) -> Iterator[Check]:
     in_force = snapshot.aliases.filter(is_in_force)
     is_circular = pl.col("antecedent") == pl.col("consequent")
     found = violations(in_force.filter(is_circular), rows)
-    description = "no tag in force is an alias of itself"
-    yield no_violations("alias_to_itself", description, found)
+    description = "no tag in force is an alias of itself; one that is stays a tag"
+    yield no_violations("alias_to_itself", description, found, severity="warning")
 
     found = duplicates(in_force, "antecedent", "consequent", rows)
     description = "a tag in force is an alias of one tag only"

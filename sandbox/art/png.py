@@ -31,11 +31,12 @@ def encode(
         (b"IEND", b""),
     ]
     return _SIGNATURE + b"".join(
-        _chunk(kind, data) for kind, data in chunks if data or kind == b"IEND"
+        chunk(kind, data) for kind, data in chunks if data or kind == b"IEND"
     )
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Returns a chunk of a PNG with its length and checksum."""
     return (
         struct.pack(">I", len(data))
         + kind

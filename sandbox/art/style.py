@@ -34,8 +34,8 @@ class Style:
 
 
 def _style(number: int) -> Style:
-    lots = sha256(f"hand/{number}".encode()).digest()
-    u = [lot / 256 for lot in lots]
+    digest = sha256(f"hand/{number}".encode()).digest()
+    u = [byte / 256 for byte in digest]
     sketchy, hatched = number % 25 == 18, number % 20 == 17
     return Style(
         line=0.045 if sketchy else (0.0, 0.05, 0.05, 0.07, 0.07, 0.1)[int(u[0] * 6)],

@@ -52,13 +52,9 @@ class SandboxBoard:
         self, posts: int = catalogue.POSTS, seed: int = catalogue.SEED, day: int = 1
     ) -> None:
         if day not in (1, 2):
-            raise ValueError(
-                f"sandbox: day {day} is not on the calendar; there are day 1 and day 2"
-            )
+            raise ValueError(f"sandbox: day is {day}; it must be 1 or 2")
         if posts < 1:
-            raise ValueError(
-                f"sandbox: a board of {posts} posts cannot be; ask for 1 or more"
-            )
+            raise ValueError(f"sandbox: posts is {posts}; it must be 1 or more")
         self.seed, self.day = seed, day
         self.now = DAY_1 + timedelta(days=day - 1)
         self._size = posts

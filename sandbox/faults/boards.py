@@ -31,18 +31,32 @@ class _Altered:
 class Planted(_Altered):
     """The same board, but for the files of some posts.
 
-    Their md5s and sizes are those of the bytes given by post id.
+    Their md5s and numbers of bytes are those of the bytes given by post id. sizes: the
+    pixels that the board lists for a file, where they are not those of the post.
     """
 
-    def __init__(self, board: Board, files: Mapping[int, bytes]) -> None:
+    def __init__(
+        self,
+        board: Board,
+        files: Mapping[int, bytes],
+        sizes: Mapping[int, tuple[int, int]] | None = None,
+    ) -> None:
         self._files = {hashlib.md5(data).hexdigest(): data for data in files.values()}  # noqa: S324  # as the site does
         md5s = dict(zip(files, self._files, strict=True))
-        posts = [
-            replace(post, md5=md5s[post.id], file_size=len(files[post.id]))
-            if post.id in files
-            else post
-            for post in board.posts
-        ]
+        posts = []
+        for post in board.posts:
+            if post.id not in files:
+                posts.append(post)
+                continue
+            width, height = (sizes or {}).get(post.id, (post.width, post.height))
+            planted = replace(
+                post,
+                md5=md5s[post.id],
+                file_size=len(files[post.id]),
+                width=width,
+                height=height,
+            )
+            posts.append(planted)
         super().__init__(board, posts, board.tags)
 
     def original(self, md5: str) -> bytes:

@@ -102,11 +102,7 @@ class Shapes:
         """The default shape of /posts.json and /posts/<id>.json."""
         links, sampled = self._links(post, viewer), has_sample(post)
         preview = preview_size(post.width, post.height)
-        sample = (
-            sample_size(post.width, post.height)
-            if sampled
-            else (post.width, post.height)
-        )
+        sample = _sample_size(post)
         return {
             "id": post.id,
             "created_at": site_time(post.created_at),
@@ -243,11 +239,7 @@ class Shapes:
     def _files(self, post: Post, viewer: Viewer) -> Json:
         links, sampled = self._links(post, viewer), has_sample(post)
         preview = preview_size(post.width, post.height)
-        sample = (
-            sample_size(post.width, post.height)
-            if sampled
-            else (post.width, post.height)
-        )
+        sample = _sample_size(post)
         files: Json = {
             "meta": {
                 "md5": post.md5,
@@ -330,6 +322,13 @@ class Shapes:
             "has_active_children": any(not child.is_deleted for child in children),
             "children": [child.id for child in children],
         }
+
+
+def _sample_size(post: Post) -> tuple[int, int]:
+    """Returns the size of the sample; of the original where there is none."""
+    if has_sample(post):
+        return sample_size(post.width, post.height)
+    return post.width, post.height
 
 
 def _alternates(post: Post, links: Links) -> Json:

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 from typing import Literal
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from sandbox.board.records import Post
 
@@ -83,7 +83,8 @@ def render(
     """
     try:
         with Image.open(io.BytesIO(original)) as opened:
-            picture = _in_srgb(opened)
+            # Since 2026-08-26 the site makes them upright.
+            picture = _in_srgb(ImageOps.exif_transpose(opened))
     except UNREADABLE as error:
         raise NoPicture(str(error)) from error
     # The site crops by content; the middle is as good for drawings, and needs no model
@@ -121,7 +122,7 @@ def _profile_transform(
         transform = ImageCms.buildTransform(
             source, ImageCms.createProfile("sRGB"), "RGB", "RGB"
         )
-    except ImageCms.PyCMSError:
+    except (OSError, ImageCms.PyCMSError):
         return None
 
     def convert(picture: Image.Image) -> Image.Image:

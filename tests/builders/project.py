@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,6 +122,39 @@ def run_command(
         timeout=120,
         **options,
     )
+
+
+def clone_repository(
+    folder: Path,
+    parameters: Mapping[str, Mapping[str, Any]],
+    *,
+    base_url: str,
+    static_url: str,
+    without: tuple[str, ...] = (),
+) -> None:
+    """Copies what git tracks, or would track, into a new repository.
+
+    Its params.yaml has these parameters, and a custom site at these addresses. without:
+    prefixes of paths that are not copied.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(without):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for section, changes in parameters.items():
+        params[section] |= changes
+    params["site"] |= {"name": "custom", "base_url": base_url, "static_url": static_url}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def damage(path: Path) -> None:

@@ -3,11 +3,16 @@
 import base64
 import io
 import re
+from typing import Any
 
 from PIL import Image
 
 from pipeline import packs, report
 from pipeline.paths import DATASETS, Paths
+from pipeline.report import inputs, render
+from pipeline.report.examples import Examples
+from pipeline.report.sections.section import PageData, Section
+from pipeline.report.training_batch import Batch
 from pipeline.schemas.sample import (
     ALIASES_IN_USE,
     ANOMALIES,
@@ -37,20 +42,29 @@ FIGURES = {
 
 
 EXPLANATION_SCHEMAS = {
-    "lacking_implied": MISSING_IMPLICATIONS,
-    "aliased_spellings": ALIASES_IN_USE,
+    "missing_implications": MISSING_IMPLICATIONS,
+    "aliases_in_use": ALIASES_IN_USE,
     "co_occurrence": CO_OCCURRENCE,
-    "oddities": ANOMALIES,
+    "anomalies": ANOMALIES,
 }
 
 
 EXPLANATIONS = (
     "strategies",
-    "lacking_implied",
-    "aliased_spellings",
+    "missing_implications",
+    "aliases_in_use",
     "co_occurrence",
-    "oddities",
+    "anomalies",
 )
+
+
+ORIGINALS = {"records": 8, "macro_map": 0.8119, "macro_map_of_shards": 0.8124}
+
+
+def write_metrics(paths: Paths, splits: dict[str, Any]) -> None:
+    """Writes metrics.json with these splits."""
+    metrics = {"splits": splits, "originals": ORIGINALS}
+    write_json(paths.evaluation / "metrics.json", metrics)
 
 
 def make(paths: Paths) -> Paths:
@@ -60,10 +74,10 @@ def make(paths: Paths) -> Paths:
     write_model(paths)
     write_gates(paths)
     metrics = {
-        "test": FIGURES,
-        "validation": FIGURES,
+        "splits": {"test": FIGURES, "validation": FIGURES},
         "records": {"test": 8},
         "tags": {"vocabulary": 3},
+        "originals": ORIGINALS,
     }
     write_json(paths.evaluation / "metrics.json", metrics)
     return paths
@@ -121,14 +135,29 @@ def write_gates(paths: Paths) -> None:
         write_json(paths.verdict(name), verdict)
 
 
+class NoBatch:
+    """In place of a training batch: drawing one loads TensorFlow, which takes long."""
+
+    def result(self) -> Batch:
+        """Returns none, with the reason."""
+        return Batch([], absent="nobody drew it.")
+
+
 def written(paths: Paths) -> str:
-    report.run(PARAMS, paths)
-    return (paths.reports / "index.html").read_text(encoding="utf-8")
+    """Returns the page without a training batch."""
+    return report.make_page(PARAMS, paths, inputs.read(paths), NoBatch())
+
+
+def section_of(section: Section, paths: Paths) -> str:
+    """Returns one section of the page, without images."""
+    shown = Examples([], [], [], is_truth_known=False)
+    data = PageData(PARAMS, inputs.read(paths), shown, [], NoBatch())
+    return render.render_section(section, data).html
 
 
 def text_of(html: str) -> str:
     """Returns what a reader sees, tags gone and blanks joined."""
-    shown = re.sub(r"<(style|script)>.*?</\1>", "", html, flags=re.DOTALL)
+    shown = re.sub(r"<(style|script)\b.*?</\1>", "", html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", shown).split())
 
 
@@ -139,3 +168,8 @@ def images_of(html: str) -> list[Image.Image]:
 
 def posts_of(html: str) -> list[int]:
     return [int(one) for one in re.findall(r"<p>post (\d+):", html)]
+
+
+def gallery(html: str, title: str) -> str:
+    """Returns the part of the page under a heading of level 3."""
+    return html.partition(f"<h3>{title}</h3>")[2].partition("<h3>")[0]

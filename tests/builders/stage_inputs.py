@@ -2,7 +2,7 @@
 
     python -m tests.builders.stage_inputs
 
-prints the lists for dvc.yaml. tests/pipeline/test_structure.py compares them.
+prints the lists for dvc.yaml. tests/pipeline/test_dvc.py compares them.
 """
 
 import ast
@@ -14,19 +14,28 @@ from pathlib import Path
 import yaml
 
 from pipeline.params import Params
+from pipeline.train_params import Train
 from tests.builders import source
 from tests.builders.project import ROOT
 
 INERT = (
+    "e6tag.errors",
     "pipeline.__main__",
     "pipeline.cli",
     "pipeline.errors",
     "pipeline.files",
     "pipeline.locks",
+    "pipeline.model.backbones.choices",
+    "pipeline.model.heads.choices",
+    "pipeline.model.losses.choices",
+    "pipeline.model.noise_choices",
+    "pipeline.os_errors",
+    "pipeline.param_models",
     "pipeline.params",
     "pipeline.paths",
     "pipeline.progress",
     "pipeline.stage_runner",
+    "pipeline.train_params",
     "pipeline.workers",
 )
 """Modules that do not change what a stage writes.
@@ -41,6 +50,12 @@ WHOLE_FOLDERS = frozenset({"pipeline/site"})
 """Folders that are listed as such, besides the folder of the stage itself.
 
 Not pipeline/model: a new backbone must not make a model stale that does not use it."""
+
+IMPORTS_BUILDERS = "pipeline.model.build"
+"""Module that imports the builders of the network by the parameters that name them."""
+
+BUILDERS = {"backbone": "backbones", "head": "heads", "loss": "losses"}
+"""Folder of pipeline/model with the builders of a parameter of `train`."""
 
 INERT_PARAMETERS = frozenset(
     {
@@ -60,18 +75,46 @@ The login shows more of a searched post, and no other post."""
 
 def code(stage: str) -> list[str]:
     """Returns the files of code that decide a stage's bytes, as dvc.yaml lists them."""
-    return folded(needed_files(stage), {*WHOLE_FOLDERS, f"pipeline/{stage}"})
+    files = needed_files(stage)
+    for parameter in BUILDERS:
+        listed = f"{BUILDERS[parameter]}/${{train.{parameter}.name}}.py"
+        chosen = f"pipeline/model/{resolved(listed)}"
+        if chosen in files:
+            files = (files - {chosen}) | {f"pipeline/model/{listed}"}
+    return folded(files, {*WHOLE_FOLDERS, f"pipeline/{stage}"})
 
 
-def needed_files(stage: str) -> set[str]:
-    """Returns the modules that a stage reaches and the templates beside them."""
+def resolved(text: str, train: Train | None = None) -> str:
+    """Returns a text of dvc.yaml with the names of the choices of `train` in it."""
+    for parameter in BUILDERS:
+        name = getattr(train or Train(), parameter).name
+        text = text.replace(f"${{train.{parameter}.name}}", name)
+    return text
+
+
+def needed_files(stage: str, train: Train | None = None) -> set[str]:
+    """Returns the modules that a stage reaches and the templates beside them.
+
+    Of the builders of the network, those that the parameters name.
+    """
     known = source.modules()
     files = set()
-    for name in source.reached(f"pipeline.{stage}", without=(*INERT, A_SITE)):
+    for name in _reached(stage, train or Train()):
         files.add(known[name])
         if len(name.split(".")) > 1:
             files |= _files_beside(known[name])
     return without_inert(files)
+
+
+def _reached(stage: str, train: Train) -> set[str]:
+    barred = (*INERT, A_SITE)
+    names = source.reached(f"pipeline.{stage}", without=barred)
+    if IMPORTS_BUILDERS not in names:
+        return names
+    for parameter, folder in BUILDERS.items():
+        builder = f"pipeline.model.{folder}.{getattr(train, parameter).name}"
+        names |= source.reached(builder, without=barred)
+    return names
 
 
 def _files_beside(module: Path) -> set[Path]:

@@ -17,7 +17,7 @@ from pipeline.files import write_json as write_json  # for tests that import it 
 from pipeline.params import Params
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.images import OUTCOMES, TAKEDOWNS
-from pipeline.schemas.manifest import LEAKAGE, MANIFEST, REJECTED
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY, REJECTED
 from pipeline.schemas.sample import (
     ALIASES_IN_USE,
     ANOMALIES,
@@ -82,13 +82,14 @@ FETCHED = [post_id for post_id in POST_IDS if post_id != NOT_FETCHED]
 
 
 def write_all(paths: Paths) -> None:
-    """Writes all six datasets and the images, good in every respect."""
+    """Writes all seven datasets and the images, good in every respect."""
     write_snapshot(paths)
     write_sample(paths)
     write_images(paths)
     write_manifest(paths)
     results.write_shards(paths)
     results.write_evaluation(paths)
+    results.write_mining(paths)
     results.write_bundle(paths)
 
 
@@ -151,16 +152,16 @@ def write_sample(paths: Paths) -> None:
     folder = paths.sample
     parquet.write(folder / "posts.parquet", posts, SAMPLED_POSTS)
     parquet.write(folder / "vocabulary.parquet", vocabulary, VOCABULARY)
-    parquet.write(folder / "left_out.parquet", [excluded_tag], EXCLUDED_TAGS)
-    parquet.write(folder / "dropped.parquet", excluded_posts, EXCLUDED_POSTS)
+    parquet.write(folder / "excluded_tags.parquet", [excluded_tag], EXCLUDED_TAGS)
+    parquet.write(folder / "excluded_posts.parquet", excluded_posts, EXCLUDED_POSTS)
     write_explanations(paths)
 
 
 def _sampled_post(post_id: int) -> Row:
     return {
         **_labelled_post(post_id),
-        "candidate_tags": 3,
-        "taken_for": None,
+        "tag_count": 3,
+        "selected_for": None,
     }
 
 
@@ -171,7 +172,7 @@ def _labelled_post(post_id: int) -> Row:
         "group_id": post_id,
         "split": split_of(post_id),
         "label_ids": labels_of(post_id),
-        "given_ids": given_of(post_id),
+        "explicit_label_ids": given_of(post_id),
     }
 
 
@@ -196,7 +197,7 @@ def write_explanations(paths: Paths) -> None:
         _strategy("quota", 31, 0.25),
         _strategy("natural", 32, 0.0625),
         _strategy("sample", 32, 0.0),
-        _strategy("board", 32, 0.0),
+        _strategy("all_candidates", 32, 0.0),
     ]
     missing = {
         "antecedent": "fox",
@@ -218,10 +219,12 @@ def write_explanations(paths: Paths) -> None:
     }
     folder = paths.sample
     parquet.write(folder / "strategies.parquet", strategies, STRATEGIES)
-    parquet.write(folder / "lacking_implied.parquet", [missing], MISSING_IMPLICATIONS)
-    parquet.write(folder / "aliased_spellings.parquet", [alias], ALIASES_IN_USE)
+    parquet.write(
+        folder / "missing_implications.parquet", [missing], MISSING_IMPLICATIONS
+    )
+    parquet.write(folder / "aliases_in_use.parquet", [alias], ALIASES_IN_USE)
     parquet.write(folder / "co_occurrence.parquet", pairs, CO_OCCURRENCE)
-    parquet.write(folder / "oddities.parquet", [anomaly], ANOMALIES)
+    parquet.write(folder / "anomalies.parquet", [anomaly], ANOMALIES)
 
 
 def _strategy(name: str, posts: int, distance: float) -> Row:
@@ -230,9 +233,9 @@ def _strategy(name: str, posts: int, distance: float) -> Row:
         "is_chosen": name in ("cover", "sample"),
         "posts": posts,
         "hours": posts / 3600,
-        "least_positives": 8,
+        "min_positives_reached": 8,
         "median_positives": 8.0,
-        "short_tags": 0,
+        "tags_below_target": 0,
         "mean_tags": 3.0,
         "total_variation": distance,
     }
@@ -297,6 +300,7 @@ def write_manifest(paths: Paths) -> None:
         "detail": "404",
     }
     _write_to_manifest(paths, "rejected", [rejected], REJECTED)
+    _write_to_manifest(paths, "overlay", [], OVERLAY)
     nearest = {4: 2, 9: 6}
     random = {30: 8}
     leakage = []

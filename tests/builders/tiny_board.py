@@ -116,7 +116,7 @@ class TinyBoard:
         ext: str = "png",
         **more: Any,
     ) -> Post:
-        data = b"not a picture" if ext == "webm" else picture(width, height, number)
+        data = b"not an image" if ext == "webm" else picture(width, height, number)
         md5 = md5_of(data)
         self._files[md5] = data
         post = Post(

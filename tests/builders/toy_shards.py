@@ -1,4 +1,4 @@
-"""A project whose shards hold toy pictures.
+"""A project whose shards hold toy images.
 
 Six tags, each plain to see, with the frequencies of a small board.
 """
@@ -6,19 +6,23 @@ Six tags, each plain to see, with the frequencies of a small board.
 import hashlib
 import io
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
 import polars as pl
+import pyarrow as pa
 from PIL import Image, ImageDraw
 
-from pipeline import parquet
+from pipeline import packs, parquet
 from pipeline.lineage import KEY
 from pipeline.model import backend
 from pipeline.paths import Paths
-from pipeline.schemas.manifest import MANIFEST
+from pipeline.schemas.manifest import MANIFEST, REJECTED
 from pipeline.schemas.sample import VOCABULARY
 from pipeline.schemas.shards import SHARDS as SHARDS_SCHEMA
+from pipeline.schemas.snapshot import RELATIONS
+from tests.builders import toy_data
 
 SIZE = 64  # pixels
 TAGS = {
@@ -31,6 +35,7 @@ TAGS = {
 }
 RECORDS = {"train": 240, "validation": 48, "test": 48}
 SHARDS = 2  # per split
+UPLOADED = datetime(2020, 6, 21, tzinfo=UTC)
 
 
 def project(
@@ -38,24 +43,96 @@ def project(
 ) -> Paths:
     """Writes shards, vocabulary, parameters and an empty manifest under `root`."""
     paths = Paths(root)
-    rows, first = [], 1
-    for split, count in (records or RECORDS).items():
-        drawn = [_record(seed, post_id) for post_id in range(first, first + count)]
-        first += count
-        rows += [
-            _write_shard(paths, split, number, drawn[number::SHARDS])
-            for number in range(SHARDS)
-        ]
-    parquet.write(paths.shards / "index.parquet", rows, SHARDS_SCHEMA, order_by="shard")
-    _write_vocabulary(paths, rows)
     lineage = {
         "pin": {"site": "toy", "exports": {}},
         "policy_version": "1",
         "parameters": {"manifest": {}},
     }
-    metadata = {KEY: json.dumps(lineage)}
-    parquet.write(paths.manifest / "train.parquet", [], MANIFEST, metadata=metadata)
+    rows, first = [], 1
+    labels = {}
+    for split, count in (records or RECORDS).items():
+        drawn = [_record(seed, post_id) for post_id in range(first, first + count)]
+        first += count
+        labels[split] = [(post_id, given) for post_id, _, given in drawn]
+        _write_originals(paths, split, drawn, lineage)
+        rows += [
+            write_shard(paths, split, number, drawn[number::SHARDS])
+            for number in range(SHARDS)
+        ]
+    parquet.write(paths.shards / "index.parquet", rows, SHARDS_SCHEMA, order_by="shard")
+    parquet.write(paths.shards / "rejected.parquet", [], REJECTED)
+    _write_vocabulary(paths, rows)
+    _write_relations(paths)
+    toy_data.write(paths, labels)
     return paths
+
+
+def _write_originals(
+    paths: Paths,
+    split: str,
+    records: list[tuple[int, bytes, list[int]]],
+    lineage: dict[str, object],
+) -> None:
+    """Writes a pack of the images, and their manifest as far as it is read."""
+    pack = f"pack-{split}.parquet"
+    packed = []
+    for post_id, jpeg, _ in records:
+        image = packs.PackedImage(
+            md5_of(post_id), post_id, "original", jpeg, "jpeg", SIZE, SIZE
+        )
+        packed.append(image)
+    packs.write(paths.images / pack, sorted(packed, key=lambda image: image.md5))
+    rows = pl.DataFrame(
+        {
+            "post_id": [image.post_id for image in packed],
+            "md5": [image.md5 for image in packed],
+            "rating": ["s"] * len(packed),
+            "created_at": [UPLOADED] * len(packed),
+            "label_ids": [labels for _, _, labels in records],
+            "pack": [pack] * len(packed),
+            "width": [SIZE] * len(packed),
+            "height": [SIZE] * len(packed),
+        }
+    )
+    schema = pa.schema([MANIFEST.field(name) for name in rows.columns])
+    metadata = {KEY: json.dumps(lineage)}
+    path = paths.manifest / f"{split}.parquet"
+    parquet.write(path, rows, schema, metadata=metadata)
+
+
+def rate(paths: Paths, label: int, ratings: tuple[str, str]) -> None:
+    """Rates all images: the first rating without a tag, the second with it."""
+    for split in RECORDS:
+        path = paths.manifest / f"{split}.parquet"
+        lineage = parquet.metadata(path)[KEY]
+        rated = parquet.read(path)
+        given = []
+        for post_id in rated["post_id"]:
+            _, _, labels = _record(621, post_id)
+            given.append(ratings[label in labels])
+        rated = rated.with_columns(rating=pl.Series(given))
+        schema = pa.schema([MANIFEST.field(name) for name in rated.columns])
+        parquet.write(path, rated, schema, metadata={KEY: lineage})
+
+
+def _write_relations(paths: Paths) -> None:
+    """Writes the relations of the snapshot: one alias, and a chain of implications."""
+    aliases = [_relation(1, "band", "stripe")]
+    implications = [
+        _relation(1, "circle", "shape"),
+        _relation(2, "shape", "drawing"),
+        {**_relation(3, "square", "shape"), "status": "retired"},
+        _relation(4, "elsewhere", "shape"),
+    ]
+    parquet.write(paths.snapshot / "aliases.parquet", aliases, RELATIONS)
+    parquet.write(paths.snapshot / "implications.parquet", implications, RELATIONS)
+
+
+def _relation(relation_id: int, antecedent: str, consequent: str) -> dict[str, object]:
+    return {
+        "relation_id": relation_id, "antecedent": antecedent,
+        "consequent": consequent, "status": "active",
+    }  # fmt: skip
 
 
 def picture(tags: set[str], random: Random) -> bytes:
@@ -90,10 +167,10 @@ def _record(seed: int, post_id: int) -> tuple[int, bytes, list[int]]:
     return post_id, picture({names[label] for label in labels}, random), labels
 
 
-def _write_shard(
+def write_shard(
     paths: Paths, split: str, number: int, records: list[tuple[int, bytes, list[int]]]
 ) -> dict[str, object]:
-
+    """Writes a shard of (post id, JPEG, labels); returns its row of the index."""
     backend.start("tensorflow")
     import tensorflow as tf
 
@@ -153,8 +230,13 @@ def _write_vocabulary(paths: Paths, rows: list[dict[str, object]]) -> None:
 
 
 def small() -> dict[str, object]:
-    """Parameters of `train` that learn the toy pictures in seconds."""
+    """Parameters of `train` that learn the toy images in seconds."""
     return {
-        "size": 32, "widths": [16, 32], "blocks": [1, 1], "epochs": 8, "batch_size": 16,
-        "learning_rate": 1e-2, "dropout": 0.0,
-    }  # fmt: skip
+        "size": 32,
+        "backbone": {"name": "compact", "widths": [16, 32], "blocks": [1, 1]},
+        "head": {"name": "pool", "dropout": 0.0},
+        "epochs": 8,
+        "batch_size": 16,
+        "optimizer": {"name": "adamw"},
+        "schedule": {"name": "one_cycle", "learning_rate": 1e-2},
+    }

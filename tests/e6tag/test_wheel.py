@@ -16,7 +16,8 @@ import importlib, pkgutil, sys
 import e6tag
 names = [module.name for module in pkgutil.walk_packages(e6tag.__path__, "e6tag.")]
 for name in names:
-    importlib.import_module(name)
+    if not name.startswith("e6tag.serve."):  # which needs the extra `serve`
+        importlib.import_module(name)
 assert "e6tag.cli" in names and "e6tag.tagger" in names, names
 for name in ("pipeline", "ops", "flows", "sandbox", "tensorflow", "polars"):
     assert importlib.util.find_spec(name) is None, name
@@ -97,6 +98,20 @@ def test_command_gives_version_and_help_without_the_pipeline(alone: Path) -> Non
     text = run(alone / "e6tag", "--help")
     assert "--install-completion" in text
     assert "harvest" not in text
+
+
+def test_command_of_an_extra_names_it(alone: Path) -> None:
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        run(alone / "e6tag", "serve")
+    (line,) = refused.value.stderr.splitlines()
+    assert "'.[serve]'" in line
+
+
+def test_wheel_holds_the_page_of_the_server(alone: Path) -> None:
+    (site_packages,) = alone.parent.glob("lib/python*/site-packages")
+    page = site_packages / "e6tag/serve/page"
+    names = {path.name for path in page.iterdir()}
+    assert names == {"index.html", "page.css", "page.js", "icon.svg"}
 
 
 def test_wheel_holds_e6tag_alone(alone: Path) -> None:

@@ -328,11 +328,11 @@ def test_search_whose_records_cannot_be_read_is_not_pinned(
 ) -> None:
     async def unrated(request: web.Request) -> web.StreamResponse | None:
         posts = json.loads(await honest_body(request))["posts"]
-        return json_response({"posts": [{**one, "rating": "?"} for one in posts]})
+        return json_response({"posts": [{**one, "rating": None} for one in posts]})
 
     words = (
         r"finds posts for 'solo -id:1', but no record of its answer can be read, "
-        r"first id \d+: '\?' \(rating: "
+        r"first id \d+: None \(rating is no text\)"
     )
     with (
         served(board, fault=unrated) as at,
@@ -361,7 +361,7 @@ def test_record_without_what_is_needed_is_listed_and_the_rest_kept(
     assert [(row["export"], row["row"], row["value"]) for row in rows] == [
         ("posts", 590, f"id {broken}")
     ]
-    assert rows[0]["reason"] == "file.md5 is missing"
+    assert rows[0]["reason"] == "file.ext is missing"
 
 
 def test_post_given_twice_is_taken_as_it_changed_last(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline import harvest
 from pipeline.errors import BadExport
@@ -100,6 +102,49 @@ def test_record_with_an_odd_number_is_rejected_and_changes_no_other(
     assert pl.read_parquet(tmp_path / "odd.parquet").equals(written)
 
 
+def _without_md5(record: str, flag: str, md5: str = "") -> str:
+    """A record of posts_csv with another MD5 and another is_deleted."""
+    before = "0123456789abcdef" * 2
+    return record.replace(before, md5).replace(",,,f,f,f,", f",,,{flag},f,f,")
+
+
+@pytest.mark.parametrize("width", ["640", "640.5"], ids=["fast path", "text by text"])
+def test_only_a_deleted_post_may_lack_its_md5(tmp_path: Path, width: str) -> None:
+    header, *records = posts_csv(*["fox"] * 6).splitlines()
+    records[1] = _without_md5(records[1], "t")
+    records[2] = _without_md5(records[2], "t", '""')
+    records[3] = _without_md5(records[3], "f")
+    records[4] = _without_md5(records[4], "t", "no-md5")
+    records[5] = records[5].replace("640,480", f"{width},480")
+    text = "\n".join([header, *records]) + "\n"
+    target = tmp_path / "posts.parquet"
+    rejected = csv_reader.write_posts(
+        write_csv(tmp_path / "posts.csv.gz", text), target
+    )
+    posts = pl.read_parquet(target)
+    assert posts.filter(pl.col("md5").is_null())["post_id"].to_list() == [2, 3]
+    reason = "md5 is missing or not valid"
+    assert [(row["row"], row["reason"], row["value"]) for row in rejected][:2] == [
+        (4, reason, "id 4: None"),
+        (5, reason, "id 5: 'no-md5'"),
+    ]
+    assert set(posts["post_id"]) == {1, 2, 3, 4, 5, 6} - {
+        row["row"] for row in rejected
+    }
+
+
+@pytest.mark.parametrize(("flag", "kept"), [("t", [1, 2]), ("f", [2])])
+def test_md5_that_one_record_of_a_good_chunk_lacks(
+    tmp_path: Path, flag: str, kept: list[int]
+) -> None:
+    header, *records = posts_csv("fox", "hat").splitlines()
+    text = "\n".join([header, _without_md5(records[0], flag), records[1], ""])
+    source, target = tmp_path / "posts.csv.gz", tmp_path / "posts.parquet"
+    rejected = csv_reader.write_posts(write_csv(source, text), target)
+    assert pl.read_parquet(target)["post_id"].to_list() == kept
+    assert len(rejected) == 2 - len(kept)
+
+
 def test_ids_out_of_order_are_sorted_and_doubles_listed(tmp_path: Path) -> None:
     text = "id,name,category,post_count\n3,hat,0,1\n1,fox,5,3\n3,cap,0,2\n"
     rejected = csv_reader.write_tags(
@@ -168,23 +213,35 @@ def test_export_that_cannot_be_trusted_is_one_clear_line(
     assert not (tmp_path / "tags.parquet").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [
-        pytest.param(b"f\x00x", "name is missing or not valid", id="NUL"),
-        pytest.param(b'""', "name is missing or not valid", id="empty"),
-        pytest.param(b'"f\nx"', "name is missing or not valid", id="newline"),
-    ],
-)
-def test_tag_whose_name_cannot_be_is_a_rejected_row(
-    tmp_path: Path, name: bytes, says: str
-) -> None:
-    text = f"{TAGS}1,{name.decode()},0,1\n2,hat,0,1\n"
+@pytest.mark.parametrize("name", ['""', '"f x"', "f x", '" "'])
+def test_tag_whose_name_cannot_be_is_a_rejected_row(tmp_path: Path, name: str) -> None:
+    text = f"{TAGS}1,{name},0,1\n2,hat,0,1\n"
     rejected = csv_reader.write_tags(
         write_csv(tmp_path / "tags.csv.gz", text), tmp_path / "tags.parquet"
     )
-    assert [(row["row"], row["reason"]) for row in rejected] == [(1, says)]
+    reason = "name is missing or not valid"
+    assert [(row["row"], row["reason"]) for row in rejected] == [(1, reason)]
     assert pl.read_parquet(tmp_path / "tags.parquet")["name"].to_list() == ["hat"]
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters=" "), min_size=1)
+
+
+@settings(deadline=None)
+@given(st.lists(NAMES, min_size=1, unique=True))
+def test_name_ends_at_a_space_and_nowhere_else(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    rows = [f"{number},{name},0,1" for number, name in enumerate(quoted, start=1)]
+    path = write_csv(folder / "tags.csv.gz", TAGS + "\n".join(rows) + "\n")
+    assert csv_reader.write_tags(path, folder / "tags.parquet") == []
+    assert pl.read_parquet(folder / "tags.parquet")["name"].to_list() == names
+    on_post = '"' + " ".join(names).replace('"', '""') + '"'
+    path = write_csv(folder / "posts.csv.gz", posts_csv(on_post))
+    assert csv_reader.write_posts(path, folder / "posts.parquet") == []
+    assert pl.read_parquet(folder / "posts.parquet")["tags"].to_list() == [names]
 
 
 def test_text_that_is_not_utf8_is_one_clear_line_with_the_row(

@@ -22,7 +22,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from pipeline import harvest, parquet, pin, refresh
+from pipeline import harvest, parquet, pin, refresh, sample
 from pipeline.errors import BadAnswer, BadInput, CorruptFile, ExportChanged
 from pipeline.harvest import changes, reconcile
 from pipeline.harvest import delta as deltas
@@ -51,7 +51,7 @@ class Given:
     day: int = 2
 
     def original(self, md5: str) -> bytes:
-        """Returns nothing: pictures are not asked for here."""
+        """Returns nothing: images are not asked for here."""
         raise KeyError(md5)
 
 
@@ -168,6 +168,32 @@ def test_delta_knows_of_changed_posts_what_the_site_withholds(
         or (post.rating != "s" and "young" in post.tags)
     }
     assert withheld == refused
+
+
+def test_deleted_posts_that_lost_their_md5_are_kept_and_never_sampled(
+    days: Days, project: Project, tmp_path: Path
+) -> None:
+    before = {post.id for post in days.day1.posts if post.is_deleted}
+    lost = [
+        post.id for post in days.day2.posts if post.is_deleted and post.id not in before
+    ]
+    posts = [
+        replace(post, md5="") if post.id in lost else post for post in days.day2.posts
+    ]
+    at = days.serve(given(days.day2, posts))
+    full = make_project(tmp_path / "full", at)
+    run_delta(project)
+    assert_same(run_harvest(project), run_harvest(full))
+    for harvested in (project, full):
+        sample.run(harvested.params.sample, harvested.paths)
+        tables = snapshot(harvested)
+        assert tables["rejected"].is_empty()
+        without = tables["posts"].filter(pl.col("md5").is_null())
+        assert without["post_id"].to_list() == lost
+        assert without["is_deleted"].all()
+        path = harvested.paths.sample / "excluded_posts.parquet"
+        reasons = dict(pl.read_parquet(path).select("post_id", "reason").iter_rows())
+        assert {reasons[post_id] for post_id in lost} == {"deleted"}
 
 
 def test_pin_names_base_and_change_and_counts_what_changed(
@@ -515,7 +541,7 @@ def test_post_whose_change_cannot_be_read_leaves_the_table(
     days.serve(days.day2, fault=unrated(post.id))
     capsys.readouterr()
     run_delta(project)
-    said = capsys.readouterr().err
+    errors = capsys.readouterr().err
     found, full = run_harvest(project), snapshot(days.full)
     assert rejected(found) == [("posts", 0, "rating is missing", f"id {post.id}")]
     expected = full["posts"].filter(pl.col("post_id") != post.id)
@@ -530,8 +556,8 @@ def test_post_whose_change_cannot_be_read_leaves_the_table(
         f"1 record of changed posts cannot be read, first id {post.id} "
         "(rating is missing). The snapshot leaves "
     )
-    assert said.count(line) == capsys.readouterr().err.count(line) == 1
-    assert "data/snapshot/rejected.parquet" in said
+    assert errors.count(line) == capsys.readouterr().err.count(line) == 1
+    assert "data/snapshot/rejected.parquet" in errors
 
 
 def test_post_that_cannot_be_read_stays_out_until_a_later_change_can(
@@ -657,7 +683,7 @@ def test_record_without_an_id_stops_the_delta_and_is_asked_for_again(
     with pytest.raises(
         BadAnswer,
         match=r"with change:>\d+ gave a record without an id that can be read "
-        r"\(number 1: id: .*\): nobody can know which post changed\. "
+        r"\(number 1: id is not a whole number\): nobody can know which post changed\. "
         r"Nothing was pinned\. Run e6tag refresh, without --delta, for a full one",
     ):
         run_delta(project)
@@ -667,15 +693,37 @@ def test_record_without_an_id_stops_the_delta_and_is_asked_for_again(
     assert_same(run_harvest(project), snapshot(days.full))
 
 
+def with_quiet_post(days: Days) -> tuple[Given, Post]:
+    """Returns a board, and a post of it that is in no feed of changes."""
+    sound = days.day1.posts[400]
+    quiet = replace(sound, id=sound.id + 1, md5="1" * 32, change_seq=1)
+    posts = sorted([*noon(days).posts, quiet], key=lambda post: post.id)
+    return given(days.day2, posts), quiet
+
+
+def test_post_found_by_counting_that_has_no_id_stops_the_refresh(
+    days: Days, project: Project
+) -> None:
+    board, quiet = with_quiet_post(days)
+
+    def nameless(posts: list[Any]) -> None:
+        for one in posts:
+            if one["id"] == quiet.id:
+                one["id"] = "?"
+
+    before = project.paths.pin.read_bytes()
+    days.serve(board, fault=altered(nameless))
+    with pytest.raises(
+        BadAnswer, match="with ids that are missing from the feed gave a record without"
+    ):
+        run_delta(project)
+    assert project.paths.pin.read_bytes() == before
+
+
 def test_post_found_by_counting_that_cannot_be_read_is_listed_and_counted_as_held(
     days: Days, project: Project
 ) -> None:
-    quiet = replace(
-        days.day1.posts[400], id=days.day1.posts[400].id + 1, md5="1" * 32, change_seq=1
-    )
-    board = given(
-        days.day2, sorted([*noon(days).posts, quiet], key=lambda post: post.id)
-    )
+    board, quiet = with_quiet_post(days)
     days.serve(board, fault=unrated(quiet.id))
     run_delta(project)
     found = run_harvest(project)
@@ -717,7 +765,7 @@ def test_changes_that_do_not_tell_which_posts_are_out_are_fetched_again(
     )
     with pytest.raises(
         BadInput,
-        match=r"does not tell which posts could not be read: .* "
+        match=r"does not record which posts could not be read: .* "
         "Run e6tag refresh --delta",
     ):
         run_harvest(project)

@@ -152,7 +152,7 @@ def test_full_disk_is_one_line_and_status_1(project: Project) -> None:
     )  # fmt: skip
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: No space left on device. What is finished is kept")
+    assert last.startswith("error: nothing can be written: the disk is full. What is")
     assert "Traceback" not in result.stderr
 
 
@@ -176,6 +176,7 @@ def test_index_without_a_checksum_is_not_pinned() -> None:
     [
         ({"url": None}, "gives no address for posts"),
         ({"checksum": "../../posts"}, "gives no SHA-256 for posts"),
+        ({"checksum": "0" * 64 + "/../../posts"}, "gives no SHA-256 for posts"),
     ],
 )
 def test_index_that_leads_nowhere_or_out_of_the_folder_is_not_pinned(
@@ -272,7 +273,7 @@ def begin(project: Project, *, export: str = "posts") -> tuple[Path, bytes]:
 
 
 class Once:
-    """Answers the next request for the posts export with `answer`, when told to."""
+    """Answers the next request for the posts export with `answer`, once armed."""
 
     def __init__(self, answer: web.Response) -> None:
         self.answer: web.Response | None = None
@@ -381,6 +382,30 @@ def test_part_of_another_file_is_not_appended(misbehaving) -> None:  # type: ign
     assert whole.read_bytes() == content
 
 
+def test_empty_rest_leaves_the_part_as_it_was(misbehaving) -> None:  # type: ignore[no-untyped-def]
+    fault = Once(web.Response())
+    project = misbehaving(fault)
+    whole, content = begin(project)
+    half = len(content) // 2
+    headers = {
+        "Content-Range": f"bytes {half}-{len(content) - 1}/{len(content)}",
+        "ETag": etag(project),
+    }
+    fault.answer = web.Response(
+        status=206, headers=headers, content_type="application/gzip"
+    )
+    asked = len(project.site.requests)
+    run(project)
+    assert whole.read_bytes() == content
+    assert fault.answer is None, "the empty rest was not sent"
+    sent = [
+        one.bytes_sent
+        for one in project.site.requests[asked:]
+        if one.path.endswith("posts.csv.gz")
+    ]
+    assert sum(sent) == len(content) - half
+
+
 def test_body_without_end_is_not_kept(misbehaving) -> None:  # type: ignore[no-untyped-def]
     fault = Once(
         web.Response(
@@ -459,7 +484,7 @@ def test_damaged_export_that_the_site_no_longer_has_names_the_refresh(
 
 
 class Tomorrow:
-    """The exports of the next day, when told to."""
+    """The exports of the next day, once armed."""
 
     def __init__(self) -> None:
         self.has_come = False

@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from pipeline import harvest, refresh, sample
 from pipeline.download.fetch import ASIDE
 from pipeline.params import Params
-from pipeline.paths import Paths
+from pipeline.paths import DATASETS, Paths
 from sandbox.board.drawn import SandboxBoard
-from tests.builders.project import ROOT
+from tests.builders.project import ROOT, clone_repository
 
 POSTS = 3_000
 DATA_STAGES = ("harvest", "sample", "download", "manifest", "shard")
@@ -44,7 +45,11 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "download": {"pack_images": 100, "max_rejected": 0.05},
     "shard": {"shards": 8, "size": 64},
-    "train": {"size": 48, "widths": [16, 32, 64], "blocks": [1, 1, 1], "epochs": 12},
+    "train": {
+        "size": 48,
+        "backbone": {"name": "compact", "widths": [16, 32, 64], "blocks": [1, 1, 1]},
+        "epochs": 12,
+    },
     "evaluate": {"bootstrap": 20},
 }
 
@@ -60,7 +65,7 @@ class Served:
     log: Path
 
     def pictures(self, since: int = 0) -> list[dict[str, Any]]:
-        """Returns the requests for pictures, from that line of the log on."""
+        """Returns the requests for images, from that line of the log on."""
         lines = self.log.read_text().splitlines()[since:] if self.log.exists() else []
         requests = [json.loads(line) for line in lines]
         return [
@@ -114,28 +119,9 @@ def fresh_copy(folder: Path, served: Served) -> Path:
 
     It gets small parameters and a pin of the served site.
     """
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in files:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["git", "init", "-q", folder], check=True)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, changes in SMALL.items():
-        params[section] |= changes
-    params["site"] |= {
-        "name": "custom",
-        "base_url": served.base_url,
-        "static_url": served.static_url,
-    }
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    clone_repository(
+        folder, SMALL, base_url=served.base_url, static_url=served.static_url
+    )
     subprocess.run(
         [sys.executable, "-m", "pipeline", "refresh"],
         cwd=folder,
@@ -171,16 +157,26 @@ def test_line_ends_with_bundle_and_report(line: Path) -> None:
         "model.onnx",
         "selected_tags.csv",
         "thresholds.csv",
-        "model_card.md",
+        "README.md",
         "lineage.json",
     } <= bundle
     assert (line / "reports" / "index.html").stat().st_size > 50_000
-    metrics = json.loads((line / "data" / "evaluation" / "metrics.json").read_text())[
-        "test"
-    ]
-    assert metrics["macro_auc"]["value"] > 0.5 == metrics["macro_auc"]["baseline"]
-    verdicts = sorted((line / "data" / "gates").glob("*/verdict.json"))
-    assert [json.loads(path.read_text())["success"] for path in verdicts] == [True] * 6
+    metrics = json.loads((line / "data" / "evaluation" / "metrics.json").read_text())
+    macro_auc = metrics["splits"]["test"]["macro_auc"]
+    assert macro_auc["value"] > 0.5 == macro_auc["baseline"]
+    verdicts = {}
+    for path in (line / "data" / "gates").glob("*/verdict.json"):
+        verdicts[path.parent.name] = json.loads(path.read_text())["success"]
+    assert verdicts == dict.fromkeys(DATASETS, True)
+
+
+def test_parquet_files_hold_their_version_and_no_descriptions(line: Path) -> None:
+    found = sorted((line / "data").rglob("*.parquet"))
+    assert len(found) > 30
+    for path in found:
+        stored = pq.read_schema(path)
+        assert stored.metadata[b"schema_version"] == b"2", path
+        assert all(column.metadata is None for column in stored), path
 
 
 def test_nothing_changed_means_nothing_runs_and_no_request(

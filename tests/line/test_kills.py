@@ -3,7 +3,7 @@
 Real processes on a served board. The moments are drawn from a seed and spread over the
 time in which a run works, from its first request on; the site is slow, so that work
 lasts longer than Python takes to start. CI runs six kills, by name more than a hundred:
-`python -m pytest tests/test_kills.py -m slow -s`, which also prints what was counted.
+`python -m pytest tests/line/test_kills.py -m slow -s` prints what was counted.
 """
 
 import os
@@ -119,8 +119,8 @@ class Killer:
             time.sleep(0.005)
 
     def _judge(self, process: subprocess.Popen[str]) -> None:
-        said, _ = process.communicate(timeout=300)
-        assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
         self.runs += 1
 
 
@@ -306,7 +306,7 @@ def kill_search(ground: Ground, folder: Path, kills: int, seed: int) -> str:
 
 
 def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
-    """Beyond one each, only pictures in flight are asked for again.
+    """Beyond one each, only images in flight are asked for again.
 
     And the packs are the undisturbed ones.
     """
@@ -325,7 +325,7 @@ def kill_download(ground: Ground, folder: Path, kills: int, seed: int) -> str:
     again = sum(asked.values()) - len(asked)
     assert again <= (CONCURRENCY + ASIDE) * killer.kills
     return (
-        f"{killer.kills} kills in one download: {len(asked)} pictures, {again} asked "
+        f"{killer.kills} kills in one download: {len(asked)} images, {again} asked "
         "for again"
     )
 

@@ -119,7 +119,7 @@ class Ground:
 
     @property
     def bad(self) -> frozenset[str]:
-        """Md5s of three pictures that are wanted as originals."""
+        """Md5s of three images that are wanted as originals."""
         outcomes = pl.read_parquet(self.finished.paths.images / "outcomes.parquet")
         return frozenset(
             outcomes.filter(outcome="kept", variant="original")["md5"].head(3)
@@ -154,12 +154,12 @@ class Ground:
             ]
 
         yield asked
-        told = (
+        answered = (
             one
             for one in asked("/")
             if not (one.status == 200 and 0 < one.bytes_sent <= len(NO_POSTS))
         )
-        self.counted.update(address(one.path, one.query) for one in told)
+        self.counted.update(address(one.path, one.query) for one in answered)
 
     @property
     def spoiled(self) -> int:
@@ -167,7 +167,7 @@ class Ground:
         return self.unruly.struck.total()
 
     def given(self) -> Counter[str]:
-        """How often each address told something, honestly, since the case began."""
+        """How often each address gave the honest answer since the case began."""
         return self.counted - self.unruly.struck
 
 
@@ -196,7 +196,7 @@ def ground(
 
 @pytest.fixture(scope="module")
 def pictures(ground: Ground) -> None:
-    """Fetches the pictures of the undisturbed project."""
+    """Fetches the images of the undisturbed project."""
     fetch(ground.finished)
 
 
@@ -235,6 +235,8 @@ class Case:
 
 
 PATIENT = {"download": {"retries": 3, "max_rejected": 0.5}}
+# Answers arrive in the order of the requests.
+ONE_BY_ONE = {"site": {"concurrency": 1}}
 HASTY = {"download": {"retries": 0, "max_rejected": 0.5}}
 
 
@@ -459,7 +461,7 @@ SEARCH = [
 
 
 def three(kind: Callable[..., Any], **options: Any) -> Callable[[Ground], faults.Fault]:
-    """The fault for three pictures."""
+    """The fault for three images."""
     return lambda ground: kind(ground.bad, **options)
 
 
@@ -489,9 +491,9 @@ PICTURES = [
     Case("403 page", "pictures", spoils(faults.Forbidden(faults.PICTURES)), 75,
     r"page of its own \(403\)"),
     Case("403 page, midway", "pictures", spoils(faults.Forbidden(LATER)), 75,
-    r"page of its own \(403\)"),
+    r"page of its own \(403\)", sections=ONE_BY_ONE),
     Case("403 page for some", "pictures", three(faults.Forbidden),
-    kept={"not_a_picture": 3}, sections=HASTY),
+    kept={"not_an_image": 3}, sections=HASTY),
     Case("403 JSON", "pictures", three(faults.Forbidden, html=False), 0, "",
     {"forbidden": 3}, True, sections=HASTY),
     Case("reset", "pictures", spoils(faults.Reset(HALF, times=1, per_path=True)),
@@ -514,11 +516,11 @@ PICTURES = [
     sections=HASTY),
     Case("wrong byte", "pictures", three(faults.Flipped), kept={"md5_mismatch": 3},
     sections=HASTY),
-    Case("another picture", "pictures", three(faults.WrongBytes),
+    Case("another image", "pictures", three(faults.WrongBytes),
     kept={"md5_mismatch": 3}, sections=HASTY),
     Case("decompression bomb", "pictures", three(faults.Bomb), kept={"md5_mismatch": 3},
     sections=HASTY),
-    Case("HTML", "pictures", three(faults.Html), kept={"not_a_picture": 3},
+    Case("HTML", "pictures", three(faults.Html), kept={"not_an_image": 3},
     sections=HASTY),
     Case("not there", "pictures", three(faults.Missing), kept={"not_found": 3},
     final=True, sections=HASTY),
@@ -529,7 +531,7 @@ PICTURES = [
     ),
     Case("too many bad ones", "pictures", three(faults.Html), 1,
     r"are not here \(limit 0.0%\), first",
-         kept={"not_a_picture": 3}, sections={"download": {"retries": 0,
+         kept={"not_an_image": 3}, sections={"download": {"retries": 0,
          "max_rejected": 0.0}}),
 ]  # fmt: skip
 
@@ -545,7 +547,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Project], tuple[int, str]]:
-    """Runs a stage as the command line does; gives its exit status and what it said."""
+    """Runs a stage as the command line does; gives exit status and output."""
 
     def invoke(stage: str, project: Project) -> tuple[int, str]:
         monkeypatch.chdir(project.paths.root)
@@ -576,7 +578,7 @@ def test_harvest_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted(
     with ground.disturbed(case) as asked:
         if case.pinned:
             refresh.run(project.params, project.paths)
-        judge(case, *run("harvest", project), ground.spoiled)
+        check_outcome(case, *run("harvest", project), ground.spoiled)
         assert hashes(project.paths.snapshot) == ({} if case.status else whole)
         if case.range:
             assert [request.status for request in asked(EXPORT)][-1] == 206
@@ -613,7 +615,7 @@ def test_export_that_is_swapped_while_it_is_fetched_is_never_spliced(
     )
     project, snapshot = ground.start(case, tmp_path), ground.finished.paths.snapshot
     with ground.disturbed(case):
-        judge(case, *run("harvest", project), ground.spoiled)
+        check_outcome(case, *run("harvest", project), ground.spoiled)
         assert not project.paths.snapshot.exists()
         if index_lag is not None:  # the index is tomorrow's by now
             assert run("refresh", project)[0] == run("harvest", project)[0] == 0
@@ -697,8 +699,8 @@ def test_gzip_bomb_is_refused_with_little_memory(
     with ground.disturbed(case):
         if isinstance(fault, faults.ExportBomb):
             refresh.run(project.params, project.paths)
-        status, said, peak = process("harvest", project)
-    judge(case, status, said, ground.spoiled)
+        status, output, peak = process("harvest", project)
+    check_outcome(case, status, output, ground.spoiled)
     assert peak < 500e6
     assert not project.paths.snapshot.exists()
 
@@ -706,13 +708,17 @@ def test_gzip_bomb_is_refused_with_little_memory(
 def process(stage: str, project: Project) -> tuple[int, str, float]:
     """Runs a stage as a process of its own.
 
-    Its exit status, what it said, and its peak memory in bytes.
+    Its exit status, what it printed, and its peak memory in bytes.
     """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", stage]
-    with (project.paths.root / "said").open("w+") as said:
+    with (project.paths.root / "output").open("w+") as output:
         child = subprocess.Popen(
-            command, cwd=project.paths.root, env=environment, stdout=said, stderr=said
+            command,
+            cwd=project.paths.root,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
         # Not what the kernel says at the end: a child starts with the peak of its
         # parent, this process
@@ -724,8 +730,8 @@ def process(stage: str, project: Project) -> tuple[int, str, float]:
                 )
                 peak = max(peak, int(found[1]) * 1024 if found else 0)
             time.sleep(0.01)
-        said.seek(0)
-        return child.returncode, said.read(), peak
+        output.seek(0)
+        return child.returncode, output.read(), peak
 
 
 @pytest.mark.parametrize(
@@ -741,8 +747,8 @@ def test_process_ends_with_the_same_status_and_line(
 ) -> None:
     project = ground.start(case, tmp_path)
     with ground.disturbed(case):
-        status, said, _ = process("harvest", project)
-    judge(case, status, said, ground.spoiled)
+        status, output, _ = process("harvest", project)
+    check_outcome(case, status, output, ground.spoiled)
 
 
 @pytest.mark.parametrize("agent", ["", "Python-urllib/3.11", "curl/8.5"])
@@ -763,7 +769,7 @@ def test_download_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted
 ) -> None:
     project, whole = ground.start(case, tmp_path), hashes(ground.finished.paths.images)
     with ground.disturbed(case):
-        judge(case, *run("download", project), ground.spoiled)
+        check_outcome(case, *run("download", project), ground.spoiled)
         assert refused(project) == (case.kept or {})
         if not case.kept and not case.status:
             assert hashes(project.paths.images) == whole
@@ -784,24 +790,24 @@ def test_download_is_right_or_says_why_not_and_is_right_once_the_fault_is_lifted
     assert not ground.elsewhere.requests
 
 
-def judge(case: Case, status: int, said: str, spoiled: int) -> None:
+def check_outcome(case: Case, status: int, output: str, spoiled: int) -> None:
     """Compares what a run did with the row.
 
     Prints the row with the number of requests that were spoiled.
     """
-    last = said.strip().splitlines()[-1]
+    last = output.strip().splitlines()[-1]
     print(
         f"{case.source} | {case.name} | {spoiled} | {status} | "
         f"{last if status else ''} | {dict(case.kept or {})}"
     )
-    assert status == case.status, said
+    assert status == case.status, output
     assert re.search(case.says, last), last
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert last.startswith("error: ") is (status != 0)
 
 
 def refused(project: Project) -> dict[str, int]:
-    """How many pictures are not here, by reason.
+    """How many images are not here, by reason.
 
     Nothing where the run ended before it could say.
     """
@@ -813,7 +819,7 @@ def refused(project: Project) -> dict[str, int]:
 
 
 def pictures_of(project: Project) -> dict[tuple[str, str], str]:
-    """SHA-256 of all pictures in packs, by md5 and variant."""
+    """SHA-256 of all images in packs, by md5 and variant."""
     found = pl.read_parquet(
         project.paths.images / "pack-*.parquet", columns=["md5", "variant", "bytes"]
     )

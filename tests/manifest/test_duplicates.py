@@ -1,6 +1,6 @@
 """Near-duplicates: copies are found however they were made.
 
-And unrelated pictures are left alone.
+And unrelated images are left alone.
 """
 
 import io
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from e6tag import image_files
 from pipeline.manifest import duplicates, fingerprint, hamming_index, leakage
 from pipeline.manifest.hamming_index import pairs_within_distance
 from sandbox.board.drawn import SandboxBoard
@@ -74,12 +75,12 @@ def table(pictures: list[tuple[str, bytes]]) -> pl.DataFrame:
             number,
             f"{number:032x}",
             split,
-            told.phash,
-            told.hashes.tobytes(),
-            told.thumbnail.tobytes(),
+            one.phash,
+            one.hashes.tobytes(),
+            one.thumbnail.tobytes(),
         )
         for number, (split, body) in enumerate(pictures)
-        for told in [fingerprint.fingerprint(body)]
+        for one in [fingerprint.fingerprint(body)]
     ]
     schema = {
         "post_id": pl.Int64,
@@ -227,7 +228,7 @@ def test_first_scan_tells_the_same_as_the_whole_file(originals: list[bytes]) -> 
     for body in originals[:20]:
         large = opened(body).resize((900, 700))
         progressive = encoded(large, quality=90, progressive=True)
-        start = fingerprint.first_scan(progressive)
+        start = image_files.first_scan(progressive)
         assert start is not None
         assert len(start) < len(progressive) / 2
         differing = (
@@ -238,7 +239,7 @@ def test_first_scan_tells_the_same_as_the_whole_file(originals: list[bytes]) -> 
 
 
 def test_baseline_jpeg_has_no_first_scan_to_cut_at(originals: list[bytes]) -> None:
-    assert fingerprint.first_scan(encoded(opened(originals[0]))) is None
+    assert image_files.first_scan(encoded(opened(originals[0]))) is None
 
 
 def test_first_scan_that_lacks_a_colour_is_not_enough(originals: list[bytes]) -> None:
@@ -246,7 +247,7 @@ def test_first_scan_that_lacks_a_colour_is_not_enough(originals: list[bytes]) ->
     scan = progressive.find(b"\xff\xda")
     assert progressive[scan + 4] == 3
     progressive[scan + 4] = 1
-    assert fingerprint.first_scan(bytes(progressive)) is None
+    assert image_files.first_scan(bytes(progressive)) is None
 
 
 @given(
@@ -277,7 +278,7 @@ def test_of_two_posts_with_one_picture_the_first_stays(originals: list[bytes]) -
         md5=pl.lit("0" * 32)
     )
     assert duplicates.find(records, 0).select("post_id", "reason").rows() == [
-        (0, "same_picture")
+        (0, "same_image")
     ]
 
 
@@ -287,19 +288,19 @@ def test_leakage_tells_copies_from_strangers() -> None:
     train = pl.DataFrame(
         {"md5": md5s, "phash": rng.integers(0, 2**64 - 1, 400, dtype=np.uint64)}
     )
-    told = leakage.distances(train, train.head(50))
-    assert told.height == 65
-    assert told["nearest"].to_list()[:2] == [50, 0]
+    found = leakage.distances(train, train.head(50))
+    assert found.height == 65
+    assert found["nearest"].to_list()[:2] == [50, 0]
     strangers = train.with_columns(
         phash=pl.Series(rng.integers(0, 2**64 - 1, 400, dtype=np.uint64))
     ).head(50)
-    told = leakage.distances(train, strangers)
+    found = leakage.distances(train, strangers)
     mean = {
-        name: (told["distance"] * told[name]).sum() / 50
+        name: (found["distance"] * found[name]).sum() / 50
         for name in ("nearest", "random")
     }
     assert 10 < mean["nearest"] < mean["random"]
-    assert told["nearest"].sum() == told["random"].sum() == 50
+    assert found["nearest"].sum() == found["random"].sum() == 50
 
 
 def test_leakage_of_empty_splits_is_empty() -> None:

@@ -1,6 +1,6 @@
 """A day passes, posts are taken down.
 
-And their pictures are looked for, byte by byte, in all that the project keeps.
+And their images are looked for, byte by byte, in all that the project keeps.
 
 The line runs as a user runs it: `dvc repro`, `e6tag refresh`, `dvc repro`, `e6tag
 purge`, in a project of its own with a DVC remote, against a board served at the same
@@ -28,7 +28,7 @@ from pipeline.schemas.images import TAKEDOWNS
 from pipeline.shard import tfrecord
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
-from tests.builders.project import ROOT, served
+from tests.builders.project import ROOT, clone_repository, served
 
 POSTS = 600  # the first at which each fate falls on a post that may be sampled
 NEEDLE = 64  # bytes of a picture that are looked for: noise to anybody else
@@ -56,17 +56,17 @@ REASONS = {
     Day2Event.REPLACED: "replaced",
     Day2Event.OPTED_OUT: "opted_out",
 }
-"""What becomes of a picture here when this becomes of its post there.
+"""What becomes of an image here when this becomes of its post there.
 
-Pictures of all others stay.
+Images of all others stay.
 """
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass(frozen=True)
-class Held:
-    """A picture of day 1 that has to go, or one that may stay: bytes out of its pack.
+class NeedleImage:
+    """An image of day 1 that has to go, or one that may stay: bytes out of its pack.
 
     And out of its record if any.
     """
@@ -80,18 +80,18 @@ class Held:
 class Story:
     """What was seen on the way: where needles were found, by the moment.
 
-    And what the commands said.
+    And what the commands printed.
     """
 
     folder: Path
-    pictures: dict[str, Held] = field(default_factory=dict)  # by md5
+    pictures: dict[str, NeedleImage] = field(default_factory=dict)  # by md5
     found: dict[str, dict[str, set[str]]] = field(
         default_factory=dict
     )  # moment -> place -> md5s
-    said: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
+    results: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
     files: dict[str, int] = field(default_factory=dict)  # of the cache, by the moment
 
-    def look(self, moment: str) -> None:
+    def search(self, moment: str) -> None:
         """Reads every byte that the project keeps."""
         places = {
             "data": "data",
@@ -101,7 +101,7 @@ class Story:
             "remote": "../remote",
         }
         self.found[moment] = {
-            name: self._holding(self.folder / place) for name, place in places.items()
+            name: self._images_in(self.folder / place) for name, place in places.items()
         }
         self.count(moment)
 
@@ -112,19 +112,21 @@ class Story:
             for path in (self.folder / ".dvc" / "cache" / "files").rglob("*")
         )
 
-    def _holding(self, place: Path) -> set[str]:
+    def _images_in(self, place: Path) -> set[str]:
         contents = [path.read_bytes() for path in place.rglob("*") if path.is_file()]
         return {
             md5
-            for md5, held in self.pictures.items()
-            if any(needle in content for content in contents for needle in held.needles)
+            for md5, image in self.pictures.items()
+            if any(
+                needle in content for content in contents for needle in image.needles
+            )
         }
 
     def run(self, moment: str, *command: str) -> None:
         """Runs a command as a user who activated the virtual environment."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
-        self.said[moment] = subprocess.run(
+        self.results[moment] = subprocess.run(
             command,
             cwd=self.folder,
             env=environment,
@@ -133,73 +135,62 @@ class Story:
             check=False,
         )
 
-    def must(self, *command: str) -> None:
+    def run_or_fail(self, *command: str) -> None:
         """Runs a command that has to succeed."""
         self.run("last", *command)
-        assert self.said["last"].returncode == 0, (
-            self.said["last"].stdout[-3000:] + self.said["last"].stderr[-3000:]
+        assert self.results["last"].returncode == 0, (
+            self.results["last"].stdout[-3000:] + self.results["last"].stderr[-3000:]
         )
 
-    def gone(self) -> set[str]:
+    def removed(self) -> set[str]:
         """Returns the md5s that have to go."""
-        return {md5 for md5, held in self.pictures.items() if held.reason}
+        return {md5 for md5, image in self.pictures.items() if image.reason}
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     """Day 1, day 2, and what `e6tag purge` did at each moment."""
-    told = Story(tmp_path_factory.mktemp("purge") / "project")
+    story = Story(tmp_path_factory.mktemp("purge") / "project")
     with served(SandboxBoard(posts=POSTS)) as site:
-        copy_project(told.folder, site.base_url, site.static_url)
-        told.must("e6tag", "refresh")
-        told.must("dvc", "repro", "shard")
-        told.must("dvc", "remote", "add", "store", str(told.folder.parent / "remote"))
-        told.must("dvc", "push", "--remote", "store")
-    told.pictures = pictures(Paths(told.folder))
-    told.look("day 1")
+        copy_project(story.folder, site.base_url, site.static_url)
+        story.run_or_fail("e6tag", "refresh")
+        story.run_or_fail("dvc", "repro", "shard")
+        story.run_or_fail(
+            "dvc", "remote", "add", "store", str(story.folder.parent / "remote")
+        )
+        story.run_or_fail("dvc", "push", "--remote", "store")
+    story.pictures = pictures(Paths(story.folder))
+    story.search("day 1")
     ports = {
         "port": urlsplit(site.base_url).port,
         "static_port": urlsplit(site.static_url).port,
     }
     with served(day_2(), **ports):
-        told.must("e6tag", "refresh")
-        told.run("too soon", "e6tag", "purge")
-        told.count("too soon")
-        told.must("dvc", "repro", "shard")
-    told.look("day 2")
-    told.run("unknown remote", "e6tag", "purge", "--remote", "shop")
-    told.run("dry run", "e6tag", "purge", "--dry-run", "--remote", "store")
-    told.count("dry run")
-    told.run("purge", "e6tag", "purge")
-    told.look("purge")
-    told.run("remote", "e6tag", "purge", "--remote", "store")
-    told.look("remote")
-    told.run("status", "dvc", "status", "shard", "--with-deps")
-    return told
+        story.run_or_fail("e6tag", "refresh")
+        story.run("too soon", "e6tag", "purge")
+        story.count("too soon")
+        story.run_or_fail("dvc", "repro", "shard")
+    story.search("day 2")
+    story.run("unknown remote", "e6tag", "purge", "--remote", "shop")
+    story.run("dry run", "e6tag", "purge", "--dry-run", "--remote", "store")
+    story.count("dry run")
+    story.run("purge", "e6tag", "purge")
+    story.search("purge")
+    story.run("remote", "e6tag", "purge", "--remote", "store")
+    story.search("remote")
+    story.run("status", "dvc", "status", "shard", "--with-deps")
+    return story
 
 
 def copy_project(folder: Path, base_url: str, static_url: str) -> None:
-    """Copies what git tracks (or would) to a new repository, with small parameters."""
-    files = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    for name in files:
-        if (ROOT / name).is_file() and not name.startswith(
-            ("docs/", "bench/", "tests/")
-        ):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    subprocess.run(["git", "init", "-q", folder], check=True)
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for section, changes in PARAMETERS.items():
-        params[section] |= changes
-    params["site"] |= {"name": "custom", "base_url": base_url, "static_url": static_url}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    """Copies what the stages need to a new repository, with small parameters."""
+    clone_repository(
+        folder,
+        PARAMETERS,
+        base_url=base_url,
+        static_url=static_url,
+        without=("docs/", "bench/", "tests/"),
+    )
 
 
 def day_2() -> SandboxBoard:
@@ -218,8 +209,8 @@ def day_2() -> SandboxBoard:
     return board
 
 
-def pictures(paths: Paths) -> dict[str, Held]:
-    """Returns the pictures in the packs that have to go.
+def pictures(paths: Paths) -> dict[str, NeedleImage]:
+    """Returns the images in the packs that have to go.
 
     And some others, with what is to be looked for.
     """
@@ -237,12 +228,14 @@ def pictures(paths: Paths) -> dict[str, Held]:
                     needle(one.bytes),
                     *([needle(records[one.md5])] if one.md5 in records else []),
                 ]
-                found[one.md5] = Held(one.post_id, reasons[one.md5], tuple(needles))
+                found[one.md5] = NeedleImage(
+                    one.post_id, reasons[one.md5], tuple(needles)
+                )
     return found
 
 
 def needle(picture: bytes) -> bytes:
-    """Returns bytes out of the middle of a picture, where it is least even.
+    """Returns bytes out of the middle of an image, where it is least even.
 
     Flat ground is alike in many.
     """
@@ -277,16 +270,16 @@ def jpegs(shards: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def test_every_kind_of_takedown_meets_a_sampled_picture(story: Story) -> None:
-    assert {held.reason for held in story.pictures.values()} == {
+    assert {image.reason for image in story.pictures.values()} == {
         None,
         "forbidden_young",
         *REASONS.values(),
     }
-    assert all(len(story.pictures[md5].needles) == 2 for md5 in story.gone()), (
+    assert all(len(story.pictures[md5].needles) == 2 for md5 in story.removed()), (
         "all of them were in the shards"
     )
     assert {
-        len(needle) for held in story.pictures.values() for needle in held.needles
+        len(needle) for image in story.pictures.values() for needle in image.needles
     } == {NEEDLE}
 
 
@@ -297,26 +290,26 @@ def test_takedowns_name_each_picture_and_why(story: Story) -> None:
         for row in table.iter_rows(named=True)
     }
     assert named == {
-        md5: (held.post_id, held.reason)
-        for md5, held in story.pictures.items()
-        if held.reason
+        md5: (image.post_id, image.reason)
+        for md5, image in story.pictures.items()
+        if image.reason
     }
 
 
 def test_pictures_leave_data_with_repro_and_the_cache_with_purge(story: Story) -> None:
-    gone = story.gone()
+    gone = story.removed()
     assert gone <= story.found["day 1"]["data"] & story.found["day 1"]["cache"]
     assert gone & story.found["day 2"]["data"] == set()
     assert gone <= story.found["day 2"]["cache"], "else this test could not fail"
-    assert story.said["purge"].returncode == 0, story.said["purge"].stderr
+    assert story.results["purge"].returncode == 0, story.results["purge"].stderr
     for place in ("data", "cache", "work", "reports"):
         assert gone & story.found["purge"][place] == set(), place
 
 
 def test_pictures_that_may_stay_stay_and_dvc_misses_nothing(story: Story) -> None:
-    kept = story.pictures.keys() - story.gone()
+    kept = story.pictures.keys() - story.removed()
     assert kept <= story.found["remote"]["data"] & story.found["remote"]["cache"]
-    assert "up to date" in story.said["status"].stdout
+    assert "up to date" in story.results["status"].stdout
 
 
 def test_manifest_has_no_record_that_was_taken_down(story: Story) -> None:
@@ -324,27 +317,27 @@ def test_manifest_has_no_record_that_was_taken_down(story: Story) -> None:
     records = pl.concat(
         pl.read_parquet(paths.manifest / f"{split}.parquet") for split in SPLITS
     )
-    assert story.gone() & set(records["md5"]) == set()
+    assert story.removed() & set(records["md5"]) == set()
     assert records.height > 300
 
 
 def test_purge_before_repro_refuses_and_removes_nothing(story: Story) -> None:
-    said = story.said["too soon"]
-    assert said.returncode == 1
-    assert said.stderr.startswith("error: harvest, ")
-    assert ": not up to date, so dvc.lock still refers to older pictures" in said.stderr
+    result = story.results["too soon"]
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: harvest, ")
+    assert ": not up to date, so dvc.lock still refers to older images" in result.stderr
     assert (
         "Nothing was removed. Run dvc repro shard first. Where that stops before "
-        "download, run " in said.stderr
+        "download, run " in result.stderr
     )
-    assert len(said.stderr.splitlines()) == 1
+    assert len(result.stderr.splitlines()) == 1
     assert story.files["too soon"] == story.files["day 1"]
 
 
 def test_dry_run_lists_and_removes_nothing(story: Story) -> None:
-    said = story.said["dry run"]
-    *listed, last, remote = said.stdout.splitlines()
-    assert said.returncode == 0
+    result = story.results["dry run"]
+    *listed, last, remote = result.stdout.splitlines()
+    assert result.returncode == 0
     assert story.files["dry run"] == story.files["day 2"]
     assert len(listed) == story.files["day 2"] - story.files["purge"] > 5
     assert all(line.split()[1].startswith(".dvc/cache/files/md5/") for line in listed)
@@ -355,28 +348,28 @@ def test_dry_run_lists_and_removes_nothing(story: Story) -> None:
 
 
 def test_purge_says_how_much_went_and_what_is_left_to_do(story: Story) -> None:
-    lines = story.said["purge"].stdout.splitlines()
+    lines = story.results["purge"].stdout.splitlines()
     went = story.files["day 2"] - story.files["purge"]
     assert "outputs of older commits go too" in lines[0]
     assert lines[1].startswith(f"purge: {went:,} files, ")
     assert lines[2].endswith(
         "To clean it: dvc gc --workspace --force --cloud --remote store"
     )
-    assert story.gone() <= story.found["purge"]["remote"]
+    assert story.removed() <= story.found["purge"]["remote"]
 
 
 def test_a_named_remote_is_cleaned_too(story: Story) -> None:
-    assert story.said["remote"].returncode == 0, story.said["remote"].stderr
+    assert story.results["remote"].returncode == 0, story.results["remote"].stderr
     assert re.search(
         r"remote store \(.*/remote\): \d+ files are gone\n$",
-        story.said["remote"].stdout,
+        story.results["remote"].stdout,
     )
-    assert story.gone() & story.found["remote"]["remote"] == set()
+    assert story.removed() & story.found["remote"]["remote"] == set()
 
 
 def test_an_unknown_remote_is_refused_by_name(story: Story) -> None:
-    said = story.said["unknown remote"]
-    assert (said.returncode, said.stderr) == (
+    result = story.results["unknown remote"]
+    assert (result.returncode, result.stderr) == (
         1,
         "error: there is no DVC remote shop. Known: store.\n",
     )
@@ -384,12 +377,12 @@ def test_an_unknown_remote_is_refused_by_name(story: Story) -> None:
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Story:
-    """A DVC repository whose one stage writes pictures."""
-    told = Story(tmp_path / "toy")
-    told.folder.mkdir()
-    told.must("git", "init", "-q")
-    told.must("dvc", "init", "-q")
-    (told.folder / "pictures").write_text("one")
+    """A DVC repository whose one stage writes images."""
+    story = Story(tmp_path / "toy")
+    story.folder.mkdir()
+    story.run_or_fail("git", "init", "-q")
+    story.run_or_fail("dvc", "init", "-q")
+    (story.folder / "pictures").write_text("one")
     stages = {
         "download": {
             "cmd": "cp pictures images",
@@ -397,18 +390,18 @@ def toy(tmp_path: Path) -> Story:
             "outs": ["images"],
         }
     }
-    (told.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    return told
+    (story.folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    return story
 
 
-def purge(told: Story) -> subprocess.CompletedProcess[str]:
-    told.run(
+def purge(story: Story) -> subprocess.CompletedProcess[str]:
+    story.run(
         "purge",
         sys.executable,
         "-c",
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{MAIN}",
     )
-    return told.said["purge"]
+    return story.results["purge"]
 
 
 MAIN = "from ops.purge import main; main()"
@@ -421,16 +414,33 @@ def test_without_a_lock_file_nothing_would_be_kept_so_nothing_goes(toy: Story) -
     )
 
 
+def test_images_leave_unfinished_runs_of_an_ablation_and_checkpoints_stay(
+    toy: Story,
+) -> None:
+    toy.run_or_fail("dvc", "repro", "-q")
+    run = toy.folder / ".work" / "ablation" / "0123"
+    images = run / "data" / "images" / "pack-1.parquet"
+    checkpoint = run / ".work" / "train" / "epoch-00001"
+    for file in (images, checkpoint):
+        file.parent.mkdir(parents=True)
+        file.write_text("one")
+    done = purge(toy)
+    assert done.returncode == 0, done.stderr
+    assert "purge: .work/ablation/0123/data is removed" in done.stdout
+    assert not images.exists()
+    assert checkpoint.exists()
+
+
 def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
-    toy.must("dvc", "cache", "dir", str(toy.folder.parent / "shared"))
+    toy.run_or_fail("dvc", "cache", "dir", str(toy.folder.parent / "shared"))
     for content in ("one", "two"):
         (toy.folder / "pictures").write_text(content)
-        toy.must("dvc", "repro")
-    said = purge(toy)
-    assert said.returncode == 1
+        toy.run_or_fail("dvc", "repro")
+    result = purge(toy)
+    assert result.returncode == 1
     assert (
-        "shared lies outside this project, and others may share it. Nothing was "
-        "removed." in said.stderr
+        "shared lies outside this project, and others may share it: it is "
+        "left as it is." in result.stderr
     )
     assert (
         sum(
@@ -443,15 +453,15 @@ def test_a_cache_that_others_may_share_is_left_alone(toy: Story) -> None:
 
 
 def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) -> None:
-    toy.must("dvc", "repro")
+    toy.run_or_fail("dvc", "repro")
     shared = toy.folder.parent / "shared"
     (toy.folder / ".dvc" / "cache").rename(shared)
     (toy.folder / ".dvc" / "cache").symlink_to(shared)
-    said = purge(toy)
-    assert said.returncode == 1
+    result = purge(toy)
+    assert result.returncode == 1
     assert (
-        "shared lies outside this project, and others may share it. Nothing was "
-        "removed." in said.stderr
+        "shared lies outside this project, and others may share it: it is "
+        "left as it is." in result.stderr
     )
 
 
@@ -468,44 +478,44 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
     What was done about it, and its end.
     """
-    told = Story(tmp_path_factory.mktemp("stuck") / "project")
+    story = Story(tmp_path_factory.mktemp("stuck") / "project")
     with served(SandboxBoard(posts=POSTS)) as site:
-        copy_project(told.folder, site.base_url, site.static_url)
-        told.must("e6tag", "refresh")
-        told.must("dvc", "repro", "download")
-    paths = Paths(told.folder)
-    told.pictures = packed(paths)
-    told.look("day 1")
+        copy_project(story.folder, site.base_url, site.static_url)
+        story.run_or_fail("e6tag", "refresh")
+        story.run_or_fail("dvc", "repro", "download")
+    paths = Paths(story.folder)
+    story.pictures = packed(paths)
+    story.search("day 1")
     ports = {
         "port": urlsplit(site.base_url).port,
         "static_port": urlsplit(site.static_url).port,
     }
     with served(day_2(), **ports):
-        told.must("e6tag", "refresh")
+        story.run_or_fail("e6tag", "refresh")
         possible = paths.params.read_text()
         paths.params.write_text(
             possible.replace("min_positives: 40", "min_positives: 9000")
         )
-        told.run("repro", "dvc", "repro", "download")
-        told.run("too soon", "e6tag", "purge")
-        told.look("too soon")
-        told.run("download", "python", "-m", "pipeline", "download")
-        told.look("download")
-        told.run("verify", "python", "-m", "pipeline", "packs", "verify")
-        told.run("dry run", "e6tag", "purge", "--dry-run")
-        told.count("dry run")
-        told.run("purge", "e6tag", "purge")
-        told.look("purge")
-        told.must("dvc", "checkout", "data/images")
-        told.look("checkout")
+        story.run("repro", "dvc", "repro", "download")
+        story.run("too soon", "e6tag", "purge")
+        story.search("too soon")
+        story.run("download", "python", "-m", "pipeline", "download")
+        story.search("download")
+        story.run("verify", "python", "-m", "pipeline", "packs", "verify")
+        story.run("dry run", "e6tag", "purge", "--dry-run")
+        story.count("dry run")
+        story.run("purge", "e6tag", "purge")
+        story.search("purge")
+        story.run_or_fail("dvc", "checkout", "data/images")
+        story.search("checkout")
         paths.params.write_text(possible)
-        told.must("dvc", "repro", "download")
-        told.run("end", "e6tag", "purge")
-        told.look("end")
-    return told
+        story.run_or_fail("dvc", "repro", "download")
+        story.run("end", "e6tag", "purge")
+        story.search("end")
+    return story
 
 
-def packed(paths: Paths) -> dict[str, Held]:
+def packed(paths: Paths) -> dict[str, NeedleImage]:
     """As `pictures`, of packs alone."""
     shards = paths.shards
     shards.mkdir(parents=True)
@@ -519,36 +529,36 @@ def test_download_by_itself_takes_pictures_down_where_sample_cannot_succeed(
 ) -> None:
     assert (
         "sample.min_positives 9,000"
-        in stuck.said["repro"].stdout + stuck.said["repro"].stderr
+        in stuck.results["repro"].stdout + stuck.results["repro"].stderr
     )
-    said = stuck.said["download"]
-    assert said.returncode == 1
-    assert said.stderr.splitlines()[-1] == (
+    result = stuck.results["download"]
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
         "error: data/sample/posts.parquet is not there. Run dvc repro: the stage that "
         "writes it makes it."
     )
-    assert "pictures may no longer be kept and leave: " in said.stderr
-    assert stuck.gone() == stuck.gone() & stuck.found["too soon"]["data"] > set()
+    assert "images may no longer be kept and are removed: " in result.stderr
+    assert stuck.removed() == stuck.removed() & stuck.found["too soon"]["data"] > set()
     assert (
-        stuck.gone()
+        stuck.removed()
         & (stuck.found["download"]["data"] | stuck.found["download"]["work"])
         == set()
     )
     table = pl.read_parquet(Paths(stuck.folder).images / "takedowns.parquet")
-    assert dict(table.select("md5", "reason").iter_rows()).keys() == stuck.gone()
-    assert stuck.said["verify"].returncode == 0, stuck.said["verify"].stdout
+    assert dict(table.select("md5", "reason").iter_rows()).keys() == stuck.removed()
+    assert stuck.results["verify"].returncode == 0, stuck.results["verify"].stdout
 
 
 def test_purge_says_what_to_do_where_repro_stops_before_download(stuck: Story) -> None:
-    said = stuck.said["too soon"]
-    assert said.returncode == 1
+    result = stuck.results["too soon"]
+    assert result.returncode == 1
     assert (
-        "download: not up to date, so dvc.lock still refers to older pictures, which "
-        "would be kept." in said.stderr
+        "download: not up to date, so dvc.lock still refers to older images, which "
+        "would be kept." in result.stderr
     )
     assert (
         "Where that stops before download, run python -m pipeline download"
-        in said.stderr
+        in result.stderr
     )
     assert stuck.found["too soon"]["cache"] == stuck.found["day 1"]["cache"]
 
@@ -556,40 +566,40 @@ def test_purge_says_what_to_do_where_repro_stops_before_download(stuck: Story) -
 def test_packs_that_were_superseded_leave_the_cache_though_sample_cannot_succeed(
     stuck: Story,
 ) -> None:
-    said = stuck.said["purge"]
-    assert said.returncode == 1
+    result = stuck.results["purge"]
+    assert result.returncode == 1
     assert re.match(
-        r"purge: dvc.lock names \d+ packs with \d+ pictures that were taken down; "
+        r"purge: dvc.lock names \d+ packs with \d+ images that were taken down; "
         r"it now names",
-        said.stdout,
+        result.stdout,
     )
     assert (
-        "sample, validate@sample, download: not up to date, so this was about packs "
-        "alone" in said.stderr
+        "sample, validate@sample, download: not up to date, so only packs "
+        "were cleaned" in result.stderr
     )
-    assert said.stderr.endswith("run dvc repro download, then e6tag purge again.\n")
-    assert stuck.gone() <= stuck.found["download"]["cache"], (
+    assert result.stderr.endswith("run dvc repro download, then e6tag purge again.\n")
+    assert stuck.removed() <= stuck.found["download"]["cache"], (
         "else this test could not fail"
     )
-    assert stuck.gone() & stuck.found["purge"]["cache"] == set()
+    assert stuck.removed() & stuck.found["purge"]["cache"] == set()
 
 
 def test_what_dvc_still_refers_to_stays_though_sample_cannot_succeed(
     stuck: Story,
 ) -> None:
-    kept = stuck.pictures.keys() - stuck.gone()
+    kept = stuck.pictures.keys() - stuck.removed()
     assert kept <= stuck.found["purge"]["cache"] & stuck.found["checkout"]["data"]
-    assert stuck.gone() & stuck.found["checkout"]["data"] == set()
-    assert stuck.said["end"].returncode == 0, stuck.said["end"].stderr
+    assert stuck.removed() & stuck.found["checkout"]["data"] == set()
+    assert stuck.results["end"].returncode == 0, stuck.results["end"].stderr
     assert kept <= stuck.found["end"]["data"] & stuck.found["end"]["cache"]
 
 
 def test_dry_run_counts_superseded_packs_and_changes_nothing(stuck: Story) -> None:
-    said = stuck.said["dry run"]
-    assert "it would name those in data/images" in said.stdout
+    result = stuck.results["dry run"]
+    assert "it would name those in data/images" in result.stdout
     assert stuck.files["dry run"] == stuck.files["download"]
     assert (
-        sum(".dvc/cache/files/md5/" in line for line in said.stdout.splitlines()) >= 1
+        sum(".dvc/cache/files/md5/" in line for line in result.stdout.splitlines()) >= 1
     )
 
 
@@ -609,9 +619,8 @@ def test_packs_that_are_not_all_here_are_not_taken_for_superseded(
     lock = {"download": {"outs": [{"path": "data/images", "md5": "2222.dir"}]}}
 
     def count() -> int:
-        return len(
-            stale_packs.find_stale_packs(root, root / ".dvc" / "cache", lock).packs
-        )
+        cache = root / ".dvc" / "cache"
+        return len(stale_packs.find_stale_packs(root, cache, lock).paths)
 
     assert count() == 0  # the picture that may stay would be lost
     packs.write(root / "data/images/pack-1.parquet", [picture("b" * 32)])

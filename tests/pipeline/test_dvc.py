@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.params import LISTS, Params
+from pipeline.param_models import Choice, choices
+from pipeline.params import LISTS, RELEASES, Params
 from pipeline.paths import DATASETS, Paths
+from pipeline.train_params import INITIAL_MODELS, Train
 from tests.builders import stage_inputs
 from tests.builders.project import ROOT
 
@@ -22,12 +24,23 @@ OUTS = {
     "shard": [Paths().shards],
     "train": [Paths().model, Paths().training],
     "evaluate": [Paths().evaluation],
+    "mine": [Paths().mining],
     "export": [Paths().bundle],
     "report": [Paths().reports / "index.html"],
 }
 """What each stage writes."""
 
-OTHER_PLACES = {"root", "params", "data", "ledger", "politeness", "work", "reports"}
+OTHER_PLACES = {
+    "root",
+    "params",
+    "data",
+    "ledger",
+    "politeness",
+    "resources",
+    "work",
+    "reports",
+    "ablation_plan",
+}
 """Members of Paths that are no input of a stage: its own records, locks and folders."""
 
 
@@ -59,13 +72,39 @@ def test_stage_lists_exactly_the_code_its_bytes_depend_on(stage: str) -> None:
     deps = [dep for dep in entry(stage)["deps"] if is_code(dep)]
     files = set()
     for dep in deps:
-        files |= stage_inputs.files_below(dep)
+        files |= stage_inputs.files_below(stage_inputs.resolved(dep))
     needed = stage_inputs.needed_files(stage)
     assert files == needed, (
         f"{stage} lists {sorted(files - needed)} without reading them, and reads "
         f"{sorted(needed - files)} without listing them. dvc.yaml should have:\n"
         f"{stage_inputs.as_yaml(stage)}"
     )
+
+
+def every_choice() -> list[Any]:
+    """The choices that have a builder, each with the parameter that it is of."""
+    cases = []
+    for parameter in stage_inputs.BUILDERS:
+        for name, choice in choices(Train.model_fields[parameter]).items():
+            cases.append(pytest.param(parameter, choice, id=f"{parameter}-{name}"))
+    return cases
+
+
+@pytest.mark.parametrize(("parameter", "choice"), every_choice())
+def test_training_depends_on_the_builders_that_are_chosen_and_on_no_other(
+    parameter: str, choice: type[Choice]
+) -> None:
+    train = Train(**{parameter: choice()})
+    files = set()
+    for dep in entry("train")["deps"]:
+        if is_code(dep):
+            files |= stage_inputs.files_below(stage_inputs.resolved(dep, train))
+    needed = stage_inputs.needed_files("train", train)
+    assert files == needed
+    folder = f"pipeline/model/{stage_inputs.BUILDERS[parameter]}"
+    names = choices(Train.model_fields[parameter])
+    builders = {f"{folder}/{name}.py" for name in names}
+    assert needed & builders == {f"{folder}/{choice().name}.py"}
 
 
 @pytest.mark.parametrize("stage", [*STAGES, "validate"])
@@ -101,7 +140,7 @@ def test_stage_lists_exactly_the_datasets_it_reads(stage: str) -> None:
         parts = Path(dep).parts
         if parts[0] == "data" and parts[1] != "gates":
             deps.add("/".join(parts[:2]))
-        elif dep == str(Paths().pin):
+        elif dep in {str(Paths().pin), str(Paths().ablation)}:
             deps.add(dep)
     assert deps == read
 
@@ -109,9 +148,10 @@ def test_stage_lists_exactly_the_datasets_it_reads(stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_stage_waits_for_the_gate_of_what_it_reads(stage: str) -> None:
     verdicts = [dep for dep in entry(stage)["deps"] if dep.startswith("data/gates/")]
-    writers = {"snapshot": "sample", "sample": "download", "manifest": "shard"}
-    writers |= {"shards": "train", "evaluation": "export"}
-    expected = [name for name, reader in writers.items() if reader == stage]
+    gates = {"sample": ["snapshot"], "download": ["sample"], "shard": ["manifest"]}
+    gates |= {"train": ["shards"], "mine": ["evaluation"]}
+    gates["export"] = ["evaluation", "mining"]
+    expected = gates.get(stage, [])
     if stage == "report":
         expected = list(DATASETS)
     assert verdicts == [str(Paths().verdict(name)) for name in expected]
@@ -140,11 +180,31 @@ def test_parameters_that_change_no_bytes_are_not_listed() -> None:
     assert not given & stage_inputs.INERT_PARAMETERS
 
 
-def test_metrics_are_those_of_the_model() -> None:
-    assert DVC["metrics"] == [str(Paths().evaluation / "metrics.json")]
+def test_metrics_are_the_headline_of_the_model() -> None:
+    assert DVC["metrics"] == [str(Paths().evaluation / "headline.json")]
+
+
+def test_results_of_ablations_have_a_folder_also_where_there_are_none() -> None:
+    assert str(Paths().ablation) in entry("report")["deps"]
+    # A dep that is not there fails.
+    assert (ROOT / Paths().ablation / "README.md").exists()
 
 
 def test_dvc_sees_the_lists_of_wanted_tags() -> None:
     assert LISTS in entry("sample")["deps"]
     # An empty folder is not in git, and a dep that is not there fails.
     assert list((ROOT / LISTS).glob("*.txt"))
+
+
+def test_dvc_sees_the_models_that_a_training_starts_from() -> None:
+    assert INITIAL_MODELS in entry("train")["deps"]
+    # An empty folder is not in git, and a dep that is not there fails.
+    assert list((ROOT / INITIAL_MODELS).iterdir())
+
+
+def test_dvc_sees_the_bundles_that_were_released() -> None:
+    assert RELEASES in entry("export")["deps"]
+    gate = DVC["stages"]["validate"]["foreach"]["evaluation"]
+    assert RELEASES in gate.values()
+    # An empty folder is not in git, and a dep that is not there fails.
+    assert list((ROOT / RELEASES).iterdir())

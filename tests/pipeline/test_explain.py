@@ -7,10 +7,10 @@ import pytest
 from pipeline import explain
 from pipeline.errors import BadParameter
 from pipeline.paths import Paths
-from pipeline.sample.tag_graph import _canonical
 from pipeline.schemas.reasons import PostExclusion, TagExclusion
 from pipeline.schemas.sample import EXCLUDED_POSTS, EXCLUDED_TAGS, SAMPLED_POSTS
 from pipeline.schemas.snapshot import TAGS
+from pipeline.tag_graph import canonical_names
 from tests.builders import tables
 
 
@@ -44,9 +44,9 @@ def output(paths: Paths, subject: str, capsys: pytest.CaptureFixture[str]) -> st
             id="too rare",
         ),
         pytest.param("fawn", "policy rule 2", id="policy"),
-        pytest.param("33", "dropped: deleted. The site deleted it", id="deleted"),
-        pytest.param("34", "dropped: forbidden_young. It has fawn", id="young"),
-        pytest.param("35", "dropped: opted_out. It has avoid_posting", id="opted out"),
+        pytest.param("33", "excluded: deleted. The site deleted it", id="deleted"),
+        pytest.param("34", "excluded: forbidden_young. It has fawn", id="young"),
+        pytest.param("35", "excluded: opted_out. It has avoid_posting", id="opted out"),
         pytest.param("1", "chosen for train: by chance", id="fill"),
         pytest.param("1", "implied: canine", id="labels of a post"),
     ],
@@ -61,7 +61,7 @@ def test_post_taken_for_a_tag_names_it(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.set_value(
-        paths.sample / "posts.parquet", SAMPLED_POSTS, "post_id", 4, taken_for=1
+        paths.sample / "posts.parquet", SAMPLED_POSTS, "post_id", 4, selected_for=1
     )
     assert "strategy cover took it for fox" in output(paths, "4", capsys)
 
@@ -108,14 +108,15 @@ def test_tag_named_like_a_posts_id_is_explained_beside_the_post(
 def test_cycle_of_aliases_ends_where_labels_end_it(paths: Paths) -> None:
     pairs = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "c")]
     final = {name: explain._end(dict(pairs), name) for name in "abcd"}
-    assert final == _canonical(pairs)
+    canonical = canonical_names(pairs)
+    assert final == {name: canonical.get(name, name) for name in "abcd"}
 
 
 def test_post_of_a_family_of_another_split_names_the_family(
     paths: Paths, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tables.set_value(
-        paths.sample / "dropped.parquet",
+        paths.sample / "excluded_posts.parquet",
         EXCLUDED_POSTS,
         "post_id",
         33,
@@ -137,7 +138,7 @@ def test_every_reason_has_its_words(paths: Paths) -> None:
         assert explain.TAG_REASONS[reason].format(params=tables.PARAMS.sample, **row)
     post = dataclasses.asdict(Post())
     for reason in PostExclusion:
-        assert explain._why_dropped(
+        assert explain._why_excluded(
             tables.PARAMS, paths, post, {"reason": reason, "group_id": 1}
         )
 
@@ -151,3 +152,9 @@ class Post:
     rating: str = "s"
     tags: tuple[str, ...] = ()
     locked_tags: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize("category", [-1, 99])
+def test_category_that_is_unknown_is_invalid(category: int) -> None:
+    tag = {"name": "fox", "tag_id": 1, "category": category, "post_count": 2}
+    assert explain._tag_line(tag).startswith("fox: category invalid, tag id 1")

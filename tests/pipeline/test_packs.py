@@ -58,6 +58,9 @@ def take_down(folder: Path, md5: str) -> None:
 def test_verify_passes_what_download_wrote(ready: Project) -> None:
     done = run_command(ready.paths.root, "packs", "verify")
     assert done.returncode == 0, done.stderr
+    sizes = [path.stat().st_size for path in packs.pack_files(ready.paths.images)]
+    volume = f"{len(sizes)} packs of {sum(sizes) / 1e6:,.1f} MB read in full"
+    assert done.stdout.startswith(volume)
     assert f"{len(kept(ready))} sound " in done.stdout
     assert ", 0 of them not in the present sample" in done.stdout
     assert ", 0 problems" in done.stdout
@@ -73,6 +76,8 @@ def test_verify_names_every_damaged_pack_in_one_line(ready: Project) -> None:
     assert damaged[0].name in first
     assert damaged[1].name in second
     assert last.endswith("2 problems")
+    names = " ".join(f"data/images/{path.name}" for path in damaged)
+    assert f"Delete what is damaged (rm {names}), then run dvc repro" in done.stderr
 
 
 def test_verify_where_there_are_no_packs_is_one_line(tmp_path: Path) -> None:
@@ -90,7 +95,10 @@ def test_audit_of_packs_that_agree_with_their_outcomes_finds_nothing(
 ) -> None:
     packs.write(tmp_path / "pack-a.parquet", images(3))
     write_outcomes(tmp_path, [outcome(image) for image in images(3)])
-    assert packs.audit(tmp_path) == packs.PackAudit(1, 3, 0, ())
+    size = (tmp_path / "pack-a.parquet").stat().st_size
+    found = packs.audit(tmp_path)
+    assert (found.packs, found.bytes, found.images, found.unlisted) == (1, size, 3, 0)
+    assert (found.damaged, found.problems) == ((), ())
 
 
 def test_audit_names_images_whose_outcome_is_not_what_the_packs_hold(
@@ -133,7 +141,7 @@ def test_audit_counts_images_that_the_outcomes_do_not_list(tmp_path: Path) -> No
     rows = [outcome(listed), outcome(other_variant, variant="sample", outcome="gone")]
     write_outcomes(tmp_path, rows)
     found = packs.audit(tmp_path)
-    assert (found.pictures, found.unlisted, found.problems) == (3, 2, ())
+    assert (found.images, found.unlisted, found.problems) == (3, 2, ())
 
 
 def test_audit_gives_a_damaged_pack_one_line_and_its_images_none(

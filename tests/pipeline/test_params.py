@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import params
 from pipeline.errors import BadParameter
+from pipeline.param_models import choices
 from pipeline.params import Params, load
 from tests.builders.project import ROOT
 
@@ -94,9 +95,138 @@ def test_a_list_of_wanted_tags_may_lie_in_any_folder_below_lists(
             id="query without api",
         ),
         pytest.param(
-            "train: {widths: [32], blocks: [1, 1]}",
-            "widths and blocks must have the same length",
+            "train: {backbone: {name: compact, widths: [32], blocks: [1, 1]}}",
+            "train.backbone: Value error, widths and blocks must have the same length",
             id="depths",
+        ),
+        pytest.param(
+            "train: {backbone: {name: x}}",
+            "params.yaml: train.backbone.name is 'x', known are compact, "
+            "keras_applications, resnet_v4.",
+            id="unknown choice",
+        ),
+        pytest.param(
+            "train: {optimizer: {name: muon}, schedule: {name: one_cycle, momentum: "
+            "[0.95, 0.85]}}",
+            "schedule.momentum cycles the momentum of sgd or adamw",
+            id="momentum of muon",
+        ),
+        pytest.param(
+            "train: {schedule: {name: one_cycle, momentum: [0.85, 0.95]}}",
+            "momentum is [high, low]: the first must be the larger",
+            id="momentum upside down",
+        ),
+        pytest.param(
+            "train: {schedule: {name: triangle, low: 1, high: 0.5}}",
+            "low must be at most high",
+            id="triangle upside down",
+        ),
+        pytest.param(
+            "train: {backend: jax, xla: false}",
+            "xla: false is for backend: tensorflow",
+            id="jax without XLA",
+        ),
+        pytest.param(
+            "train: {ema: 1.0}",
+            "train.ema: Input should be less than 1 (it is 1.0)",
+            id="average that never changes",
+        ),
+        pytest.param(
+            "train: {backbone: {name: keras_applications, model: VGG16}}",
+            "train.backbone.model: Input should be 'ConvNeXtBase', 'ConvNeXtSmall'",
+            id="unknown application",
+        ),
+        pytest.param(
+            "train: {size: 64, backbone: {name: keras_applications, model: Xception}}",
+            "train: Value error, size is 64, and Xception needs at least 71 pixels",
+            id="too small for the application",
+        ),
+        pytest.param(
+            "train: {noise: {name: 3}}",
+            "params.yaml: train.noise.name is 3, known are none, diagonal, low_rank.",
+            id="number as choice",
+        ),
+        pytest.param(
+            "train: {backbone: {name: compact, width: 1.0}}",
+            "unknown parameter train.backbone.width. Allowed here: name, widths, "
+            "blocks.",
+            id="unknown parameter of a choice",
+        ),
+        pytest.param(
+            "train: {loss: {name: summed_binary_cross_entropy, gamma: 2}}",
+            "unknown parameter train.loss.gamma. Allowed here: name.",
+            id="parameter of a choice that has none",
+        ),
+        pytest.param(
+            "train: {backbone: {name: compact, widths: [32, 4, 64, 128]}}",
+            "train.backbone.widths.1: Input should be greater than or equal to 8 "
+            "(it is 4).",
+            id="value in a choice",
+        ),
+        pytest.param(
+            "train: {noise: {name: low_rank}, loss: {name: focal}}",
+            "train: Value error, noise.joint trains one likelihood of all labels of an "
+            "image, which loss does not change: leave loss out, or set noise.joint to "
+            "false",
+            id="loss beside the joint likelihood",
+        ),
+        pytest.param(
+            "train: {noise: {name: low_rank}, tag_weights: 0.9}",
+            "which tag_weights does not change",
+            id="tag weights beside the joint likelihood",
+        ),
+        pytest.param(
+            "train: {noise: {name: diagonal, temperature: warm}}",
+            "train.noise.temperature: Value error, must be a number above 0, or "
+            "learned (it is 'warm').",
+            id="temperature",
+        ),
+        pytest.param(
+            "train: {robust: {name: trained, alpha: 2}}",
+            "train.robust.alpha: Input should be less than 1.999 (it is 2).",
+            id="alpha outside of the trained range",
+        ),
+        pytest.param(
+            "train: {robust: {name: fixed, alpha: .nan}}",
+            "train.robust.alpha: Input should be less than or equal to 2 (it is nan).",
+            id="alpha that is no number",
+        ),
+        pytest.param(
+            "train: {tag_weights: 1}",
+            "train.tag_weights: Input should be less than 1 (it is 1).",
+            id="tag weights that do not exist",
+        ),
+        pytest.param(
+            "train: {head: {name: queries, width: 30}}",
+            "train.head: Value error, width must be a multiple of heads: 30 is none",
+            id="heads",
+        ),
+        pytest.param(
+            "train: {head: {dropout: 0.5}}",
+            "params.yaml: train.head has no name, known are pool, queries, "
+            "attention_residual.",
+            id="choice without name",
+        ),
+        pytest.param(
+            "train: {head: pool}",
+            "train.head is 'pool': write the choice as {name: ...}, known are pool, "
+            "queries, attention_residual.",
+            id="name instead of a choice",
+        ),
+        pytest.param(
+            "train: {widths: [32]}",
+            "train.widths is now train.backbone.widths: move its value there.",
+            id="moved into the backbone",
+        ),
+        pytest.param(
+            "train: {blocks: [1]}",
+            "train.blocks is now train.backbone.blocks: move its value there.",
+            id="blocks moved into the backbone",
+        ),
+        pytest.param(
+            "train: {dropout: 0.5}",
+            "train.dropout is now train.head.dropout: move its value there.",
+            id="moved into the head",
         ),
         pytest.param(
             "{train: {size: 256}, shard: {size: 128}}",
@@ -121,6 +251,21 @@ def test_a_list_of_wanted_tags_may_lie_in_any_folder_below_lists(
         ),
         pytest.param(
             "sample: {tags_file: lists}", "is not below lists/", id="folder as list"
+        ),
+        pytest.param(
+            "train: {init: data/model}",
+            "init data/model is not below init/, the folder in which DVC sees changes",
+            id="model elsewhere",
+        ),
+        pytest.param(
+            "train: {init: init/../data/model}",
+            "not below init/",
+            id="model climbs out",
+        ),
+        pytest.param(
+            "train: {freeze: embeddings}",
+            "freeze embeddings keeps the weights of train.init, which is null",
+            id="nothing to freeze",
         ),
     ],
 )
@@ -167,6 +312,22 @@ def test_old_name_of_a_parameter_gives_its_new_one(
 def test_moved_parameters_are_gone_and_their_new_names_exist() -> None:
     names = set()
     for section, model in Params():
-        names |= {f"{section}.{name}" for name in type(model).model_fields}
+        for name, field in type(model).model_fields.items():
+            names.add(f"{section}.{name}")
+            for choice in choices(field).values():
+                names |= {f"{section}.{name}.{part}" for part in choice.model_fields}
     assert not set(params.MOVED) & names
     assert set(params.MOVED.values()) <= names
+
+
+def test_parameters_of_a_choice_that_are_left_out_have_their_defaults(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("train: {backbone: {name: compact, widths: [8, 8, 16, 16]}}")
+    train = load(path).train
+    assert train.backbone.arguments() == {
+        "widths": [8, 8, 16, 16],
+        "blocks": [1, 1, 1, 1],
+    }
+    assert train.head == Params().train.head

@@ -35,7 +35,9 @@ def post(**changes: object) -> pl.DataFrame:
     return pl.DataFrame([row], schema=schema)
 
 
-def judge(names: policy.PolicyTags | None = None, **changes: object) -> str | None:
+def exclusion_reason_of(
+    names: policy.PolicyTags | None = None, **changes: object
+) -> str | None:
     return (
         post(**changes)
         .select(policy.exclusion_reason(names or policy.PolicyTags.read(NONE, NONE)))
@@ -80,7 +82,7 @@ def judge(names: policy.PolicyTags | None = None, **changes: object) -> str | No
 def test_each_rule_gives_its_reason(
     changes: dict[str, object], reason: str | None
 ) -> None:
-    assert judge(**changes) == reason
+    assert exclusion_reason_of(**changes) == reason
 
 
 def test_young_post_reached_through_two_implications_is_refused() -> None:
@@ -90,7 +92,7 @@ def test_young_post_reached_through_two_implications_is_refused() -> None:
         orient="row",
     )
     assert (
-        judge(
+        exclusion_reason_of(
             policy.PolicyTags.read(implications, NONE), rating="e", tags=["kitten_fox"]
         )
         == "forbidden_young"
@@ -102,7 +104,9 @@ def test_young_post_reached_through_an_alias_is_refused() -> None:
         [("jungtier", "young", "queued")], schema=RELATIONS, orient="row"
     )
     assert (
-        judge(policy.PolicyTags.read(NONE, aliases), rating="q", tags=["jungtier"])
+        exclusion_reason_of(
+            policy.PolicyTags.read(NONE, aliases), rating="q", tags=["jungtier"]
+        )
         == "forbidden_young"
     )
 
@@ -112,8 +116,8 @@ def test_opt_out_reached_through_an_implication_is_refused() -> None:
         [("dnp_artist", "avoid_posting", "active")], schema=RELATIONS, orient="row"
     )
     names = policy.PolicyTags.read(implications, NONE)
-    assert judge(names, tags=["dnp_artist"]) == "opted_out"
-    assert judge(names, locked_tags=["dnp_artist"]) == "opted_out"
+    assert exclusion_reason_of(names, tags=["dnp_artist"]) == "opted_out"
+    assert exclusion_reason_of(names, locked_tags=["dnp_artist"]) == "opted_out"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from pipeline import profiles
+from pipeline.param_models import choices
 from pipeline.params import Params, load
 from tests.builders.project import ROOT
 
@@ -90,10 +91,33 @@ def test_values_are_written_on_one_line_each() -> None:
     ]
 
 
+def test_a_choice_is_written_with_its_parameters_below_it() -> None:
+    choice = {"name": "compact", "widths": [8], "blocks": [1]}
+    text = profiles.render({"train": {"backbone": choice, "epochs": 3}})
+    lines = [line for line in text.splitlines() if "#" not in line]
+    assert lines == [
+        "",
+        "train:",
+        "  backbone:",
+        "    name: compact",
+        "    widths: [8]",
+        "    blocks: [1]",
+        "  epochs: 3",
+    ]
+    assert "    # A compact SiLU ResNet of basic blocks (arXiv:1512.03385)\n" in text
+    assert "    # residual blocks per stage, as many numbers as widths\n" in text
+
+
 def test_every_parameter_has_a_description() -> None:
     lacking = []
     for section, model in Params():
         for name, field in type(model).model_fields.items():
             if not field.description:
                 lacking.append(f"{section}.{name}")
+            for known, choice in choices(field).items():
+                if not choice.__doc__:
+                    lacking.append(f"{section}.{name}: {known}")
+                for part, inner in choice.model_fields.items():
+                    if part != "name" and not inner.description:
+                        lacking.append(f"{section}.{name}.{known}.{part}")
     assert not lacking

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import PolicyViolation
+from pipeline.param_models import choices, description
 from pipeline.params import Params, load
 from pipeline.policy import require_consent
 from pipeline.schemas import reasons
@@ -52,6 +53,27 @@ def test_every_parameter_is_in_the_reference_with_its_description(page: str) -> 
             assert f"### `{section}`" in rows
             assert any(row.startswith(f"| `{name}` |") for row in rows)
             assert any(row.endswith(f"| {described} |") for row in rows)
+
+
+def test_every_choice_is_in_the_reference_with_its_parameters(page: str) -> None:
+    rows = page.splitlines()
+    headings = []
+    for section, model in Params():
+        for name, field in type(model).model_fields.items():
+            for choice in choices(field).values():
+                known = choice().name
+                headings.append(f"#### `{section}.{name}: {{name: {known}}}`")
+                assert any(row.startswith(f"| `{name}` | `") for row in rows)
+                for part in set(choice.model_fields) - {"name"}:
+                    described = description(choice, part)
+                    assert any(row.endswith(f"| {described} |") for row in rows), part
+    assert "#### `train.backbone: {name: compact}`" in headings
+    assert set(headings) == {row for row in rows if row.startswith("####")}
+
+
+def test_a_parameter_with_choices_lists_their_names(page: str) -> None:
+    names = "`attention_residual`, `pool`, `queries`"
+    assert f"| `head` | `pool` | a choice by name: {names} |" in page
 
 
 def test_every_schema_of_the_package_is_in_the_reference(
@@ -121,6 +143,11 @@ def test_a_reason_is_found_by_its_value() -> None:
             id="bounded list",
         ),
         pytest.param({"$ref": "#/$defs/Side"}, "number", id="reference"),
+        pytest.param(
+            {"discriminator": {"mapping": {"pool": "", "queries": ""}}, "oneOf": []},
+            "a choice by name: `pool`, `queries`",
+            id="choice by name",
+        ),
     ],
 )
 def test_limits_are_given_in_words(

@@ -40,7 +40,7 @@ def dvc(folder: Path, *arguments: str) -> str:
 def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the code in which DVC takes tiny files for a trained model."""
     folder = tmp_path_factory.mktemp("committed")
-    for name in ("pipeline", "e6tag", "lists"):
+    for name in ("pipeline", "e6tag", "init", "lists"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     for name in ("dvc.yaml", "params.yaml", "snapshot.json"):
@@ -85,8 +85,9 @@ def test_code_that_the_model_does_not_use_leaves_it_fresh(trained: Path) -> None
     )
     edit(trained / UNUSED_LOSS, "# steepness", "# steepness of the weights")
     backbones = trained / "pipeline" / "model" / "backbones"
-    backbones.mkdir(exist_ok=True)
     (backbones / "large.py").write_text('"""A backbone of another model."""\n')
+    with (backbones / "choices.py").open("a") as file:
+        file.write("\n# the parameters of another backbone\n")
     params = yaml.safe_load((trained / "params.yaml").read_text(encoding="utf-8"))
     params["shard"]["quality"] = 91
     params["cluster"]["workers"] = 3
@@ -102,6 +103,46 @@ def test_a_new_training_loop_makes_the_model_stale(trained: Path) -> None:
     assert "modified" in changes
 
 
+def test_new_versions_of_the_builders_that_it_uses_make_the_model_stale(
+    trained: Path,
+) -> None:
+    builders = (
+        "pipeline/model/backbones/compact.py",
+        "pipeline/model/heads/pool.py",
+        "pipeline/model/losses/summed_binary_cross_entropy.py",
+    )
+    for builder in builders:
+        path = trained / builder
+        path.write_text(path.read_text(encoding="utf-8") + "\n# changed\n")
+    changes = json.dumps(stale(trained))
+    assert [builder for builder in builders if builder in changes] == list(builders)
+
+
+def test_a_model_of_another_loss_depends_on_the_builder_of_that_loss(
+    trained: Path,
+) -> None:
+    edit(
+        trained / "params.yaml",
+        "    name: summed_binary_cross_entropy\n",
+        f"    name: {UNUSED_LOSS.stem}\n",
+    )
+    dvc(trained, "commit", "--force", "--quiet", "train")
+    unused = (
+        trained / "pipeline" / "model" / "losses" / "summed_binary_cross_entropy.py"
+    )
+    unused.write_text('"""Another loss than the model\'s."""\n')
+    assert stale(trained) == {}
+    edit(trained / UNUSED_LOSS, "# steepness", "# steepness of the weights")
+    assert str(UNUSED_LOSS) in json.dumps(stale(trained))
+
+
 def test_a_new_parameter_of_training_makes_the_model_stale(trained: Path) -> None:
     edit(trained / "params.yaml", "\n  epochs: 16\n", "\n  epochs: 17\n")
+    assert "train" in json.dumps(stale(trained))
+
+
+def test_a_new_parameter_of_the_backbone_makes_the_model_stale(trained: Path) -> None:
+    edit(
+        trained / "params.yaml", "    blocks: [1, 1, 1, 1]", "    blocks: [1, 1, 1, 2]"
+    )
     assert "train" in json.dumps(stale(trained))

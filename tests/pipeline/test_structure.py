@@ -9,11 +9,16 @@ from tests.builders import source
 from tests.builders.project import ROOT
 
 SHARED = (
+    "ablation",
+    "ablation_results",
     "errors",
     "files",
     "lineage",
     "locks",
+    "originals",
+    "os_errors",
     "packs",
+    "param_models",
     "params",
     "parquet",
     "paths",
@@ -21,11 +26,19 @@ SHARED = (
     "policy",
     "profiles",
     "progress",
+    "releases",
+    "resources",
     "schemas",
+    "tag_graph",
     "templates",
+    "train_params",
     "workers",
 )
 """Modules of pipeline that every other may import: one concept each."""
+
+CHOICES = "choices"
+"""Part of the modules of pipeline.model that are models of parameters: params joins
+them, and what they choose between stands above."""
 
 LIBRARIES = ("site", "data", "metrics", "model")
 """Packages of pipeline that stages share."""
@@ -38,16 +51,30 @@ STAGES = (
     "shard",
     "train",
     "evaluate",
+    "mine",
     "export",
     "report",
     "validate",
 )
 """The stages, in their order: a stage may import an earlier one."""
 
-COMMANDS = ("explain", "refresh", "stage_runner", "cli", "__main__")
+COMMANDS = (
+    "explain",
+    "refresh",
+    "regression",
+    "training_plan",
+    "stage_runner",
+    "cli",
+    "__main__",
+)
 """What is on top."""
 
-LEVELS = [set(SHARED), set(LIBRARIES), *[{stage} for stage in STAGES], set(COMMANDS)]
+LEVELS = [
+    {*SHARED, CHOICES},
+    set(LIBRARIES),
+    *[{stage} for stage in STAGES],
+    set(COMMANDS),
+]
 """Parts of pipeline from the bottom to the top; arrows of imports run down."""
 
 MOST_NODES = 250
@@ -56,6 +83,8 @@ MOST_NODES = 250
 
 def part(name: str) -> str:
     """The part of pipeline that a module belongs to."""
+    if name.startswith("pipeline.model.") and name.endswith("choices"):
+        return CHOICES
     return name.split(".")[1]
 
 
@@ -80,8 +109,11 @@ def test_every_part_of_pipeline_is_on_one_level() -> None:
 
 
 def test_no_import_runs_up() -> None:
+    known = source.modules()
     for name in parts_of_pipeline():
         own = {other for other in source.imports_of(name) if is_part(other)}
+        # Importing pipeline.model.choices runs pipeline.model, which has no code.
+        own = {one for one in own if not source.is_documentation_only(known[one])}
         upward = {other for other in own if level(other) > level(name)}
         assert not upward, name
 
@@ -125,7 +157,7 @@ def test_pipeline_opens_the_sandbox_in_one_place() -> None:
     for name, path in source.modules("pipeline").items():
         if "sandbox" in source.imported_roots(path):
             users.append(name)
-    assert users == ["pipeline.site.session"]
+    assert users == ["pipeline.site.boards"]
 
 
 def test_no_function_is_too_large_to_read() -> None:

@@ -9,15 +9,21 @@ from pipeline import parquet, report
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.paths import DATASETS, Paths
 from pipeline.schemas.evaluation import PREDICTIONS
-from tests.builders.report_inputs import EXPLANATIONS, FIGURES, text_of, written
-from tests.builders.tables import PACK, PARAMS, set_value, write_json
+from tests.builders.report_inputs import (
+    EXPLANATIONS,
+    FIGURES,
+    text_of,
+    write_metrics,
+    written,
+)
+from tests.builders.tables import PACK, PARAMS, set_value
 
 READ = [
     "data/snapshot/unknown_tags.parquet",
     "data/sample/vocabulary.parquet",
-    "data/sample/left_out.parquet",
+    "data/sample/excluded_tags.parquet",
     "data/sample/posts.parquet",
-    "data/sample/dropped.parquet",
+    "data/sample/excluded_posts.parquet",
     *(f"data/sample/{name}.parquet" for name in EXPLANATIONS),
     "data/images/outcomes.parquet",
     "data/images/takedowns.parquet",
@@ -46,13 +52,13 @@ def test_a_damaged_politeness_file_is_named(project: Paths) -> None:
 
 
 def test_an_empty_validation_split_is_accepted(project: Paths) -> None:
-    write_json(project.evaluation / "metrics.json", {"test": FIGURES})
+    write_metrics(project, {"test": FIGURES})
     history = list(csv.reader((project.model / "history.csv").read_text().splitlines()))
     rows = [history[0], *([*row[:3], *[""] * 6] for row in history[1:])]
     (project.model / "history.csv").write_text(
         "\n".join(",".join(row) for row in rows) + "\n"
     )
-    assert "macro mAP 0.812 0.341" in text_of(written(project))
+    assert "macro mAP 0.812 0.791 to 0.832 0.341" in text_of(written(project))
 
 
 @pytest.mark.parametrize("missing", READ)
@@ -77,7 +83,7 @@ def test_a_damaged_file_is_named(project: Paths, name: str) -> None:
 
 def test_a_metric_without_its_baseline_is_rejected(project: Paths) -> None:
     bare = FIGURES | {"macro_f1": {"value": 0.9}}
-    write_json(project.evaluation / "metrics.json", {"test": bare})
+    write_metrics(project, {"test": bare})
     with pytest.raises(
         BadInput,
         match=r"metrics\.json does not give test\.macro_f1 .* image-blind baseline",

@@ -14,3 +14,11 @@ def test_thousand_tags_stay_small() -> None:
         len(plots.positives(counts, [count // 18 for count in counts], 512, 32))
         < 300_000
     )
+
+
+def test_of_thousands_of_tags_some_are_drawn_from_first_to_last() -> None:
+    places = plots.thinned(8_000, plots.MAX_TAGS)
+    assert (places[0], places[-1], len(places)) == (0, 7_999, plots.MAX_TAGS)
+    assert plots.thinned(3, plots.MAX_TAGS) == [0, 1, 2]
+    shares = [0.5 / (rank + 1) for rank in range(8_000)]
+    assert len(plots.frequencies(shares, shares)) < 300_000

@@ -1,5 +1,6 @@
 """The page as a whole: one valid file that requests nothing."""
 
+import itertools
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -54,10 +55,38 @@ def test_the_page_is_well_formed(html: str) -> None:
     assert targets <= set(checker.ids)
 
 
+def test_every_image_and_plot_has_a_text_in_its_place(html: str) -> None:
+    images = re.findall(r"<img [^>]*>", html)
+    assert images
+    assert [one[-60:] for one in images if not re.search(r' alt="[^"]+"', one)] == []
+    assert [one[:60] for one in images if "width=" not in one] == []
+    plots = re.findall(r"<svg [^>]*>", html)
+    assert plots
+    assert [one for one in plots if not re.search(r' aria-label="[^"]+"', one)] == []
+
+
+def test_headings_follow_each_other_without_a_gap(html: str) -> None:
+    levels = [int(level) for level in re.findall(r"<h(\d)[ >]", html)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    steps = [after - before for before, after in itertools.pairwise(levels)]
+    assert max(steps) == 1
+
+
+def test_what_scrolls_can_be_reached_by_the_keyboard_and_has_a_name(
+    html: str,
+) -> None:
+    scrolling = re.findall(r'<div class="scroll[^>]*>', html)
+    assert len(scrolling) > 15
+    for one in scrolling:
+        assert 'tabindex="0"' in one
+        assert re.search(r'role="group" aria-label="[^"]+"', one), one
+
+
 class Balanced(HTMLParser):
     """Remembers elements that are not closed, ids and links."""
 
-    VOID = frozenset({"meta", "img", "br"})
+    VOID = frozenset({"meta", "img", "br", "input"})
 
     def __init__(self) -> None:
         super().__init__()

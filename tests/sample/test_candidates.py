@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from pipeline import parquet, policy, sample
 from pipeline.errors import CorruptFile, ImpossibleSample
-from pipeline.params import Sample
+from pipeline.params import Sample, SplitShares
 from pipeline.paths import Paths
 from pipeline.sample import cover, strategies
 from pipeline.sample.candidates import (
@@ -27,8 +27,8 @@ from pipeline.sample.candidates import (
     CandidateReader,
 )
 from pipeline.sample.label_matrix import LabelMatrix
-from pipeline.sample.tag_graph import TagGraph
 from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
+from pipeline.tag_graph import TagGraph
 
 NAMES = [
     "a",
@@ -172,7 +172,7 @@ def test_reading_by_number_agrees_with_the_policy_and_with_sets_of_names(
             labels = [relations.tags["name"][int(code)] for code in found.tags[here]]
             assert sorted(labels) == [name for name in sorted(KNOWN) if name in closed]
             assert found.given[here].tolist() == [name in given for name in labels]
-            assert found.candidate_tags[number] == len(closed)
+            assert found.tag_count[number] == len(closed)
 
 
 @SLOW
@@ -293,8 +293,8 @@ def assert_no_excluded_post_is_sampled(
     paths: Paths, implications: list[tuple[str, str]]
 ) -> None:
     written = set(parquet.read(paths.sample / "posts.parquet")["post_id"])
-    dropped = set(parquet.read(paths.sample / "dropped.parquet")["post_id"])
-    assert not dropped & written
+    excluded = set(parquet.read(paths.sample / "excluded_posts.parquet")["post_id"])
+    assert not excluded & written
     names = policy.PolicyTags.read(relation_table(implications), relation_table([]))
     table = parquet.read(paths.snapshot / "posts.parquet")
     reason = table.select(policy.exclusion_reason(names)).to_series()
@@ -342,17 +342,29 @@ def test_board_without_posts_is_an_impossible_sample(tmp_path: Path) -> None:
         sample.run(Sample(), paths)
 
 
-def test_the_remedy_for_a_short_sample_is_never_a_value_that_is_refused(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("posts", "reason"),
+    [
+        (49, "too_few_positives"),
+        (50, "lacks_reserve"),
+        (54, "lacks_reserve"),
+        (55, None),
+    ],
+)
+def test_reserve_is_rounded_up_to_whole_images(
+    tmp_path: Path, posts: int, reason: str | None
 ) -> None:
     paths = Paths(tmp_path)
-    write(paths, [{"tags": list("abg")} for _ in range(40)], [], [])
-    params = Sample(min_positives=1, min_eval_positives=0, min_tags=0, strategy="quota")
-    with pytest.raises(
-        ImpossibleSample,
-        match=r"No lower limit is possible: set sample\.strategy to cover\.$",
-    ):
-        sample.run(params, paths)
+    names = [["a", "b", "g"]] * posts + [["a", "b"]] * 10
+    write(paths, [{"tags": tags} for tags in names], [], [])
+    # 50 * 1.1 is 55.00000000000001 in binary.
+    params = Sample(min_positives=50, min_eval_positives=0, min_tags=0, reserve=0.1)
+    everything = {"train": 1.0, "validation": 0.0, "test": 0.0}
+    params = params.model_copy(update={"split": SplitShares(**everything)})
+    sample.run(params, paths)
+    tags = parquet.read(paths.sample / "excluded_tags.parquet")
+    reasons = dict(tags.select("name", "reason").iter_rows())
+    assert reasons.get("g") == reason
 
 
 def test_anomalies_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> None:
@@ -375,7 +387,7 @@ def test_anomalies_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> Non
     sample.run(params, paths)
     rows = {
         (row[0], row[1])
-        for row in parquet.read(paths.sample / "oddities.parquet").iter_rows()
+        for row in parquet.read(paths.sample / "anomalies.parquet").iter_rows()
     }
     assert rows == {
         ("two_categories", "g"), ("alias_to_nothing", "x"), ("alias_cycle", "y"),
@@ -385,7 +397,7 @@ def test_anomalies_of_tags_relations_and_parents_are_rows(tmp_path: Path) -> Non
         ("parent_cycle", "5"),
     }  # fmt: skip
     left_out = dict(
-        parquet.read(paths.sample / "left_out.parquet")
+        parquet.read(paths.sample / "excluded_tags.parquet")
         .select("name", "reason")
         .iter_rows()
     )
@@ -411,9 +423,9 @@ def test_artists_that_the_site_has_not_listed_yet_keep_their_posts_out(
     for together in (True, False):
         by_artist = params.model_copy(update={"group_by_artist": together})
         sample.run(by_artist, paths)
-        dropped = parquet.read(paths.sample / "dropped.parquet")
-        assert dropped.height == (20 if together else 0)
-        assert set(dropped["reason"]) <= {"spans_splits"}
+        excluded = parquet.read(paths.sample / "excluded_posts.parquet")
+        assert excluded.height == (20 if together else 0)
+        assert set(excluded["reason"]) <= {"spans_splits"}
 
 
 def matrix(posts: list[list[int]], vocabulary: int = 8) -> LabelMatrix:
@@ -447,11 +459,22 @@ def test_cover_gives_every_tag_its_positives_or_all_there_are(
     got = records.positives_of(picked.rows)[0]
     assert (got >= wanted).all()
     assert (np.diff(picked.rows) > 0).all()
-    for row, label in zip(picked.rows.tolist(), picked.taken_for.tolist(), strict=True):
+    labels = picked.selected_for.tolist()
+    for row, label in zip(picked.rows.tolist(), labels, strict=True):
         assert label in posts[row]
         assert any(got[one] <= wanted[one] for one in posts[row]), (
             "nothing superfluous is kept"
         )
+
+
+def test_cover_goes_on_where_all_posts_of_a_round_have_become_worthless() -> None:
+    """After one post of a tag, more others of it than a round examines are no use."""
+    posts = [
+        [label] for label, count in enumerate((10, 20, 40, 80)) for _ in range(count)
+    ]
+    order = np.arange(len(posts), dtype=np.uint64)
+    picked = cover.greedy_cover(matrix(posts), np.array([1, 0, 0]), order, 1.0)
+    assert [posts[row] for row in picked.rows] == [[0], [1], [2], [3]]
 
 
 @settings(deadline=None)
@@ -472,6 +495,6 @@ def test_quota_is_what_a_plain_loop_gives(
                 break
     picked = strategies.by_quota(params, matrix(posts, 24))
     assert (
-        dict(zip(picked.rows.tolist(), picked.taken_for.tolist(), strict=True))
+        dict(zip(picked.rows.tolist(), picked.selected_for.tolist(), strict=True))
         == wanted
     )

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from pipeline import explain, harvest, policy, sample
-from pipeline.errors import BadParameter, ImpossibleSample
+from pipeline.errors import BadParameter
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.app import Site
 from tests.builders.project import Project, make_project
@@ -25,17 +25,60 @@ def run(project: Project, **sample_changes: object) -> dict[str, pl.DataFrame]:
 def test_every_tag_has_its_positives_in_every_split(project: Project) -> None:
     tables = run(project)
     assert tables["vocabulary"].height >= 20
-    for split, wanted in (("train", 40), ("validation", 2), ("test", 2)):
+    for split, wanted in (("train", 42), ("validation", 3), ("test", 3)):
         posts = tables["posts"].filter(pl.col("split") == split)
         counts = posts["label_ids"].explode().value_counts()
         assert counts.height == tables["vocabulary"].height
         assert counts["count"].min() >= wanted
 
 
+@pytest.mark.parametrize("strategy", ["cover", "natural"])
+def test_only_tags_that_have_their_reserve_are_learnt(
+    project: Project, strategy: str
+) -> None:
+    before = run(project, reserve=0.0)["vocabulary"]
+    tables = run(project, reserve=0.5, strategy=strategy)
+    vocabulary, excluded = tables["vocabulary"], tables["excluded_tags"]
+    short = excluded.filter(pl.col("reason") == "lacks_reserve")
+    assert short.height > 3
+    assert set(short["name"]) | set(vocabulary["name"]) == set(before["name"])
+    few = pl.col("train_posts") < 60
+    for split in ("validation", "test"):
+        few |= pl.col(f"{split}_posts") < 3
+        assert vocabulary[f"{split}_positives"].min() >= 3
+        assert short[f"{split}_posts"].min() >= 2
+    assert short.select(few.all()).item()
+    assert short["train_posts"].min() >= 40
+    assert vocabulary["train_positives"].min() >= 60
+
+
+def test_tag_that_lacks_its_reserve_is_explained(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = project.params.sample.model_copy(update={"reserve": 0.5})
+    params = project.params.model_copy(update={"sample": changed})
+    tags = run(project, reserve=0.5)["excluded_tags"]
+    name = tags.filter(pl.col("reason") == "lacks_reserve")["name"][0]
+    capsys.readouterr()
+    explain.run(params, project.paths, name)
+    output = capsys.readouterr().out
+    assert "left out (lacks_reserve): " in output
+    assert "test posts are enough, but not with sample.reserve 0.5" in output
+
+
+def test_tags_come_by_frequency_then_by_name(project: Project) -> None:
+    tables = run(project)
+    for name in ("vocabulary", "excluded_tags"):
+        found = tables[name].select("candidate_posts", "name")
+        ordered = found.sort(["candidate_posts", "name"], descending=[True, False])
+        assert found.equals(ordered), name
+    assert tables["excluded_tags"]["candidate_posts"].is_duplicated().any()
+
+
 def test_tags_that_cannot_reach_it_are_listed_with_the_reason(project: Project) -> None:
     tables = run(project)
-    reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
-    rare = tables["left_out"].filter(pl.col("reason") == "too_few_positives")
+    reasons = dict(tables["excluded_tags"].select("name", "reason").iter_rows())
+    rare = tables["excluded_tags"].filter(pl.col("reason") == "too_few_positives")
     assert rare["train_posts"].max() < 40
     assert reasons["young"] == "policy"
     assert reasons["heart"] == "aliased"  # of heart_symbol
@@ -64,7 +107,7 @@ def test_no_post_that_the_policy_refuses_is_sampled(
     }
     assert len(forbidden) > 30
     assert not chosen & forbidden
-    assert forbidden <= set(tables["dropped"]["post_id"])
+    assert forbidden <= set(tables["excluded_posts"]["post_id"])
 
 
 def test_labels_are_closed_over_aliases_and_implications(project: Project) -> None:
@@ -94,16 +137,6 @@ def test_same_snapshot_gives_the_same_bytes(project: Project) -> None:
     } == before
 
 
-def test_impossible_wish_names_the_tags_left_and_what_to_lower(
-    project: Project,
-) -> None:
-    with pytest.raises(
-        ImpossibleSample,
-        match=r"^0 tags are left .* the commonest, \w+, has \d+.*Lower sample.min_pos",
-    ):
-        run(project, min_positives=100_000)
-
-
 def test_size_fills_up_with_the_boards_own_mixture(project: Project) -> None:
     least = run(project)["posts"].height
     assert run(project, size=least + 30)["posts"].height == least + 30
@@ -128,15 +161,17 @@ def test_every_strategy_is_compared_and_the_chosen_one_is_written(
 ) -> None:
     tables = run(project)
     found = {row["strategy"]: row for row in tables["strategies"].iter_rows(named=True)}
-    assert list(found) == ["cover", "quota", "natural", "sample", "board"]
+    assert list(found) == ["cover", "quota", "natural", "sample", "all_candidates"]
     assert (
-        found["cover"]["posts"] < found["natural"]["posts"] <= found["board"]["posts"]
+        found["cover"]["posts"]
+        < found["natural"]["posts"]
+        <= found["all_candidates"]["posts"]
     )
     assert found["sample"]["posts"] == tables["posts"].height
-    assert found["cover"]["short_tags"] == 0
-    assert found["board"]["total_variation"] == 0
+    assert found["cover"]["tags_below_target"] == 0
+    assert found["all_candidates"]["total_variation"] == 0
     assert (
-        found["cover"]["least_positives"]
+        found["cover"]["min_positives_reached"]
         == tables["vocabulary"]["train_positives"].min()
     )
 
@@ -156,30 +191,12 @@ def test_posts_with_very_many_tags_are_taken_only_where_needed(
 def test_every_post_says_which_tag_it_was_taken_for(project: Project) -> None:
     posts = run(project)["posts"]
     least = posts.height
-    assert posts["taken_for"].null_count() == 0
+    assert posts["selected_for"].null_count() == 0
     assert posts.select(
-        pl.col("label_ids").list.contains(pl.col("taken_for")).all()
+        pl.col("label_ids").list.contains(pl.col("selected_for")).all()
     ).item()
     filled = run(project, size=least + 30)["posts"]
-    assert filled["taken_for"].null_count() == 30
-
-
-def test_quota_that_leaves_tags_short_names_them_and_what_would_mend_it(
-    project: Project,
-) -> None:
-    with pytest.raises(
-        ImpossibleSample,
-        match=r"quota leaves \d+ of \d+ tags short: \w+ \(\d+ of 40 in train",
-    ):
-        run(project, strategy="quota")
-
-
-def test_natural_of_too_few_posts_asks_for_a_larger_size(project: Project) -> None:
-    with pytest.raises(
-        ImpossibleSample,
-        match=r"Lower sample\.min_positives to \d+ and .* or raise sample\.size\.$",
-    ):
-        run(project, strategy="natural", size=60)
+    assert filled["selected_for"].null_count() == 30
 
 
 def test_natural_without_a_size_goes_on_until_every_tag_is_served(
@@ -199,7 +216,7 @@ def test_listed_tags_alone_are_learnt_and_each_other_name_has_its_reason(
         "solo",
         "heart_symbol",
     }  # which heart is an alias of
-    reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
+    reasons = dict(tables["excluded_tags"].select("name", "reason").iter_rows())
     assert (reasons["fox"], reasons["no_such_tag"], reasons["young"]) == (
         "other_category",
         "unknown",
@@ -221,7 +238,7 @@ def test_list_of_a_windows_editor_is_read_and_names_beyond_the_vocabulary_are_sa
         min_eval_positives=0,
         vocabulary_size=2,
     )
-    reasons = dict(tables["left_out"].select("name", "reason").iter_rows())
+    reasons = dict(tables["excluded_tags"].select("name", "reason").iter_rows())
     assert set(tables["vocabulary"]["name"]) == {"solo", "anthro"}
     assert reasons["heart_symbol"] == "beyond_vocabulary_size"
     assert "unknown" not in reasons.values()
@@ -238,25 +255,27 @@ def test_tags_of_a_pattern_are_not_learnt_but_their_posts_may_be_sampled(
     project: Project,
 ) -> None:
     tables = run(project, exclude_patterns=["*_view", "sol?"])
-    out = tables["left_out"].filter(pl.col("reason") == "pattern")["name"].to_list()
+    by_pattern = tables["excluded_tags"].filter(pl.col("reason") == "pattern")
+    out = by_pattern["name"].to_list()
     assert "solo" in out
     assert "front_view" in out
-    assert tables["dropped"].filter(pl.col("reason") == "excluded_tag").height < 100
+    by_tag = tables["excluded_posts"].filter(pl.col("reason") == "excluded_tag")
+    assert by_tag.height < 100
 
 
-def test_posts_whose_family_belongs_to_another_split_are_dropped_with_its_id(
+def test_posts_whose_family_belongs_to_another_split_are_excluded_with_its_id(
     project: Project,
 ) -> None:
-    dropped = run(project)["dropped"].filter(pl.col("reason") == "spans_splits")
-    assert dropped.height
-    assert (dropped["group_id"] <= dropped["post_id"]).all()
+    excluded = run(project)["excluded_posts"].filter(pl.col("reason") == "spans_splits")
+    assert excluded.height
+    assert (excluded["group_id"] <= excluded["post_id"]).all()
 
 
 def test_noise_of_the_source_is_listed(project: Project, board: SandboxBoard) -> None:
     tables = run(project)
-    for row in tables["lacking_implied"].iter_rows(named=True):
+    for row in tables["missing_implications"].iter_rows(named=True):
         assert 0 <= row["lacking"] <= row["posts"]
-    assert tables["lacking_implied"]["lacking"].max() > 0
+    assert tables["missing_implications"]["lacking"].max() > 0
     lift = tables["co_occurrence"]
     assert (lift["lift"] - lift["posts"] / lift["expected"]).abs().max() < 1e-9
 
@@ -271,7 +290,7 @@ def test_what_is_wrong_with_the_snapshot_is_listed(
         for post in board.posts
         if post.parent_id and post.parent_id not in listed
     }
-    missing = tables["oddities"].filter(pl.col("kind") == "missing_parent")
+    missing = tables["anomalies"].filter(pl.col("kind") == "missing_parent")
     assert set(missing["subject"]) == orphans
 
 
@@ -291,7 +310,7 @@ def test_each_tag_carries_its_count_in_the_snapshot_and_among_candidates(
         pl.col("status").is_in(sorted(policy.EFFECTIVE))
     )
     spelled = dict(aliases.select("antecedent", "consequent").iter_rows())
-    dropped = set(tables["dropped"]["post_id"])
+    excluded = set(tables["excluded_posts"]["post_id"])
     there: dict[str, set[int]] = {}
     for post_id, tags in posts.select("post_id", "tags").iter_rows():
         carried = {spelled.get(name, name) for name in tags}
@@ -301,7 +320,7 @@ def test_each_tag_carries_its_count_in_the_snapshot_and_among_candidates(
             there.setdefault(name, set()).add(post_id)
     for row in tables["vocabulary"].to_dicts():
         assert row["snapshot_posts"] == len(there[row["name"]])
-        assert row["candidate_posts"] == len(there[row["name"]] - dropped)
+        assert row["candidate_posts"] == len(there[row["name"]] - excluded)
     assert (
         tables["vocabulary"]["candidate_posts"] < tables["vocabulary"]["snapshot_posts"]
     ).any()
@@ -315,15 +334,15 @@ def test_wishes_that_change_nothing_are_said(
         exclude_patterns=["*_(no_such_thing)", "fo*"],
         exclude_tags=["never_a_tag"],
     )
-    said = capsys.readouterr().err
+    errors = capsys.readouterr().err
     assert (
         "sample.exclude_patterns has *_(no_such_thing), which is no tag of the snapshot"
-        in said
+        in errors
     )
     assert (
-        "sample.exclude_tags has never_a_tag, which is no tag of the snapshot" in said
+        "sample.exclude_tags has never_a_tag, which is no tag of the snapshot" in errors
     )
-    assert "fo*" not in said
+    assert "fo*" not in errors
 
 
 def test_sample_without_evaluation_posts_says_what_the_next_gate_will(
@@ -340,17 +359,16 @@ def test_sample_without_evaluation_posts_says_what_the_next_gate_will(
 def test_what_is_explained_is_told_by_the_parameters_that_decided_it(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rare = run(project)["left_out"].filter(pl.col("reason") == "too_few_positives")[
-        "name"
-    ][0]
+    tags = run(project)["excluded_tags"]
+    rare = tags.filter(pl.col("reason") == "too_few_positives")["name"][0]
     capsys.readouterr()
     explain.run(project.params, project.paths, rare)
-    told = capsys.readouterr().out
-    assert "training posts are fewer than sample.min_positives 40" in told
+    output = capsys.readouterr().out
+    assert "training posts are fewer than sample.min_positives 40" in output
     now = project.params.model_copy(
         update={"sample": project.params.sample.model_copy(update={"min_positives": 7})}
     )
     explain.run(now, project.paths, rare)
     warning, _, rest = capsys.readouterr().out.partition("\n")
     assert warning.startswith("params.yaml says otherwise by now")
-    assert rest == told
+    assert rest == output

@@ -1,10 +1,13 @@
 """Splits: what a post can rely on, whatever happens on the board."""
 
+from datetime import date
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.params import Sample
+from pipeline.paths import SPLITS
 from pipeline.sample import splits
 from pipeline.sample.splits import NO_ARTIST, TORN, SplitAssignment
 
@@ -128,3 +131,10 @@ def test_splits_have_their_shares() -> None:
 
 def test_a_cycle_of_parents_is_one_family() -> None:
     assert assign({3, 4, 5}, [(3, 4), (4, 5), (5, 3)])[1].group_id.tolist() == [3, 3, 3]
+
+
+def test_fresh_begins_with_the_first_moment_of_its_day() -> None:
+    day = date(2020, 1, 11)  # post 10 was uploaded as it began
+    _, assigned = assign({9, 10}, [], EVEN.model_copy(update={"fresh_after": day}))
+    fresh = SPLITS.index("fresh")
+    assert (assigned.split == fresh).tolist() == [False, True]

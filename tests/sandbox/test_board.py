@@ -25,6 +25,7 @@ from sandbox.board.traits import (
     TRAITS,
     YOUNG,
 )
+from sandbox.boards import open_board
 from sandbox.contact_sheet import contact_sheet
 
 STILL = ("jpg", "png", "webp")
@@ -482,5 +483,12 @@ def test_day_2_has_one_new_alias_whose_old_spelling_was_in_use(
 
 
 def test_there_is_no_day_3() -> None:
-    with pytest.raises(ValueError, match="day 3"):
+    with pytest.raises(ValueError, match="day is 3; it must be 1 or 2"):
         SandboxBoard(posts=3, day=3)
+
+
+def test_board_opens_by_name_at_its_day() -> None:
+    opened = open_board("sandbox", posts=10, seed=3, day=2)
+    assert (len(opened.posts) >= 10, opened.seed, opened.day) == (True, 3, 2)
+    with pytest.raises(ValueError, match="no board 'e62'; choose one of sandbox"):
+        open_board("e62")

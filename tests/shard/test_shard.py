@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import google_crc32c
@@ -20,7 +21,7 @@ from PIL import Image
 
 from e6tag.images import fit_jpeg
 from pipeline import packs, shard, workers
-from pipeline.errors import CorruptFile, SiteUnreachable
+from pipeline.errors import CorruptFile, SiteUnreachable, TooManyRejects
 from pipeline.params import Cluster
 from pipeline.shard import tfrecord
 from tests.builders.project import ROOT, Project, damage, hashes
@@ -273,3 +274,38 @@ def test_a_scheduler_that_is_not_there_can_be_tried_later(
         SiteUnreachable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"
     ):
         run(ready, Cluster(scheduler="tcp://127.0.0.1:9"))
+
+
+def break_one_image(project: Project) -> int:
+    """Leaves an image in its pack that no decoder can read; returns its post."""
+    manifest = pl.read_parquet(project.paths.manifest / "train.parquet")
+    md5, post_id, name = manifest.select("md5", "post_id", "pack").row(0)
+    path = project.paths.images / name
+    images = []
+    for image in packs.read_images(path):
+        is_broken = image.md5 == md5
+        images.append(replace(image, bytes=b"\xff\xd8") if is_broken else image)
+    packs.write(path, images)
+    return int(post_id)
+
+
+def test_no_image_need_be_rejected(ready: Project) -> None:
+    strict = ready.params.shard.model_copy(update={"max_rejected": 0.0})
+    shard.run(strict, ready.paths, cluster=ready.params.cluster)
+    assert pl.read_parquet(ready.paths.shards / "rejected.parquet").is_empty()
+
+
+def test_image_that_cannot_be_decoded_is_listed_and_limited(ready: Project) -> None:
+    post_id = break_one_image(ready)
+    lenient = ready.params.shard.model_copy(update={"max_rejected": 0.5})
+    shard.run(lenient, ready.paths, cluster=ready.params.cluster)
+    rejected = pl.read_parquet(ready.paths.shards / "rejected.parquet")
+    assert rejected.select("post_id", "reason").rows() == [(post_id, "broken_image")]
+    index = pl.read_parquet(ready.paths.shards / "index.parquet")
+    splits = ready.paths.manifest.glob("[tvf]*.parquet")
+    records = sum(pl.read_parquet(path).height for path in splits)
+    assert index["records"].sum() == records - 1
+    strict = ready.params.shard.model_copy(update={"max_rejected": 0.0})
+    line = rf"1 of {records} images cannot be decoded .*, first post {post_id}: "
+    with pytest.raises(TooManyRejects, match=line):
+        shard.run(strict, ready.paths, cluster=ready.params.cluster)

@@ -6,6 +6,7 @@ And trusts no shard that changed.
 import csv
 import importlib.util
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,11 +17,11 @@ import numpy as np
 import pytest
 
 from pipeline.data import shards
-from pipeline.errors import BadInput, CorruptFile, MissingPackage
-from pipeline.params import Train
+from pipeline.errors import BadInput, BadParameter, CorruptFile, MissingPackage
 from pipeline.paths import Paths
 from pipeline.train import fingerprint, run
 from pipeline.train.log import EpochMetrics
+from pipeline.train_params import Train
 from tests.builders import toy_shards
 
 SMALL = Train(**toy_shards.small())
@@ -52,6 +53,8 @@ def test_visible_tags_are_learnt(toy_trained: Paths) -> None:
         < facts["metrics"]["validation_loss_baseline"]
     )
     assert facts["records"] == {"train": 240, "validation": 48}
+    assert facts["epochs"] == SMALL.epochs
+    assert facts["stopped_by"] == "epochs"
 
 
 def test_every_epoch_is_written_down_beside_its_baseline(toy_trained: Paths) -> None:
@@ -102,25 +105,62 @@ def test_a_killed_training_goes_on_after_its_last_epoch(
     )
 
 
-def kill_after_epoch(epoch: int, paths: Paths) -> int:
+def test_training_on_several_devices_is_resumed_as_if_not_killed(
+    toy: Paths, tmp_path: Path
+) -> None:
+    params = SMALL.model_copy(update={"epochs": 3})
+    histories = []
+    for name in ("unbroken", "broken"):
+        shutil.copytree(toy.root, tmp_path / name)
+        paths = Paths(tmp_path / name)
+        if name == "broken":
+            kill_after_epoch(1, paths, params=params, devices=2)
+        command = training_process(params, paths, devices=2)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        histories.append(history(paths))
+    assert "resumes after epoch" in done.stderr
+    unbroken, broken = histories
+    assert [row["epoch"] for row in broken] == ["1", "2", "3"]
+    for name in ("learning_rate", "train_loss", "validation_loss"):
+        for one, two in zip(broken, unbroken, strict=True):
+            assert float(one[name]) == pytest.approx(float(two[name]), abs=0.05)
+
+
+def training_process(params: Train, paths: Paths, devices: int) -> list[str]:
+    """Returns a command that trains on so many logical CPUs."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from pipeline.train_params import Train; from pipeline.paths import Paths\n"
+        "from pipeline.model import backend; backend.start('tensorflow')\n"
+        "from tensorflow import config\n"
+        "(cpu,) = config.list_physical_devices('CPU')\n"
+        "logical = [config.LogicalDeviceConfiguration()] * int(sys.argv[3])\n"
+        "config.set_logical_device_configuration(cpu, logical)\n"
+        "from pipeline.train import run\n"
+        "params = Train.model_validate_json(sys.argv[1])\n"
+        "run(params, Paths(Path(sys.argv[2])))\n"
+    )
+    arguments = [params.model_dump_json(), str(paths.root), str(devices)]
+    return [sys.executable, "-c", code, *arguments]
+
+
+def kill_after_epoch(
+    epoch: int, paths: Paths, *, params: Train = SMALL, devices: int = 1
+) -> int:
     """Kills a training once it says that `epoch` is over.
 
     Returns how many epochs it had finished.
     """
-    code = (
-        "import sys; from pathlib import Path; from pipeline.params import Train; from "
-        "pipeline.paths import Paths; "
-        "from pipeline.train import run; run(Train.model_validate_json(sys.argv[1]), "
-        "Paths(Path(sys.argv[2])))"
-    )
-    command = [sys.executable, "-c", code, SMALL.model_dump_json(), str(paths.root)]
+    command = training_process(params, paths, devices)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         over = any(f"epoch {epoch} of" in line for line in process.stderr)
         process.send_signal(signal.SIGKILL)
     assert over
-    (folder,) = next(paths.work("train").iterdir()).glob("epoch-*")
-    return int(folder.name.removeprefix("epoch-"))
+    (work,) = paths.work("train").iterdir()
+    last = max(work.glob("epoch-*"))
+    return int(last.name.split("-")[1])
 
 
 def test_restored_optimizer_is_the_saved_one(project: Paths, tmp_path: Path) -> None:
@@ -129,12 +169,13 @@ def test_restored_optimizer_is_the_saved_one(project: Paths, tmp_path: Path) -> 
     from pipeline.train.checkpoints import Checkpoints
 
     train = shards.read_splits(project)["train"]
-    network = loop._compiled(SMALL, train, 100)
+    network = loop.compiled(SMALL, train, batch_size=16).training
     stream = loader.training(train, SMALL, batch_size=16, first_epoch=0)
     network.fit(stream, steps_per_epoch=5, verbose=0, shuffle=False)
     Checkpoints(tmp_path / "work").save(network, [EpochMetrics(1, 0.1, 0.5)])
-    other = loop._compiled(SMALL, train, 100)
-    assert Checkpoints(tmp_path / "work").restore(other) == [EpochMetrics(1, 0.1, 0.5)]
+    other = loop.compiled(SMALL, train, batch_size=16).training
+    restored = Checkpoints(tmp_path / "work").restore(other)
+    assert restored.epochs == [EpochMetrics(1, 0.1, 0.5)]
     assert int(other.optimizer.iterations) == 5
     for one, two in zip(
         network.optimizer.variables, other.optimizer.variables, strict=True
@@ -145,9 +186,11 @@ def test_restored_optimizer_is_the_saved_one(project: Paths, tmp_path: Path) -> 
 def test_a_half_written_checkpoint_is_not_resumed_from(tmp_path: Path) -> None:
     from pipeline.train.checkpoints import Checkpoints
 
-    (tmp_path / ".epoch.tmp").mkdir()
-    (tmp_path / ".epoch.tmp" / "history.json").write_text("[{")
-    assert Checkpoints(tmp_path).restore(None) == []
+    (tmp_path / ".checkpoint.tmp").mkdir()
+    (tmp_path / ".checkpoint.tmp" / "history.json").write_text("[{")
+    restored = Checkpoints(tmp_path).restore(None)
+    assert restored.epochs == []
+    assert restored.step == 0
 
 
 def test_old_work_never_passes_for_other_parameters_or_shards(
@@ -161,6 +204,13 @@ def test_old_work_never_passes_for_other_parameters_or_shards(
     assert mark != fingerprint(
         SMALL.model_copy(update={"epochs": 3}), here["train"], here["validation"]
     )
+
+
+def test_checkpoints_may_be_more_frequent_when_resumed(project: Paths) -> None:
+    splits = shards.read_splits(project)
+    frequent = SMALL.model_copy(update={"checkpoint_steps": 1})
+    mark = fingerprint(SMALL, splits["train"], splits["validation"])
+    assert mark == fingerprint(frequent, splits["train"], splits["validation"])
 
 
 def test_a_damaged_shard_is_named_with_its_repair(project: Paths) -> None:
@@ -189,12 +239,64 @@ def test_an_empty_training_split_is_refused(tmp_path: Path) -> None:
         run(SMALL, toy_shards.project(tmp_path, records={"validation": 4, "test": 4}))
 
 
+def test_seed_0_trains_on_images_that_are_streamed(tmp_path: Path) -> None:
+    paths = toy_shards.project(tmp_path, records={"train": 20})
+    run(SMALL.model_copy(update={"epochs": 1, "seed": 0, "cache_bytes": 0}), paths)
+    assert history(paths)
+
+
 def test_training_without_validation_publishes_its_last_epoch(tmp_path: Path) -> None:
     paths = toy_shards.project(tmp_path, records={"train": 20})
     run(SMALL.model_copy(update={"epochs": 2}), paths)
     facts = json.loads((paths.model / "training.json").read_text())
     assert facts["best_epoch"] == 2
     assert facts["metrics"]["macro_auc"] is None
+
+
+def test_training_stops_after_epochs_that_are_no_better(tmp_path: Path) -> None:
+    # Of four images, a macro mAP takes few values and soon stays at one of them.
+    paths = toy_shards.project(tmp_path, records={"train": 32, "validation": 4})
+    run(SMALL.model_copy(update={"epochs": 40, "early_stop": 2}), paths)
+    facts = json.loads((paths.model / "training.json").read_text())
+    values = [float(row["macro_map"]) for row in history(paths)]
+    assert facts["stopped_by"] == "early_stop"
+    assert facts["epochs"] == len(values) < 40
+    assert max(values[:-2]) >= max(values[-2:])
+
+
+def test_early_stop_without_validation_is_refused(tmp_path: Path) -> None:
+    paths = toy_shards.project(tmp_path, records={"train": 20})
+    params = SMALL.model_copy(update={"early_stop": 1})
+    with pytest.raises(BadParameter, match=r"Set train\.early_stop: null, or"):
+        run(params, paths)
+
+
+def test_loss_that_explodes_names_the_step_and_its_posts(project: Paths) -> None:
+    too_high = {"schedule": {"name": "one_cycle", "learning_rate": 1e30}}
+    params = Train.model_validate({**toy_shards.small(), **too_high})
+    with pytest.raises(BadParameter) as raised:
+        run(params, project)
+    said = re.search(
+        r"loss is nan in epoch 1 at step (\d+): .* posts of that step: ([\d, ]+)$",
+        str(raised.value),
+    )
+    assert said
+    assert 1 <= int(said[1]) <= 15
+    posts = {int(post_id) for post_id in said[2].split(", ")}
+    assert len(posts) == 16
+    assert posts <= set(range(1, 241))
+
+
+def test_outputs_that_explode_in_the_last_step_are_found_on_validation(
+    tmp_path: Path,
+) -> None:
+    # One step, whose loss is that of the network at its start.
+    paths = toy_shards.project(tmp_path, records={"train": 16, "validation": 8})
+    too_high = {"schedule": {"name": "one_cycle", "learning_rate": 1e38}, "epochs": 1}
+    params = Train.model_validate({**toy_shards.small(), **too_high})
+    with pytest.raises(BadParameter, match=r"(?s)after epoch 1 .*learning_rate, which"):
+        run(params, paths)
+    assert not paths.model.exists()
 
 
 @pytest.mark.skipif(

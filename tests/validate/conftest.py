@@ -11,7 +11,7 @@ from tests.builders import tables
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Paths:
-    """All six datasets, good, never changed."""
+    """All seven datasets, good, never changed."""
     paths = Paths(tmp_path_factory.mktemp("good"))
     tables.write_all(paths)
     return paths

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from pipeline import files, parquet
 from pipeline.paths import Paths
-from pipeline.schemas.evaluation import PER_TAG, PREDICTIONS
+from pipeline.schemas.evaluation import PER_TAG, PREDICTIONS, SLICES
 from pipeline.schemas.images import TAKEDOWNS
-from pipeline.schemas.manifest import LEAKAGE, MANIFEST
+from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY
+from pipeline.schemas.mining import LABEL_NOISE, PROPOSALS
 from pipeline.schemas.sample import SAMPLED_POSTS, STRATEGIES, VOCABULARY
 from pipeline.schemas.shards import SHARDS
 from pipeline.schemas.snapshot import POSTS, SNAPSHOT_REJECTED, TAGS, UNKNOWN_TAGS
@@ -74,6 +75,19 @@ def record(stem: str, at: int, /, **values: Any) -> Edit:
     return set_columns("manifest", stem, MANIFEST, "post_id", at, **values)
 
 
+def overlaid(
+    post_id: int, label: int, action: str, *, outcome: str = "applied"
+) -> Edit:
+    """Lists a row of data/overlay.csv with its outcome; changes no label."""
+    row = {"row": 2, "post_id": post_id, "tag": "hat", "action": action}
+    row |= {"outcome": outcome, "label_id": label, "detail": None}
+
+    def with_row(rows: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([rows, pl.DataFrame([row], schema=rows.schema)])
+
+    return change_rows("manifest", "overlay", OVERLAY, with_row)
+
+
 def distance(at: int, **values: Any) -> Edit:
     return set_columns("manifest", "leakage", LEAKAGE, "distance", at, **values)
 
@@ -86,9 +100,21 @@ def per_tag(at: int, **values: Any) -> Edit:
     return set_columns("evaluation", "per_tag", PER_TAG, "label_id", at, **values)
 
 
+def slice_of(at: str, **values: Any) -> Edit:
+    return set_columns("evaluation", "slices", SLICES, "value", at, **values)
+
+
 def prediction(at: int, **values: Any) -> Edit:
     schema = PREDICTIONS
     return set_columns("evaluation", "predictions", schema, "post_id", at, **values)
+
+
+def proposal(at: int, **values: Any) -> Edit:
+    return set_columns("mining", "proposals", PROPOSALS, "post_id", at, **values)
+
+
+def label_noise(at: int, **values: Any) -> Edit:
+    return set_columns("mining", "label_noise", LABEL_NOISE, "label_id", at, **values)
 
 
 def without_record(stem: str, post_id: int) -> Edit:
@@ -102,7 +128,7 @@ def metric(name: str = "macro_auc", **values: float | None) -> Edit:
     def edit(paths: Paths) -> None:
         path = paths.evaluation / "metrics.json"
         metrics = json.loads(path.read_text())
-        metrics["test"][name] |= values
+        metrics["splits"]["test"][name] |= values
         files.write_json(path, metrics)
 
     return edit

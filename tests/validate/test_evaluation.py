@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.paths import Paths
-from tests.validate.edits import Edit, metric, per_tag, prediction
+from tests.validate.edits import Edit, metric, per_tag, prediction, slice_of
 from tests.validate.gates import GX_WARNINGS, assert_gate_fails
 
 pytestmark = GX_WARNINGS
@@ -38,7 +38,7 @@ BROKEN = [
             30,
             split="train",
         ),
-        id="prediction of a training picture",
+        id="prediction of a training image",
     ),
     pytest.param(
         "predictions.parquet",
@@ -48,6 +48,36 @@ BROKEN = [
             scores=[0.5, float("nan"), 0.5],
         ),
         id="score that is no number",
+    ),
+    pytest.param(
+        "predictions.parquet",
+        "uncertainty:length",
+        prediction(30, uncertainty=[0.5, 0.5]),
+        id="tag without uncertainty",
+    ),
+    pytest.param(
+        "findings",
+        "uncertainty_missing",
+        prediction(30, uncertainty=[0.5, 0.5, 0.5]),
+        id="uncertainty of one prediction alone",
+    ),
+    pytest.param(
+        "findings",
+        "outside_interval",
+        metric("micro_auc", low=0.2, high=0.4),
+        id="interval beside its value",
+    ),
+    pytest.param(
+        "findings",
+        "slice_unexplained",
+        slice_of("lore", absent=None),
+        id="slice without a number or a reason",
+    ),
+    pytest.param(
+        "findings",
+        "slice_twice",
+        slice_of("lore", value="general"),
+        id="slice listed twice",
     ),
 ]
 

@@ -1,9 +1,12 @@
 """The gates on small datasets written by hand: what all of them do."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +19,7 @@ from pipeline.paths import DATASETS, Paths
 from pipeline.schemas.manifest import MANIFEST
 from pipeline.schemas.sample import SAMPLED_POSTS
 from pipeline.validate import dataset_files, gate, rows
+from tests.builders.project import ROOT
 from tests.builders.tables import PARAMS, change, md5
 from tests.validate.edits import (
     Edit,
@@ -109,7 +113,7 @@ def test_a_warning_is_reported_and_the_gate_passes(
     assert json.loads(paths.verdict("snapshot").read_text())["success"]
     printed = capsys.readouterr().err
     assert "validate snapshot: warning: every tag on a post" in printed
-    assert "45 of 46 expectations hold, 1 warnings\n" in printed
+    assert "46 of 47 expectations hold, 1 warnings\n" in printed
 
 
 def cut_short(paths: Paths) -> None:
@@ -123,7 +127,7 @@ def without_md5(paths: Paths) -> None:
 
 
 def with_another_column(paths: Paths) -> None:
-    path = paths.sample / "dropped.parquet"
+    path = paths.sample / "excluded_posts.parquet"
     table = pq.read_table(path)
     pq.write_table(table.append_column("more", table["post_id"]), path)
 
@@ -180,15 +184,52 @@ def test_a_file_that_is_not_as_declared_is_named_and_nothing_else_is_checked(
     assert state in page(paths, "sample")
 
 
+def damage_pages(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[4:40] = bytes(36)
+    path.write_bytes(bytes(content))
+
+
 @pytest.mark.parametrize("name", ["rejected", "posts"])
 def test_a_file_whose_pages_are_damaged_is_named(paths: Paths, name: str) -> None:
     path = paths.snapshot / f"{name}.parquet"
     rejected_records(1)(paths)
-    content = bytearray(path.read_bytes())
-    content[4:40] = bytes(36)
-    path.write_bytes(bytes(content))
+    damage_pages(path)
     with pytest.raises(CorruptFile, match=rf"{name}\.parquet cannot be read"):
         validate.run("snapshot", PARAMS, paths)
+
+
+def test_a_damaged_file_is_named_without_loading_other_tables_whole(
+    paths: Paths,
+) -> None:
+    numbers = np.random.default_rng(0).integers(1 << 60, size=2_000_000)
+    large = pa.table({"scores": numbers})
+    place = paths.evaluation / "predictions.parquet"
+    pq.write_table(large, place, row_group_size=50_000, compression="zstd")
+    damage_pages(paths.snapshot / "posts.parquet")
+    code = (
+        "import pyarrow as pa\n"
+        "from pipeline import validate\n"
+        "from pipeline.errors import CorruptFile\n"
+        "from pipeline.paths import Paths\n"
+        "from tests.builders.tables import PARAMS\n"
+        "try:\n"
+        "    validate.run('snapshot', PARAMS, Paths())\n"
+        "except CorruptFile as error:\n"
+        "    print(error)\n"
+        "print(pa.default_memory_pool().max_memory())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=paths.root,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message, peak = done.stdout.splitlines()
+    assert "posts.parquet cannot be read" in message
+    assert int(peak) < large.nbytes / 2
 
 
 def test_verdict_and_page_are_the_same_on_every_run(paths: Paths) -> None:
@@ -221,7 +262,7 @@ def test_promised_positives_follow_the_parameters(paths: Paths) -> None:
 
 
 def test_an_unknown_dataset_is_rejected(paths: Paths) -> None:
-    gates = r"Gates: snapshot, sample, manifest, shards, evaluation, bundle"
+    gates = r"Gates: snapshot, sample, manifest, shards, evaluation, mining, bundle"
     with pytest.raises(BadParameter, match=gates):
         validate.run("images", PARAMS, paths)
 

@@ -9,6 +9,7 @@ from tests.validate.edits import (
     Edit,
     change_rows,
     distance,
+    overlaid,
     record,
     removed,
     snapshot_post,
@@ -25,7 +26,7 @@ BROKEN = [
         "distances",
         "nearest",
         distance(4, nearest=1),
-        id="test picture without a nearest one",
+        id="test image without a nearest one",
     ),
     pytest.param(
         "distances",
@@ -59,9 +60,33 @@ BROKEN = [
     ),
     pytest.param(
         "findings",
-        "differs_from_sample",
+        "labels_differ",
         record("test", 30, label_ids=[0]),
         id="labels changed",
+    ),
+    pytest.param(
+        "findings",
+        "labels_differ",
+        overlaid(3, 2, "remove"),
+        id="a removal that is listed as applied and was not",
+    ),
+    pytest.param(
+        "findings",
+        "explicit_labels_differ",
+        record("test", 25, explicit_label_ids=[1]),
+        id="labels as given changed",
+    ),
+    pytest.param(
+        "overlay.parquet",
+        "outcome",
+        overlaid(3, 2, "remove", outcome="done"),
+        id="unknown outcome of a correction",
+    ),
+    pytest.param(
+        "findings",
+        "differs_from_sample",
+        record("test", 30, change_seq=1),
+        id="another version of the post",
     ),
     pytest.param(
         "test.parquet", "rating", record("test", 30, rating="q"), id="rating changed"
@@ -86,13 +111,13 @@ BROKEN = [
     ),
     pytest.param("lineage", "lineage", without_lineage, id="no lineage"),
     pytest.param(
-        "findings", "taken_down", taken_down(3), id="record of a picture taken down"
+        "findings", "taken_down", taken_down(3), id="record of an image taken down"
     ),
     pytest.param(
         "findings",
         "pack_taken_down",
         taken_down(3),
-        id="picture taken down, in its pack",
+        id="image taken down, in its pack",
     ),
     pytest.param(
         "findings",

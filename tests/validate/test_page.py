@@ -51,7 +51,7 @@ def test_a_warning_is_shown_as_one_and_the_gate_as_passed(paths: Paths) -> None:
 
     text = page(paths, "snapshot")
     assert "<title>Gate snapshot: passed</title>" in text
-    assert "<b>45</b> of <b>46</b> expectations hold" in text
+    assert "<b>46</b> of <b>47</b> expectations hold" in text
     assert '<article class="warning">' in text
     assert '<article class="failed">' not in text
 

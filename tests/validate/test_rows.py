@@ -38,7 +38,7 @@ def test_facts_about_lists_of_labels(fact: str, expected: list[Any]) -> None:
 
 
 def test_blank_names_are_counted() -> None:
-    lists = [[], ["fox"], ["", "two words", "tab\t"], ["hat", " "]]
+    lists = [[], ["fox", "tab\t", "\u3000"], ["", "two words", "a "], ["hat", " "]]
 
     assert compute("blank", pl.List(pl.String), lists) == [0, 0, 3, 1]
 

@@ -4,8 +4,9 @@ import pytest
 
 from pipeline import validate
 from pipeline.errors import GateFailed
+from pipeline.params import Sample
 from pipeline.paths import Paths
-from pipeline.sample import splits
+from pipeline.sample import splits, strategies
 from pipeline.schemas.sample import ANOMALIES, CO_OCCURRENCE, MISSING_IMPLICATIONS
 from pipeline.validate import sample
 from tests.builders.tables import PARAMS, md5
@@ -22,6 +23,15 @@ from tests.validate.edits import (
 from tests.validate.gates import GX_WARNINGS, assert_gate_fails
 
 pytestmark = GX_WARNINGS
+
+
+def test_the_gate_counts_the_reserve_as_the_stage_does() -> None:
+    for minimum in range(200):
+        for percent in range(101):
+            params = Sample(min_eval_positives=minimum, reserve=percent / 100)
+            found = sample._with_reserve(minimum, params.reserve)
+            assert found == strategies.with_reserve(params, minimum)
+
 
 BROKEN = [
     pytest.param(
@@ -50,6 +60,12 @@ BROKEN = [
     ),
     pytest.param(
         "findings",
+        "replaced_post",
+        snapshot_post(8, md5=None, is_withheld=True),
+        id="post sampled whose md5 the snapshot lacks",
+    ),
+    pytest.param(
+        "findings",
         "forbidden_young",
         all_of(
             snapshot_post(8, rating="q", tags=["fawn", "fox"]),
@@ -65,7 +81,7 @@ BROKEN = [
     ),
     pytest.param(
         "findings",
-        "moving_picture",
+        "moving_image",
         snapshot_post(8, duration=2.5),
         id="animation sampled",
     ),
@@ -90,8 +106,8 @@ BROKEN = [
     ),
     pytest.param(
         "posts.parquet",
-        "given_ids:foreign",
-        sampled_post(8, given_ids=[2]),
+        "explicit_label_ids:foreign",
+        sampled_post(8, explicit_label_ids=[2]),
         id="given id that is no label",
     ),
     pytest.param(
@@ -102,8 +118,8 @@ BROKEN = [
     ),
     pytest.param(
         "findings",
-        "given_ids_differ",
-        sampled_post(8, given_ids=[0, 1]),
+        "explicit_label_ids_differ",
+        sampled_post(8, explicit_label_ids=[0, 1]),
         id="implied label as given",
     ),
     pytest.param(
@@ -125,6 +141,18 @@ BROKEN = [
         id="too few positives",
     ),
     pytest.param(
+        "vocabulary.parquet",
+        "train_positives",
+        vocabulary_tag(1, train_positives=4),
+        id="positives without the reserve",
+    ),
+    pytest.param(
+        "vocabulary.parquet",
+        "test_positives",
+        vocabulary_tag(1, test_positives=2),
+        id="test positives without the reserve",
+    ),
+    pytest.param(
         "tags",
         "train_positives",
         vocabulary_tag(1, train_positives=9),
@@ -144,14 +172,14 @@ BROKEN = [
     ),
     pytest.param(
         "findings",
-        "taken_for_no_label",
-        sampled_post(8, taken_for=2),
+        "selected_for_no_label",
+        sampled_post(8, selected_for=2),
         id="selected for a label it lacks",
     ),
     pytest.param(
         "posts.parquet",
-        "taken_for",
-        sampled_post(8, taken_for=3),
+        "selected_for",
+        sampled_post(8, selected_for=3),
         id="selected for an unknown label",
     ),
     pytest.param(
@@ -159,8 +187,8 @@ BROKEN = [
     ),
     pytest.param(
         "chosen",
-        "least_positives",
-        strategy("sample", least_positives=9),
+        "min_positives_reached",
+        strategy("sample", min_positives_reached=9),
         id="too many positives reported",
     ),
     pytest.param(
@@ -188,11 +216,11 @@ BROKEN = [
         id="a strategy is missing",
     ),
     pytest.param(
-        "lacking_implied.parquet",
+        "missing_implications.parquet",
         "share",
         set_columns(
             "sample",
-            "lacking_implied",
+            "missing_implications",
             MISSING_IMPLICATIONS,
             "antecedent",
             "fox",
@@ -214,9 +242,9 @@ BROKEN = [
         id="pair with a tag outside the vocabulary",
     ),
     pytest.param(
-        "oddities.parquet",
+        "anomalies.parquet",
         "kind",
-        set_columns("sample", "oddities", ANOMALIES, "subject", "7", kind="strange"),
+        set_columns("sample", "anomalies", ANOMALIES, "subject", "7", kind="strange"),
         id="anomaly of no kind",
     ),
 ]

@@ -16,7 +16,7 @@ NORM_MOMENTUM = 0.9
 
 
 def feature_map(
-    images: "keras.KerasTensor", widths: Sequence[int], blocks: Sequence[int]
+    images: "keras.KerasTensor", *, widths: Sequence[int], blocks: Sequence[int]
 ) -> "keras.KerasTensor":
     """Returns float32 [n, height, width, widths[-1]] of images scaled to -1 to 1.
 
@@ -64,7 +64,10 @@ def _shortcut(
         shortcut = pool(x)
     if x.shape[-1] != width:
         project = layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project")
-        shortcut = project(shortcut)
+        norm = layers.BatchNormalization(
+            momentum=NORM_MOMENTUM, name=f"{name}_project_norm"
+        )
+        shortcut = norm(project(shortcut))
     return shortcut
 
 

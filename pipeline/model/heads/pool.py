@@ -7,18 +7,12 @@ import keras
 import numpy as np
 from keras import layers
 
-
-def log_odds(positives: np.ndarray, records: int) -> np.ndarray:
-    """Returns log(p / (1 - p)) of each tag, float32 [tags].
-
-    Smoothed as if one more record had the tag and one more had it not.
-    """
-    share = (positives + 1) / (records + 2)
-    return np.log(share / (1 - share)).astype(np.float32)
+# Axis that counts the tags, by the path of a weight.
+TAG_AXES = {"tags/kernel": 1, "tags/bias": 0}
 
 
 def logits(
-    features: "keras.KerasTensor", dropout: float, bias: np.ndarray
+    features: "keras.KerasTensor", *, dropout: float, bias: np.ndarray
 ) -> "keras.KerasTensor":
     """Returns logits, float32 [n, tags], of a feature map.
 

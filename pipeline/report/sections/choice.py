@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from pipeline.params import DEFAULT_REQUESTS_PER_SECOND
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.lineage import parameters
 from pipeline.report.sections.section import PageData, Values
@@ -14,7 +15,7 @@ STRATEGIES = {
     "quota": "quota: the newest, each for its rarest tag",
     "natural": "natural: posts by chance",
     "sample": "the sample, as written",
-    "board": "every candidate",
+    "all_candidates": "every candidate",
 }
 """Rows of strategies.parquet in words."""
 
@@ -25,6 +26,8 @@ def build(data: PageData) -> Values:
     return {
         "strategies": strategies(data.inputs),
         "tag_bound": sample.get("tag_bound"),
+        # The hours of strategies.parquet are at this rate, whatever the site's is.
+        "requests_per_second": DEFAULT_REQUESTS_PER_SECOND,
     }
 
 

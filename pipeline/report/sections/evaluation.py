@@ -1,5 +1,7 @@
 """Section: every metric by split, the curves, and the best and worst tags."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -7,6 +9,7 @@ import polars as pl
 from pipeline.metrics import catalogue
 from pipeline.report import metric_values, plots
 from pipeline.report.inputs import Inputs
+from pipeline.report.metric_values import MetricValue
 from pipeline.report.sections.section import PageData, Values
 
 TITLE = "Evaluation"
@@ -14,25 +17,79 @@ LINK = "Evaluation"
 
 EXTREMES = 8  # best and worst tags shown
 
+MODES = {
+    "off": "off: as the model says",
+    "raise_parents": "raise parents: what a tag implies is predicted with it",
+    "cap_children": "cap children: a tag is predicted only beside what it implies",
+}
+"""Modes of evaluators/implications.py in words."""
+
+OF_MODES = ("macro_map", "macro_auc", "macro_f1", "micro_f1")
+"""Metrics of a mode that are shown."""
+
 
 def build(data: PageData) -> Values:
     """Returns metrics by split, plots of the test split, best and worst tags."""
     inputs = data.inputs
-    curves = inputs.curves
     best, worst = best_and_worst_tags(inputs)
-    rates = ("false positive rate", "true positive rate")
+    splits = metric_values.by_split(inputs)
     return {
         "metric_names": list(catalogue.LABELS.values()),
-        "splits": metric_values.by_split(inputs),
-        "roc_plot": plots.curve(curves, "roc", "ROC, micro", *rates),
-        "pr_plot": plots.curve(
-            curves, "pr", "Precision and recall, micro", "recall", "precision"
-        ),
-        "calibration_plot": plots.calibration(curves),
-        "per_tag_plot": plots.per_tag(inputs.per_tag),
+        "splits": splits,
+        "is_informed": any(_is_informed(metrics) for _, metrics in splits),
+        "reasons": metric_values.absent(inputs),
+        "modes": modes(inputs),
+        "mode_metrics": [catalogue.LABELS[name] for name in OF_MODES],
+        "originals": inputs.metrics["originals"],
         "best": best,
         "worst": worst,
+        **_plots(inputs),
     }
+
+
+def _plots(inputs: Inputs) -> Values:
+    """Returns the plots, and what their captions say of them."""
+    curves = inputs.curves
+    rates = ("false positive rate", "true positive rate")
+    shares = ("recall", "precision")
+    return {
+        "roc_plot": plots.curve(curves, "roc", "ROC, micro", *rates),
+        "pr_plot": plots.curve(curves, "pr", "Precision and recall, micro", *shares),
+        "calibration_plot": plots.calibration(curves),
+        "is_calibrated": "calibration_before" in set(curves["curve"]),
+        "per_tag_plot": plots.per_tag(inputs.per_tag),
+        "is_thinned": inputs.per_tag.height > plots.MAX_TAGS,
+        "max_tags": plots.MAX_TAGS,
+    }
+
+
+def _is_informed(metrics: Mapping[str, MetricValue]) -> bool:
+    return any(metric.informed is not None for metric in metrics.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """What metrics become in a mode of using implications.
+
+    values: of OF_MODES, None where a metric cannot be computed. inconsistent: the share
+    of images that are predicted a tag without all that it implies.
+    """
+
+    words: str
+    values: list[float | None]
+    inconsistent: float | None
+
+
+def modes(inputs: Inputs) -> list[Mode]:
+    """Returns each mode that was measured; none where evaluate measured none."""
+    measured = inputs.metrics.get("implications", {})
+    found = []
+    for name, words in MODES.items():
+        metrics = measured.get(name)
+        if metrics is not None:
+            values = [metrics.get(metric) for metric in OF_MODES]
+            found.append(Mode(words, values, metrics.get("inconsistent")))
+    return found
 
 
 def best_and_worst_tags(

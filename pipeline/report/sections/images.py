@@ -5,13 +5,13 @@ from pipeline.report.examples import MAX_TAGS
 from pipeline.report.sections.section import PageData, Values
 
 TITLE = "Test images"
-LINK = "Images"
+LINK = "Test images"
 
 
 def build(data: PageData) -> Values:
     """Returns the example images, and how many test records there are."""
     return {
-        "images": data.examples,
+        "examples": data.examples,
         "test_records": counts.records(data.inputs).get("test", 0),
         "max_tags": MAX_TAGS,
     }

@@ -8,7 +8,7 @@ import polars as pl
 from pipeline.report import counts, plots
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.section import PageData, Values
-from pipeline.schemas.reasons import PostExclusion, RecordRejection, TagExclusion
+from pipeline.schemas.reasons import KEPT, PostExclusion, RecordRejection, TagExclusion
 
 TITLE = "Sample"
 LINK = "Sample"
@@ -39,6 +39,7 @@ def build(data: PageData) -> Values:
         "unknown_tags": unknown_tags(inputs),
         "positives_plot": _positives_plot(data),
         "tags_plot": _tags_plot(inputs),
+        "frequencies_plot": _frequencies_plot(inputs),
     }
 
 
@@ -93,7 +94,7 @@ def _rejection_steps(inputs: Inputs) -> list[FunnelStep]:
 def image_counts(inputs: Inputs) -> tuple[int, int]:
     """Returns how many images were requested, and how many of them are stored."""
     outcomes = dict(inputs.outcomes.iter_rows())
-    return sum(outcomes.values()), outcomes.get("kept", 0)
+    return sum(outcomes.values()), outcomes.get(KEPT, 0)
 
 
 def excluded_tags(inputs: Inputs) -> list[tuple[str, int, list[str]]]:
@@ -140,3 +141,18 @@ def _positives_plot(data: PageData) -> str:
 def _tags_plot(inputs: Inputs) -> str:
     training = inputs.records.filter(pl.col("split") == "train")
     return plots.tags_per_record(training["tags"].to_list())
+
+
+def _frequencies_plot(inputs: Inputs) -> str | None:
+    """Returns the shares of the tags before and after sampling.
+
+    None without candidates or training images to count them on.
+    """
+    posts = counts.snapshot_posts(inputs)
+    candidates = posts - sum(counts.excluded_posts(inputs).values())
+    trained_on = counts.records(inputs).get("train", 0)
+    if candidates <= 0 or not trained_on:
+        return None
+    before = [posts / candidates for posts in inputs.vocabulary["candidate_posts"]]
+    after = [images / trained_on for images in positives(inputs, "train")]
+    return plots.frequencies(before, after)

@@ -13,6 +13,7 @@ def test_strategies_are_compared_and_the_chosen_one_is_marked(html: str) -> None
     )
     assert "posts with more tags than 75 % of the candidates have" in text
     assert text.count("✓ chosen") == 1
+    assert "Download is at 1 request a second, the default of" in text
 
 
 def test_every_strategy_of_the_table_has_words() -> None:

@@ -1,7 +1,8 @@
 """Section: gates."""
 
 from pipeline.paths import DATASETS, Paths
-from tests.builders.report_inputs import written
+from pipeline.report.sections import gates
+from tests.builders.report_inputs import section_of
 from tests.builders.tables import write_json
 
 
@@ -15,5 +16,5 @@ def test_a_failed_gate_is_shown(project: Paths) -> None:
     write_json(
         project.verdict("shards"), {"success": False, "rows": {}, "expectations": []}
     )
-    html = written(project)
-    assert (html.count("✓ passed"), html.count("✗ failed")) == (5, 1)
+    html = section_of(gates, project)
+    assert (html.count("✓ passed"), html.count("✗ failed")) == (6, 1)

@@ -55,6 +55,13 @@ def test_a_pinned_search_names_its_query(project: Paths) -> None:
     assert "The pinned exports" not in text
 
 
+def test_a_site_of_ones_own_is_not_named_by_its_address(project: Paths) -> None:
+    recorded = tables.LINEAGE | {"pin": {"site": "custom"}}
+    write_json(project.bundle / "lineage.json", recorded)
+    text = text_of(written(project))
+    assert "trained on 14 images from a custom site" in text
+
+
 def test_parameters_are_those_of_the_bundle(project: Paths) -> None:
     recorded = tables.LINEAGE | {
         "parameters": {

@@ -3,7 +3,7 @@
 from pipeline.paths import Paths
 from pipeline.report.sections import politeness
 from pipeline.site.request_stats import WaitReason
-from tests.builders.report_inputs import text_of, written
+from tests.builders.report_inputs import section_of, text_of
 from tests.builders.tables import write_json
 
 POLITENESS = {
@@ -25,7 +25,7 @@ POLITENESS = {
 
 def test_politeness_is_shown_by_stage_kind_and_reason(project: Paths) -> None:
     write_json(project.politeness, POLITENESS)
-    text = text_of(written(project))
+    text = text_of(section_of(politeness, project))
     assert "Requested as e6tag/0.1.0 (by someone) ." in text
     assert "download file 33 5.3 MB 200: 31, 404: 1, 503: 1" in text
     assert "harvest export 4 2.0 kB 200: 3, TimeoutError: 1" in text

@@ -8,7 +8,7 @@ from pipeline.report import inputs
 from pipeline.report.sections import sample
 from pipeline.schemas.sample import EXCLUDED_TAGS
 from pipeline.schemas.snapshot import UNKNOWN_TAGS
-from tests.builders.report_inputs import text_of, written
+from tests.builders.report_inputs import section_of, text_of
 from tests.builders.tables import change
 
 
@@ -29,11 +29,11 @@ def test_the_funnel_adds_up(good: Paths) -> None:
 def test_tags_left_out_are_named_by_reason(project: Paths, html: str) -> None:
     assert "rarer than the tags that were taken 1 unlabelled" in text_of(html)
     change(
-        project.sample / "left_out.parquet",
+        project.sample / "excluded_tags.parquet",
         lambda frame: frame.clear(),
         EXCLUDED_TAGS,
     )
-    assert "were left out" not in written(project)
+    assert "were left out" not in section_of(sample, project)
 
 
 def test_unknown_tags_are_counted_and_the_commonest_named(
@@ -42,7 +42,7 @@ def test_unknown_tags_are_counted_and_the_commonest_named(
     assert "Every tag name on a post is in the site's list of tags." in text_of(html)
     unknown = [{"name": f"tag_{number:02}", "posts": number} for number in range(1, 21)]
     parquet.write(project.snapshot / "unknown_tags.parquet", unknown, UNKNOWN_TAGS)
-    text = text_of(written(project))
+    text = text_of(section_of(sample, project))
     assert "20 tag names on posts are not in the site's list of tags" in text
     assert "The commonest: tag_20, tag_19," in text
     assert "tag_09, …" in text

@@ -15,7 +15,10 @@ def test_every_headline_number_is_beside_its_baseline(html: str) -> None:
     text = text_of(html)
     for name, figure in FIGURES.items():
         called = catalogue.LABELS[name]
-        table = f"{called} {figure['value']:.3f} {figure['baseline']:.3f} "
+        interval = ""
+        if "low" in figure:
+            interval = f"{figure['low']:.3f} to {figure['high']:.3f} "
+        table = f"{called} {figure['value']:.3f} {interval}{figure['baseline']:.3f} "
         assert table in text, name
         if name != "micro_f1":
             assert (

@@ -3,9 +3,10 @@
 import polars as pl
 
 from pipeline.paths import Paths
+from pipeline.report.sections import takedowns
 from pipeline.schemas.images import TAKEDOWNS
 from pipeline.schemas.reasons import Takedown
-from tests.builders.report_inputs import text_of, written
+from tests.builders.report_inputs import section_of, text_of
 from tests.builders.tables import change
 
 
@@ -21,7 +22,9 @@ def test_takedowns_are_counted_by_snapshot_and_reason(
         lambda frame: frame.clear(),
         TAKEDOWNS,
     )
-    assert "No stored image had to be removed." in text_of(written(project))
+    assert "No stored image had to be removed." in text_of(
+        section_of(takedowns, project)
+    )
 
 
 def test_takedown_reasons_that_no_policy_rule_covers_have_their_sentence(
@@ -33,4 +36,4 @@ def test_takedown_reasons_that_no_policy_rule_covers_have_their_sentence(
         lambda frame: frame.with_columns(reason=pl.lit(Takedown.EXPUNGED.value)),
         TAKEDOWNS,
     )
-    assert Takedown.EXPUNGED.sentence in text_of(written(project))
+    assert Takedown.EXPUNGED.sentence in text_of(section_of(takedowns, project))

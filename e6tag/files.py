@@ -1,0 +1,73 @@
+"""Files that are either whole or not there."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from e6tag.errors import E6tagError
+
+_OF_ALL_FILES = frozenset(
+    {
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENODEV,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.ENXIO,
+        errno.ESTALE,
+    }
+)
+"""What a full or failing disk, or a lack of memory, makes of every file."""
+
+
+def reason(error: OSError) -> str:
+    """Returns what the operating system says, without the path, within a sentence."""
+    return (error.strerror or str(error)).lower()
+
+
+class CannotWrite(E6tagError):
+    """The operating system refuses to write a file."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"cannot write {path}: {error.strerror or error}. What is finished is "
+            "kept: fix it, then run the same command again."
+        )
+        self.path = path
+        self.reason = reason(error)
+        self.is_of_one_file = error.errno not in _OF_ALL_FILES
+        """Whether other files can be written all the same."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a name beside a file; what is written there then takes the file's place.
+
+    Where anything is raised the file stays as it was. A process that is killed leaves
+    at most the temporary file.
+    """
+    # As short as can be: with more in it, a long name would become one too long. With
+    # the process's id: two that write the same file do not write into each other's.
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file as a whole; raises CannotWrite."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise CannotWrite(path, error) from error

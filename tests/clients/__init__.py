@@ -1,0 +1,1 @@
+"""Programs of others, each in an environment of its own: `make clients`."""

@@ -1,0 +1,1 @@
+"""Scripts that run in the environments of other programs, where nothing of ours is."""
