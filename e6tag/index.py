@@ -334,7 +334,9 @@ def _update(
     vectors = file.embeddings()
     for start in range(0, len(missing), _CHUNK):
         rows = missing[start : start + _CHUNK]
-        index.add(ids[rows].astype(np.uint64), vectors[rows])
+        # By one thread: images that several add at once are lost to the search now and
+        # then, mostly those that are alike (unum-cloud/USearch#735).
+        index.add(ids[rows].astype(np.uint64), vectors[rows], threads=1)
         done = start + len(rows)
         if progress is not None:
             progress(done, len(missing))
