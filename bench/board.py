@@ -98,9 +98,9 @@ def frequencies() -> Frequencies:
         if antecedent in number and consequent in number:
             direct[number[antecedent]].append(number[consequent])
     unexplained = np.zeros(len(names))
-    for tag, consequents in enumerate(direct):
-        for consequent in consequents:
-            unexplained[consequent] += np.log1p(-min(share[tag], 0.99))
+    for tag, implied_tags in enumerate(direct):
+        for implied in implied_tags:
+            unexplained[implied] += np.log1p(-min(share[tag], 0.99))
     own = np.clip(1 - (1 - share) / np.exp(unexplained), 0, None)
     closed = [sorted(reachable(tag, direct)) for tag in range(len(names))]
     starts = np.concatenate([[0], np.cumsum([len(one) for one in closed])])

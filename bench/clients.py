@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from e6tag import tagger
 from pipeline import originals, parquet
@@ -138,7 +139,9 @@ def show(
     labels = test.labels[read]
     precision = ranking.mean(ranking.average_precision_per_tag(labels, scores[read]))
     e6tag = ranking.mean(ranking.average_precision_per_tag(labels, own_scores[read]))
-    f1 = thresholded.macro_f1(labels, applied[read])
+    predicted = csr_array(applied[read].T.astype(np.int8))
+    counts = thresholded.count(csr_array(labels.T.astype(np.int8)), predicted)
+    f1 = thresholded.macro_f1(counts).value
     same = (applied == own)[read].mean()
     cells = [program, f"{read.sum():,}", f"{precision:.4f}", f"{e6tag:.4f}"]
     print(f"| {' | '.join(cells)} | {f1:.4f} | {same:.2%} |", flush=True)

@@ -144,7 +144,14 @@ def _compare(
     for number in range(rounds):
         for part in parts:
             os.sync()  # what one contender wrote is not flushed on the next one's time
-            command = [sys.executable, __file__, "--folder", folder, "--part", part]
+            command = [
+                sys.executable,
+                __file__,
+                "--folder",
+                str(folder),
+                "--part",
+                part,
+            ]
             result = subprocess.run(command, check=True, capture_output=True, text=True)
             measured[part].append(json.loads(result.stdout))
             print(f"round {number + 1}: {part} {measured[part][-1]}", file=sys.stderr)

@@ -84,9 +84,10 @@ def read(folder: Path, board: SandboxBoard) -> TestSplit:
         labels[number, label_ids] = 1
         for name in board.truth(post_id) & columns.keys():
             truth[number, columns[name]] = 1
-    return TestSplit(
-        labels, truth, _matrix(table, "scores"), _matrix(table, "uncertainty")
-    )
+    scores = _matrix(table, "scores")
+    if scores is None:
+        raise SystemExit(f"{folder}/predictions.parquet holds no scores")
+    return TestSplit(labels, truth, scores, _matrix(table, "uncertainty"))
 
 
 def _matrix(table: pl.DataFrame, column: str) -> np.ndarray | None:
@@ -118,11 +119,11 @@ def measure(split: TestSplit) -> dict[str, float]:
 
 
 def _macro_map(labels: np.ndarray, scores: np.ndarray) -> float:
-    return ranking.mean(ranking.average_precision_per_tag(labels, scores))
+    return float(np.nanmean(ranking.average_precision_per_tag(labels, scores)))
 
 
 def _macro_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    return ranking.mean(ranking.roc_auc_per_tag(labels, scores))
+    return float(np.nanmean(ranking.roc_auc_per_tag(labels, scores)))
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -38,6 +38,7 @@ NEIGHBOURS = 50
 BANDS = ((0.9, 1.01), (0.7, 0.9), (0.5, 0.7), (0.3, 0.5), (0.1, 0.3))
 
 Matrix = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,12 @@ def _print_proposals(paths: Paths, board: SandboxBoard) -> None:
 
 def _print_part(name: str, rows: pl.DataFrame) -> None:
     if rows.height:
-        right, probability = rows["right"].mean(), rows["probability"].mean()
+        right = rows["right"].to_numpy().mean()
+        probability = rows["probability"].to_numpy().mean()
         print(f"| {name} | {rows.height:,} | {right:.3f} | {probability:.3f} |")
 
 
-def _out_of_fold(run: Run, predict: Callable[[NDArray, NDArray], Matrix]) -> Matrix:
+def _out_of_fold(run: Run, predict: Callable[[Rows, Rows], Matrix]) -> Matrix:
     """Returns scores of each fold by what `predict` learns of the others."""
     scores = np.zeros(run.given.shape)
     for fold in range(int(run.fold.max()) + 1):
@@ -133,7 +135,7 @@ def neighbours(run: Run) -> Matrix:
     """The share of the nearest NEIGHBOURS by cosine that have the label."""
     features = _standard(run)
 
-    def predict(outside: NDArray, inside: NDArray) -> Matrix:
+    def predict(outside: Rows, inside: Rows) -> Matrix:
         search = NearestNeighbors(n_neighbors=NEIGHBOURS, metric="cosine")
         search.fit(features[outside])
         near = search.kneighbors(features[inside], return_distance=False)
@@ -146,7 +148,7 @@ def logistic(run: Run) -> Matrix:
     """Logits of a logistic regression per tag on the features."""
     features = _standard(run)
 
-    def predict(outside: NDArray, inside: NDArray) -> Matrix:
+    def predict(outside: Rows, inside: Rows) -> Matrix:
         columns = []
         for column in range(run.given.shape[1]):
             model = LogisticRegression(C=0.01, max_iter=200)
@@ -162,7 +164,7 @@ def on_features(run: Run) -> Matrix:
     features = np.concatenate([np.ones((len(run.fold), 1)), _standard(run)], axis=1)
     penalty = regression.RIDGE * np.eye(features.shape[1])
 
-    def predict(outside: NDArray, inside: NDArray) -> Matrix:
+    def predict(outside: Rows, inside: Rows) -> Matrix:
         x, y = features[outside], run.given[outside]
         weights = np.linalg.solve(x.T @ x + penalty, x.T @ y)
         return features[inside] @ weights

@@ -290,11 +290,11 @@ def _report(
         spread = f"{min(rates[name]):,.0f} to {max(rates[name]):,.0f}"
         speed = median["ours"] / median[name]
         share = memory["ours"] / memory[name]
-        ratio = f"{speed:.2f} x its speed, {share:.2f} x its memory"
+        beside = f"{speed:.2f} x its speed, {share:.2f} x its memory"
         megabytes = median[name] * size / 1e6
         lines.append(
             f"| {name} | {median[name]:,.0f} | {spread} | {megabytes:,.0f} "
-            f"| {memory[name]:,.0f} MB | {ratio if name != 'ours' else ''} |"
+            f"| {memory[name]:,.0f} MB | {beside if name != 'ours' else ''} |"
         )
     lines.append("")
     for name, target in TARGETS.items():
@@ -371,7 +371,8 @@ def _bare(folder: Path) -> float:
     return asyncio.run(loop())
 
 
-PARTS = {"ours": _ours, "samples": _ours, "img2dataset": None, "bare": _bare}
+PARTS = {"ours": _ours, "samples": _ours, "bare": _bare}
+"""Those that run in a Python of ours: img2dataset has its own."""
 
 IMG2DATASET = """
 import sys, time

@@ -26,7 +26,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -39,8 +39,8 @@ sys.path[:0] = [str(ROOT)]
 
 SINCE = "2000-01-01"
 SOURCE = "https://www.example.com/view/123456789\nhttps://d.example.org/art/x"
-SMALL = {"ratings": ["s", "q", "e"]}
-WIDE = {
+SMALL: dict[str, object] = {"ratings": ["s", "q", "e"]}
+WIDE: dict[str, object] = {
     "ratings": ["s", "q", "e"],
     "categories": ["general", "species", "character"],
     "vocabulary_size": 8_000,
@@ -241,7 +241,8 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
         is_status_locked=pl.lit("f"), is_note_locked=pl.lit("f"),
     )  # fmt: skip
     with gzip.open(path, "wb", compresslevel=6) as file:
-        table.write_csv(file)
+        # polars takes any file, its types some.
+        table.write_csv(cast("IO[bytes]", file))
     return path
 
 

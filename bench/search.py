@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -158,8 +159,8 @@ class Board:
         self.records = pl.concat([pl.read_parquet(file) for file in files])
         vocabulary = pl.read_parquet(paths.sample / "vocabulary.parquet")
         self.labels = np.zeros((self.records.height, vocabulary.height), np.float32)
-        for row, label_ids in enumerate(self.records["label_ids"]):
-            self.labels[row, label_ids.to_numpy()] = 1
+        for number, label_ids in enumerate(self.records["label_ids"]):
+            self.labels[number, label_ids.to_numpy()] = 1
         self._rows = {md5: row for row, md5 in enumerate(self.records["md5"])}
         self.bodies: list[bytes] = [b""] * self.records.height
         for path in packs.pack_files(paths.images):
@@ -208,7 +209,7 @@ def compare_tags(board: Board, described: Described) -> None:
 
 def print_shares(
     name: str,
-    likenesses: Floats,
+    likenesses: NDArray[np.floating[Any]],
     wanted: Floats,
     known: Floats,
     common: NDArray[np.bool_],

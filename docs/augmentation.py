@@ -8,6 +8,7 @@ Writes      docs/images/augmentation.png     a row for each augmentation, a colu
 
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -25,10 +26,10 @@ LABEL = 150  # pixels, of the text on the left
 PAPER = (236, 236, 232)
 SEED = [621, 1]
 
-OFF: dict[str, float | bool] = {"flip": False, "shift": 0.0}
+OFF: dict[str, Any] = {"flip": False, "shift": 0.0}
 MIXUP = "mixup"
 
-ROWS: dict[str, dict[str, float | bool]] = {
+ROWS: dict[str, dict[str, Any]] = {
     "unchanged": {},
     "flip, shift 0.06": {"flip": True, "shift": 0.06},
     "rotation 20": {"rotation": 20.0},
@@ -64,7 +65,7 @@ def sheet(images: np.ndarray) -> Image.Image:
     return paper
 
 
-def _changed(images: np.ndarray, changes: dict[str, float | bool]) -> np.ndarray:
+def _changed(images: np.ndarray, changes: dict[str, Any]) -> np.ndarray:
     from pipeline.data.augment import augment, mix_up
 
     others = OFF | changes

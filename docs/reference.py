@@ -137,7 +137,7 @@ def _choice(
     parameter: str, model: type[Choice], definitions: dict[str, Any]
 ) -> Iterator[str]:
     """Yields the heading of a choice and the table of its parameters, if any."""
-    values = model().model_dump(mode="json")
+    values = model.model_validate({}).model_dump(mode="json")
     name = values.pop("name")
     yield f"#### `{parameter}: {{name: {name}}}`\n\n{_first_line(str(model.__doc__))}\n"
     if values:
