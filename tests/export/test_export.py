@@ -7,10 +7,13 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import onnxruntime
@@ -22,7 +25,7 @@ from e6tag import bundle, tagger
 from pipeline import packs, parquet
 from pipeline.errors import BadInput
 from pipeline.evaluate import run as evaluate
-from pipeline.export import model_card, run
+from pipeline.export import measuring, model_card, run
 from pipeline.metrics import ranking
 from pipeline.metrics.calibration import Calibration
 from pipeline.params import Evaluate, Export, Shard
@@ -302,6 +305,54 @@ def test_disagreement_beyond_the_tolerance_publishes_nothing(project: Paths) -> 
     ):
         run(Export(tolerance=1e-30), project, shard=SHARD)
     assert not project.bundle.exists()
+
+
+def change_onnx(path: Path) -> None:
+    """Makes all weights of a model a hundredth larger."""
+    model = onnx.load(path)
+    for weights in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(weights)
+        if values.dtype == np.float32 and values.ndim > 1:
+            changed = onnx.numpy_helper.from_array(values * np.float32(1.01))
+            weights.raw_data = changed.raw_data
+    onnx.save(model, path)
+
+
+def change_keras(path: Path) -> None:
+    model = keras.models.load_model(path, compile=False)
+    for weights in model.trainable_variables:
+        weights.assign(weights * 1.01)
+    model.save(path)
+
+
+CHANGES = {
+    "model.onnx": change_onnx,
+    "heatmap.onnx": change_onnx,
+    "imgutils/model.onnx": change_onnx,
+    "deepdanbooru/model-e6tag.keras": change_keras,
+}
+
+
+def test_each_file_that_says_other_things_than_keras_is_refused(
+    project: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = measuring.measure
+    refused = []
+
+    def measure_changed(params: Export, folder: Path, *others: Any) -> Any:
+        for number, (file, change) in enumerate(CHANGES.items()):
+            copied = tmp_path / f"changed{number}"
+            shutil.copytree(folder, copied)
+            change(copied / file)
+            differs = f"^{re.escape(file)} differs from model.keras"
+            with pytest.raises(BadInput, match=differs):
+                measure(params, copied, *others)
+            refused.append(file)
+        return measure(params, folder, *others)
+
+    monkeypatch.setattr(measuring, "measure", measure_changed)
+    run(Export(), project, shard=SHARD)
+    assert refused == list(CHANGES)
 
 
 def test_a_manifest_without_lineage_is_refused(project: Paths) -> None:
