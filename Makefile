@@ -4,7 +4,7 @@ BIN := .venv/bin
 # The stages' commands say `python`: it must be the one of .venv.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: install run test check lowest lock clients
+.PHONY: install run test check lowest jax lock clients
 
 run: install
 	dvc repro
@@ -35,20 +35,29 @@ lowest: .venv-lowest/installed
 	PATH=$(CURDIR)/.venv-lowest/bin:$$PATH .venv-lowest/bin/python -m pytest $(PARALLEL) -o filterwarnings=default \
 		$(LOWEST:%=tests/%)
 
+# The tests that train on JAX. It is no part of .venv: where it is installed, TensorFlow
+# imports it, which costs every stage 1.5 s and 120 MB.
+jax: .venv-jax/installed
+	PATH=$(CURDIR)/.venv-jax/bin:$$PATH .venv-jax/bin/python -m pytest $(PARALLEL) tests/train -k jax
+
 .venv/installed: requirements.lock
 .venv-lowest/installed: requirements-lowest.lock
-.venv/installed .venv-lowest/installed: pyproject.toml
+.venv-jax/installed: requirements.lock requirements-jax.lock
+.venv/installed .venv-lowest/installed .venv-jax/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "e6tag needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r $(filter %.lock,$^)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes $(patsubst %,-r %,$(filter %.lock,$^))
 	$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 	touch $@
 
 # Rewrites the lock files from pyproject.toml; needs uv.
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --extra pipeline --extra serve --extra dev pyproject.toml
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+ALL := --extra pipeline --extra serve --extra dev pyproject.toml
 lock:
-	$(COMPILE) -o requirements.lock
-	$(COMPILE) --resolution lowest-direct -o requirements-lowest.lock
+	$(COMPILE) $(ALL) -o requirements.lock
+	$(COMPILE) $(ALL) --resolution lowest-direct -o requirements-lowest.lock
+	# What else JAX needs is in requirements.lock.
+	printf 'jax>=0.10\njaxlib>=0.10\n' | $(COMPILE) --no-deps - -o requirements-jax.lock
 
 # The bundle in the real programs that load one, and those that test the server, each in
 # an environment of its own.

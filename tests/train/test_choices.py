@@ -145,7 +145,7 @@ def assert_evaluated_and_exported(paths: Paths) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="JAX is not installed"
+    importlib.util.find_spec("jax") is None, reason="JAX is missing: run make jax"
 )
 @pytest.mark.parametrize("name", ["splc", "robust", "diagonal", "joint"])
 def test_on_jax_they_train_too(project: Paths, name: str) -> None:

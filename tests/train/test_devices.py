@@ -21,7 +21,7 @@ from tests.builders.project import ROOT
 
 needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None,
-    reason="jax is not installed: pip install -e .[jax]",
+    reason="JAX is missing: run make jax",
 )
 
 COMMAND = (
@@ -81,6 +81,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_stops_training(
 
 
 @needs_jax
+@pytest.mark.timeout(900)  # three trainings share the cores
 def test_two_hosts_on_jax_train_the_model_of_one_host_with_two_devices(
     toy: Paths, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ OPTIMIZERS = ("adamw", "sgd", "muon")
 OFFSETS = ("temperature_offset", "alpha_offset", "scale_offset")
 
 NEEDS_JAX = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="jax is not installed"
+    importlib.util.find_spec("jax") is None, reason="JAX is missing: run make jax"
 )
 
 # Keras hands its variables to h5py in a way that NumPy 2 asks to change.

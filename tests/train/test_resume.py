@@ -19,7 +19,7 @@ from tests.builders import toy_shards
 
 STEPS = 15  # of an epoch of the toy images
 NO_JAX = pytest.mark.skipif(
-    importlib.util.find_spec("jax") is None, reason="JAX is not installed"
+    importlib.util.find_spec("jax") is None, reason="JAX is missing: run make jax"
 )
 
 # Trains, and kills itself with SIGKILL at the end of a step; never at step 0.
