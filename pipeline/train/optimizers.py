@@ -5,6 +5,7 @@ the same however many batches or devices make an update, and convolutions for Mu
 Import only after `backend.start`.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,9 +30,14 @@ NOT_DECAYED = (
 # Not Keras's 0.999: its memory is longer than a short training.
 BETA_2 = 0.99
 
-# Paths of weights that Muon is not for: those of embeddings and of the layers that end
-# a head or a noise model (Liu et al. 2025, arXiv:2502.16982, 2.2).
-NOT_HIDDEN = ("embedding", r"(^|/)(tags|tags_of_queries|scales|factors)/")
+# Paths of weights that Muon is not for: those of embeddings, as learned queries are, and
+# of the layers that end a head or a noise model (Liu et al. 2025, arXiv:2502.16982,
+# 2.2).
+NOT_HIDDEN = ("embedding", r"(^|/)(queries|tags|tags_of_queries|scales|factors)/")
+
+# Paths of kernels whose outputs are split into heads: [inputs, heads, size]. Those of
+# Keras's attention, and those of the head `queries`.
+SPLIT_INTO_HEADS = r"(^|/)(query|key|value|keys|values)/"
 
 
 def optimizer(params: Train, updates: int) -> keras.optimizers.Optimizer:
@@ -176,28 +182,49 @@ class CycledSGD(SGD):
 
 
 class Muon(_PerUpdate, keras.optimizers.Muon):
-    """Keras's Muon, for convolutions too: their last dimension by all others.
+    """Keras's Muon, for every hidden kernel: each is taken as a matrix.
 
-    As its authors' code does it (github.com/KellerJordan/Muon). Kernels of three
-    dimensions, those of attention, are stacks of matrices and stay with AdamW.
+    As its authors' code does it (github.com/KellerJordan/Muon): the rows are all that
+    an output sums over, whether positions of a convolution, heads of an attention or
+    positions of a dense map.
     """
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Keras's hook."""
+        super().build(variables)
+        # Updates on TensorFlow are given its own variables, which have no path.
+        self._matrix_shapes = [matrix_shape(variable) for variable in variables]
 
     def _should_use_adamw(self, variable: keras.Variable) -> bool:
         # Attention has biases of two dimensions.
-        is_kernel = variable.name == "kernel" and len(variable.shape) in (2, 4)
+        is_kernel = variable.name == "kernel" and len(variable.shape) > 1
         # A depthwise convolution, of one output, is a vector.
         if not is_kernel or variable.shape[-1] == 1:
             return True
         return any(re.search(name, variable.path) for name in self.exclude_layers)
 
-    def zeropower_via_newtonschulz5(
-        self, x: "keras.KerasTensor", steps: int
-    ) -> "keras.KerasTensor":
-        """Returns the orthogonal matrix nearest to `x`, in the shape of `x`."""
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
-        return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+    def _muon_update_step(
+        self,
+        gradient: "keras.KerasTensor",
+        variable: keras.Variable,
+        lr: "keras.KerasTensor",
+        m: keras.Variable,
+    ) -> None:
+        """Keras's step, on the matrix that the kernel is. lr, m: rate and momentum."""
+        self.assign_add(m, gradient + m * (self.momentum - 1))
+        direction = gradient + self.momentum * m if self.nesterov else m
+        shape = self._matrix_shapes[self._get_variable_index(variable)]
+        matrix = ops.reshape(direction, shape)
+        update = self.zeropower_via_newtonschulz5(matrix, self.ns_steps)
+        self.assign_sub(
+            variable, ops.reshape(self.lr_adjust(lr * update), variable.shape)
+        )
 
-    def lr_adjust(self, x: "keras.KerasTensor") -> "keras.KerasTensor":
-        """Returns an update as long as one of Adam, in the shape of `x`."""
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
-        return ops.reshape(super().lr_adjust(matrix), x.shape)
+
+def matrix_shape(kernel: keras.Variable) -> tuple[int, int]:
+    """Returns inputs and outputs of a weight, the sides of the matrix that it is."""
+    rows = kernel.shape[:-1]
+    if re.search(SPLIT_INTO_HEADS, kernel.path):
+        rows = kernel.shape[:1]
+    inputs = math.prod(rows)
+    return inputs, math.prod(kernel.shape) // inputs
