@@ -12,6 +12,7 @@ Guarantees  a run is known by the fingerprint of its parameters, the code of `tr
     python -m ops.ablation [--factor NAME] [--seeds 1,2] [--jobs N] [--dry-run]
 """
 
+import hashlib
 import os
 import queue
 import shutil
@@ -39,7 +40,7 @@ from pipeline.data.shards import Split
 from pipeline.errors import BadInput, BadParameter, E6tagError
 from pipeline.params import Params
 from pipeline.paths import Paths
-from pipeline.train import initial
+from pipeline.train import code, initial
 from pipeline.train.initial import Initial
 
 FactorOption = Annotated[
@@ -55,6 +56,14 @@ JobsOption = Annotated[
 
 STAGE = "ablation"
 """Name of the lock and of the folder of unfinished work."""
+
+_MEASURING = (
+    "pipeline/evaluate/evaluators/ranking.py",
+    "pipeline/evaluate/predicting.py",
+    "pipeline/metrics/tag_ranking.py",
+    "pipeline/metrics/tag_scores.py",
+)
+"""The code, beside that of `train`, that the metrics of the table come from."""
 
 
 class RunsFailed(E6tagError):
@@ -193,14 +202,16 @@ def _with_seeds(
 
 
 def fingerprint(given: Params, splits: dict[str, Split], start: Initial | None) -> str:
-    """Returns 32 hex digits: `train`'s fingerprint, then that of the test images.
+    """Returns 32 hex digits: `train`'s fingerprint, then that of the test.
 
     start: the model that train.init names.
     """
     trained = train.fingerprint(
         given.train, splits["train"], splits["validation"], start
     )
-    tested = ablation_results.shards_digest(splits["test"].sums)
+    measuring = [(code.ROOT / name).read_bytes() for name in _MEASURING]
+    digests = [hashlib.sha256(content).hexdigest() for content in measuring]
+    tested = ablation_results.shards_digest([*splits["test"].sums, *digests])
     return f"{trained}{tested}"
 
 

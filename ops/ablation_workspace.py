@@ -86,6 +86,9 @@ def measure(
     (folder / _STARTED).touch()
     started = time.monotonic()
     outcome = dvc.run(folder, "train", on_line, variables, stop)
+    if outcome is not Outcome.REBUILT and not _is_of(Paths(folder)):
+        # DVC gives back a model of another version of Keras, which it knows nothing of.
+        outcome = dvc.run(folder, "train", on_line, variables, stop, force=True)
     seconds = round(time.monotonic() - started, 1)
     dvc.run(folder, "evaluate", on_line, variables, stop)
     in_one_go = outcome is Outcome.REBUILT and not is_resumed
@@ -124,17 +127,23 @@ def _configure_dvc(project: Source, folder: Path) -> None:
         config.write(file)
 
 
+def _is_of(paths: Paths) -> bool:
+    """Returns whether the model is the one that the folder is named after."""
+    training = _tree(paths.model / "training.json")
+    return paths.root.name.startswith(training["fingerprint"])
+
+
 def _read(paths: Paths, seconds: float | None) -> Measurement:
     """Returns the metrics that the stages wrote.
 
     Raises BadInput where code or shards are not those that the folder is named after.
     """
-    training = _tree(paths.model / "training.json")
-    if not paths.root.name.startswith(training["fingerprint"]):
+    if not _is_of(paths):
         raise BadInput(
             "the code or the shards of the project changed while the ablation ran. "
             "Run the same command again: it starts from what they are then."
         )
+    training = _tree(paths.model / "training.json")
     splits = _tree(paths.evaluation / "metrics.json")["splits"]
     return Measurement(
         test_macro_map=_metric(splits, "test", "macro_map"),

@@ -225,11 +225,13 @@ def run(
     on_line: Callable[[str], None],
     variables: Mapping[str, str] | None = None,
     stop: threading.Event | None = None,
+    *,
+    force: bool = False,
 ) -> Outcome:
     """Brings one stage up to date, not those before it.
 
     Calls `on_line` with each line of output; raises StageFailed. variables, stop: as
-    of `processes.stream`.
+    of `processes.stream`. force: run it even where DVC finds it up to date.
     """
     outcome = Outcome.REBUILT
     tail: deque[str] = deque(maxlen=TAIL)
@@ -248,6 +250,8 @@ def run(
     # otherwise stops waiting for the lock after 3 seconds.
     command = [sys.executable, "-m", "dvc", "--wait-for-lock"]
     command += ["repro", "--single-item", stage]
+    if force:
+        command.append("--force")
     dvc_status = processes.stream(command, root, read, variables=variables, stop=stop)
     if dvc_status:
         raise StageFailed(stage, _exit_status(tail, dvc_status), tail)

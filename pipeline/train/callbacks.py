@@ -5,6 +5,7 @@ Import only after `backend.start`.
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import keras
 import numpy as np
@@ -14,8 +15,9 @@ from pipeline.data.shards import Split
 from pipeline.errors import BadParameter
 from pipeline.metrics import baselines, ranking
 from pipeline.model.predict import Prediction, predict
-from pipeline.train import devices, ema
-from pipeline.train.checkpoints import Checkpoints, Restored, assign
+from pipeline.train import devices
+from pipeline.train.checkpoints import Checkpoints, Restored
+from pipeline.train.ema import AveragedWeights, assign
 from pipeline.train.log import EpochMetrics, TrainingLog, stopped_early
 from pipeline.train_params import Train
 
@@ -142,6 +144,7 @@ class ValidationCallback(keras.callbacks.Callback):
         validation: Split | None,
         checkpoints: Checkpoints,
         log: TrainingLog,
+        averaged: AveragedWeights | None,
     ) -> None:
         super().__init__()
         self._params = params
@@ -149,6 +152,7 @@ class ValidationCallback(keras.callbacks.Callback):
         self._validation = validation
         self._checkpoints = checkpoints
         self._log = log
+        self._averaged = averaged
         self._copy: keras.Model | None = None
         self._blind_logits = baselines.log_odds(train.positives, train.records)
 
@@ -157,7 +161,8 @@ class ValidationCallback(keras.callbacks.Callback):
         loss = _loss(self.model, logs)
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         metrics = self._evaluate(epoch + 1, float(rate), loss)
-        self._checkpoints.save(self.model, [*self._log.epochs, metrics])
+        epochs = [*self._log.epochs, metrics]
+        self._checkpoints.save(self.model, epochs, averaged=self._averaged)
         self._log.write(metrics)
         progress.log(f"train: {metrics.line(self._params.epochs)}")
         if stopped_early(self._log.epochs, self._params):
@@ -166,7 +171,7 @@ class ValidationCallback(keras.callbacks.Callback):
     def _evaluate(self, epoch: int, rate: float, loss: float) -> EpochMetrics:
         if self._validation is None:
             return EpochMetrics(epoch, rate, loss)
-        with ema.averaged(self.model):
+        with self._weights_to_evaluate():
             found = self._predict(self._validation)
         if not np.isfinite(found.logits).all():
             # The loss may still be one: batch normalisation has other statistics while
@@ -191,6 +196,11 @@ class ValidationCallback(keras.callbacks.Callback):
             macro_map=ranking.mean(precision),
             macro_map_baseline=ranking.mean(prevalence),
         )
+
+    def _weights_to_evaluate(self) -> AbstractContextManager[None]:
+        if self._averaged is None:
+            return nullcontext()
+        return self._averaged.lent(self.model)
 
     def _predict(self, split: Split) -> Prediction:
         """Returns the prediction of the network as it is.

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import keras
 import numpy as np
 
 from pipeline import progress
-from pipeline.train import ema
+from pipeline.train.ema import AveragedWeights, assign
 from pipeline.train.log import EpochMetrics, best_epoch
 
 _LAST = "last.weights.h5"
@@ -58,23 +57,28 @@ class Checkpoints:
         return self._finished()[-1] / _BEST
 
     def save(
-        self, network: keras.Model, epochs: list[EpochMetrics], step: int = 0
+        self,
+        network: keras.Model,
+        epochs: list[EpochMetrics],
+        step: int = 0,
+        *,
+        averaged: AveragedWeights | None = None,
     ) -> None:
         """Writes the network's state, the best weights so far, and the history.
 
         epochs: those that are finished. step: so many of the next epoch are done; at 0
-        the last of `epochs` has just ended and may be the best. The best are the
-        averaged ones, where the optimizer averages.
+        the last of `epochs` has just ended and may be the best. averaged: lends the
+        network those that may be the best; None where they are the trained ones.
         """
         is_best = step == 0 and best_epoch(epochs) is epochs[-1]
         if not self._writes:
-            _save_nowhere(network, is_best=is_best)
+            _save_nowhere(network, averaged, is_best=is_best)
             return
         temporary = self._work / ".checkpoint.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         previous = self._finished()
-        _save_weights(network, temporary, is_best=is_best)
+        _save_weights(network, temporary, averaged, is_best=is_best)
         _save_state(network, temporary / _STATE)
         if epochs and not is_best:
             os.link(self.best, temporary / _BEST)
@@ -111,33 +115,35 @@ class Checkpoints:
         return sorted(self._work.glob("epoch-*"))
 
 
-def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
-    """Gives each variable its value."""
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _save_weights(network: keras.Model, folder: Path, *, is_best: bool) -> None:
+def _save_weights(
+    network: keras.Model,
+    folder: Path,
+    averaged: AveragedWeights | None,
+    *,
+    is_best: bool,
+) -> None:
     """Writes the weights that train on and, if they are the best, those to evaluate."""
     # Of a compiled network: with the optimizer's variables.
     network.save_weights(folder / _LAST)
     if not is_best:
         return
-    if not ema.averages(network):
+    if averaged is None:
         os.link(folder / _LAST, folder / _BEST)
         return
-    with ema.averaged(network):
+    with averaged.lent(network):
         network.save_weights(folder / _BEST)
 
 
-def _save_nowhere(network: keras.Model, *, is_best: bool) -> None:
+def _save_nowhere(
+    network: keras.Model, averaged: AveragedWeights | None, *, is_best: bool
+) -> None:
     """Takes part in saving and keeps nothing.
 
     On JAX, Keras reads the learning rate while it saves: a computation on variables
     that all hosts hold, which waits until each of them does it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        _save_weights(network, Path(folder), is_best=is_best)
+        _save_weights(network, Path(folder), averaged, is_best=is_best)
 
 
 def _random_states(network: keras.Model) -> list[keras.Variable]:

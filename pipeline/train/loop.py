@@ -3,11 +3,14 @@
 Import only after `backend.start`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from pipeline import progress
 from pipeline.data import loader
@@ -24,6 +27,12 @@ from pipeline.train.callbacks import (
     ValidationCallback,
 )
 from pipeline.train.checkpoints import Checkpoints, Restored
+from pipeline.train.ema import (
+    STATISTICS_BATCH_SIZE,
+    STATISTICS_BATCHES,
+    AveragedWeights,
+    Inputs,
+)
 from pipeline.train.hosts import Host
 from pipeline.train.initial import Initial
 from pipeline.train.log import TrainingLog, stopped_early
@@ -67,10 +76,12 @@ class Batches:
 
     stream: (images or features, labels) from where the training goes on to its end.
     post_ids: returns those of the batch of an epoch and a step, both counted from 0.
+    first: gives the inputs of the first records alone, without augmentation.
     """
 
     stream: "tf.data.Dataset"
     post_ids: PostIds
+    first: Inputs
 
 
 def train_model(run: TrainingRun) -> keras.Model | None:
@@ -132,6 +143,7 @@ def _fit(
     """Trains from where the training was restored to the last epoch."""
     params = run.params
     batches = _batches(networks, run, restored)
+    averaged = None if params.ema is None else AveragedWeights(batches.first)
     first_epoch = len(restored.epochs)
     steps_done = first_epoch * run.steps + restored.step
     images = params.epochs * run.steps * run.batch_size
@@ -148,6 +160,7 @@ def _fit(
                 run.validation,
                 run.checkpoints,
                 run.log,
+                averaged,
             ),
         ]
         learning.fit(
@@ -178,6 +191,7 @@ def _batches(
         post_ids = partial(
             frozen_features.post_ids_of_batch, found, run.params, batch_size=size
         )
+        first = partial(_first_features, found.features)
     else:
         stream = loader.training(
             run.train,
@@ -189,7 +203,20 @@ def _batches(
         post_ids = partial(
             loader.post_ids_of_batch, run.train, run.params, batch_size=size
         )
-    return Batches(stream, lambda epoch, step: post_ids(epoch=epoch, step=step))
+        first = partial(_first_images, run.train, run.params.size)
+    return Batches(stream, lambda epoch, step: post_ids(epoch=epoch, step=step), first)
+
+
+def _first_images(train: Split, size: int) -> Iterator[np.ndarray]:
+    batches = loader.batches(train, size, STATISTICS_BATCH_SIZE)
+    for batch in islice(batches, STATISTICS_BATCHES):
+        yield batch.images
+
+
+def _first_features(features: np.ndarray) -> Iterator[np.ndarray]:
+    count = min(len(features), STATISTICS_BATCHES * STATISTICS_BATCH_SIZE)
+    for start in range(0, count, STATISTICS_BATCH_SIZE):
+        yield features[start : min(start + STATISTICS_BATCH_SIZE, count)]
 
 
 def _build(params: Train, train: Split, batch_size: int) -> build.Trainable:

@@ -30,8 +30,8 @@ NOT_DECAYED = (
 # Not Keras's 0.999: its memory is longer than a short training.
 BETA_2 = 0.99
 
-# Paths of weights that Muon is not for: those of embeddings, as learned queries are, and
-# of the layers that end a head or a noise model (Liu et al. 2025, arXiv:2502.16982,
+# Paths of weights that Muon is not for: those of embeddings, as learned queries are,
+# and of the layers that end a head or a noise model (Liu et al. 2025, arXiv:2502.16982,
 # 2.2).
 NOT_HIDDEN = ("embedding", r"(^|/)(queries|tags|tags_of_queries|scales|factors)/")
 

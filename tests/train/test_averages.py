@@ -51,6 +51,7 @@ def test_a_checkpoint_has_the_trained_weights_and_publishes_the_averages(
     from pipeline.data import loader
     from pipeline.train import loop
     from pipeline.train.checkpoints import Checkpoints
+    from pipeline.train.ema import AveragedWeights
 
     train = shards.read_splits(toy)["train"]
     network = loop.compiled(AVERAGED, train, batch_size=16).training
@@ -63,7 +64,9 @@ def test_a_checkpoint_has_the_trained_weights_and_publishes_the_averages(
     network.train_on_batch(images, labels)
     trained = values(network)
     checkpoints = Checkpoints(tmp_path / "work")
-    checkpoints.save(network, [EpochMetrics(1, 0.1, 0.5)])
+    averaged = AveragedWeights(lambda: iter([np.asarray(images)]))
+    history = [EpochMetrics(1, 0.1, 0.5)]
+    checkpoints.save(network, history, averaged=averaged)
     assert all(map(np.array_equal, values(network), trained))
     checkpoints.restore(other)
     assert all(map(np.array_equal, values(other), trained))
@@ -71,6 +74,30 @@ def test_a_checkpoint_has_the_trained_weights_and_publishes_the_averages(
     pairs = zip(values(other), averages, trained, strict=True)
     for published, before, after in pairs:
         assert published == pytest.approx(0.97 * before + 0.03 * after, abs=1e-6)
+
+
+def test_norms_have_the_statistics_of_the_averaged_weights(toy: Paths) -> None:
+    from pipeline.data import loader
+    from pipeline.train import loop
+    from pipeline.train.ema import AveragedWeights
+
+    train = shards.read_splits(toy)["train"]
+    network = loop.compiled(AVERAGED, train, batch_size=16).training
+    stream = loader.training(train, AVERAGED, batch_size=16, first_epoch=0)
+    network.fit(stream, steps_per_epoch=5, verbose=0, shuffle=False)
+    before = [np.array(value) for value in network.non_trainable_variables]
+    images = np.asarray(next(iter(stream))[0])
+    with AveragedWeights(lambda: iter([images])).lent(network):
+        # Of this one batch: so each norm acts as it does in training.
+        expected = np.asarray(network(images, training=True))
+    with AveragedWeights(lambda: iter([images])).lent(network):
+        found = network.predict_on_batch(images)
+    with AveragedWeights(lambda: iter(())).lent(network):
+        with_those_of_training = network.predict_on_batch(images)
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert with_those_of_training != pytest.approx(expected, abs=1e-2)
+    after = [np.array(value) for value in network.non_trainable_variables]
+    assert all(map(np.array_equal, before, after))
 
 
 def test_a_stopped_training_goes_on_from_the_trained_weights(

@@ -85,7 +85,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_stops_training(
 def test_two_hosts_on_jax_train_the_model_of_one_host_with_two_devices(
     toy: Paths, tmp_path: Path
 ) -> None:
-    updates = {"backend": "jax", "device": "cpu", "epochs": 2}
+    updates = {"backend": "jax", "device": "cpu", "epochs": 2, "ema": 0.5}
     one = copy_of(toy, tmp_path / "one")
     two_devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     alone = start(one, updates, two_devices)

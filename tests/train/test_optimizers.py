@@ -143,7 +143,7 @@ def test_averaged_weights_are_lent_and_the_trained_ones_come_back_bit_for_bit() 
 
     network = updates.trained({"name": "adamw"}, 16, ema=0.9)
     trained = [np.array(weight) for weight in network.trainable_weights]
-    with ema.averaged(network):
+    with ema.AveragedWeights(lambda: iter(())).lent(network):
         lent = [np.array(weight) for weight in network.trainable_weights]
     assert all(map(np.array_equal, lent, updates.averages(network)))
     assert not any(map(np.array_equal, lent, trained))
@@ -217,11 +217,9 @@ def test_muon_takes_a_kernel_of_three_dimensions_as_the_matrix_it_is(
     optimizer.build(network.trainable_variables)
     kernel = network.get_layer(layer).kernel
     before = np.array(kernel)
-    gradients = []
     random = np.random.default_rng(1)
-    for weight in network.trainable_variables:
-        gradients.append(random.normal(size=weight.shape).astype(np.float32))
-    optimizer.apply(gradients)
+    shapes = [weight.shape for weight in network.trainable_variables]
+    optimizer.apply([random.normal(size=shape).astype("float32") for shape in shapes])
     change = (np.array(kernel) - before).reshape(sides)
     singular_values = np.linalg.svd(change, compute_uv=False)
     # Of a matrix of chance itself the smallest tenth is below 0.2 of the largest.

@@ -67,6 +67,7 @@ def test_killed_within_an_epoch_it_ends_with_the_same_bytes(
         # Dropout draws from a random generator that must go on where it was.
         "head": {"name": "pool", "dropout": 0.5},
         "epochs": 3,
+        "ema": 0.9,
         "checkpoint_steps": 4,
         "deterministic": True,
     }

@@ -107,7 +107,7 @@ def test_a_killed_training_goes_on_after_its_last_epoch(
 def test_training_on_several_devices_is_resumed_as_if_not_killed(
     toy: Paths, tmp_path: Path
 ) -> None:
-    params = SMALL.model_copy(update={"epochs": 3})
+    params = SMALL.model_copy(update={"epochs": 3, "ema": 0.9})
     histories = []
     for name in ("unbroken", "broken"):
         shutil.copytree(toy.root, tmp_path / name)
