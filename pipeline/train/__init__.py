@@ -24,6 +24,7 @@ Guarantees  data/model appears whole, by a rename, and holds no clock. A killed 
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.data import shards
 from pipeline.data.shards import Split
-from pipeline.errors import BadParameter
+from pipeline.errors import BadInput, BadParameter
 from pipeline.model import backend
 from pipeline.paths import Paths
 from pipeline.train import batch_size, code, hosts, initial, publish
@@ -84,6 +85,7 @@ def run(params: Train, paths: Paths) -> None:
 def _read_inputs(params: Train, paths: Paths) -> _Inputs:
     train, validation = _verified_splits(params, paths)
     tag_names = initial.read_tag_names(paths)
+    _require_positives(train, tag_names)
     start = initial.read(params, tag_names, paths)
     work_id = fingerprint(params, train, validation, start)
     return _Inputs(train, validation, tag_names, start, work_id)
@@ -112,6 +114,19 @@ def _training_run(
         batch_size=devices.shared_batch(images, inputs.train.records),
         host=host,
     )
+
+
+def _require_positives(train: Split, tag_names: Sequence[str]) -> None:
+    """Raises BadInput for tags that no training image has."""
+    pairs = zip(tag_names, train.positives, strict=True)
+    absent = [name for name, positives in pairs if positives == 0]
+    if absent:
+        raise BadInput(
+            f"no training image has {absent[0]}, one of {len(absent):,} such tags of "
+            f"{len(tag_names):,}: nothing can be learnt of it. Give train a larger "
+            "share in sample.split, raise sample.min_positives, or take such tags out "
+            "of sample.tags_file; then run dvc repro."
+        )
 
 
 def _verified_splits(params: Train, paths: Paths) -> tuple[Split, Split | None]:

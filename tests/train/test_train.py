@@ -270,6 +270,14 @@ def test_early_stop_without_validation_is_refused(tmp_path: Path) -> None:
         run(params, paths)
 
 
+def test_tag_that_no_training_image_has_is_named(tmp_path: Path) -> None:
+    paths = toy_shards.project(tmp_path, records={"train": 2, "validation": 8})
+    with pytest.raises(
+        BadInput, match=r"^no training image has \w+, one of \d+ such tags of \d+: "
+    ):
+        run(SMALL, paths)
+
+
 def test_loss_that_explodes_names_the_step_and_its_posts(project: Paths) -> None:
     too_high = {"schedule": {"name": "one_cycle", "learning_rate": 1e30}}
     params = Train.model_validate({**toy_shards.small(), **too_high})
