@@ -227,6 +227,12 @@ def is_place(text: str) -> bool:
     return is_elsewhere or os.path.isabs(text)  # noqa: PTH117  # may hold anything
 
 
+def may_begin_place(text: str) -> bool:
+    """Returns whether a text may be the start of a place: of a path, a URL, or `-`."""
+    is_of_url = any(start.startswith(text.lower()) for start in ("http://", "https://"))
+    return is_of_url or is_place(text)
+
+
 def _expand(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, str | None]]:
     """Yields what matches the parts of a pattern, and folders that cannot be read.
 

@@ -236,11 +236,63 @@ def test_format_by_the_name_of_the_file() -> None:
         ),
         pytest.param(
             Format.CSV,
-            "path,category,tag,score\nmore,than,a,cut\n1,2\n/a,rating,unknown,\n",
+            "path,category,tag,score\n/more,than,a,cut\n1,2\n/a,rating,unknown,\n",
             "a row has 2 fields",
             id="another table of the same header",
         ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n/a,general,red,0.9\n/b,general,red,0.9\n",
+            "/a has no row of its rating",
+            id="ratings taken out",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n/a,general,red,0.9\n/b",
+            "its last row is of no image",
+            id="ratings taken out, without an end",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n1,2\n",
+            "a row has 2 fields",
+            id="a whole row of another table",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\na.png,general",
+            "its last row is of no image: a.png",
+            id="a cut row of another table",
+        ),
         pytest.param(Format.JSONL, "[1]\n", "not as jsonl of this command", id="list"),
+        pytest.param(Format.JSONL, "[1]", "its last line is no record", id="json"),
+        pytest.param(
+            Format.JSONL, "a diary", "its last line is no record", id="text of one line"
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "/a", "similar": []}',
+            "no record with a path and tags",
+            id="json of a path",
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "a", "tags": []}',
+            "a is no absolute path",
+            id="json of a path of some folder",
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "/a", "similar": []}\n',
+            "no record with a path and tags",
+            id="lines of similar",
+        ),
+        pytest.param(
+            Format.JSONL,
+            "[" * 100_000 + "\n",
+            "not as jsonl of this command",
+            id="json that nests without end",
+        ),
         pytest.param(
             Format.JSONL, "no\n{}\n", "not as jsonl of this command", id="text"
         ),
