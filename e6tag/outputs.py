@@ -16,6 +16,7 @@ from e6tag.errors import E6tagError
 from e6tag.files import CannotWrite
 from e6tag.inputs import STANDARD_INPUT, is_place, may_begin_place
 from e6tag.records import CSV_COLUMNS, CSV_HEADER, RATING, Record, printable
+from e6tag.streams import standard_output
 from e6tag.tag_names import Spelling
 
 
@@ -80,7 +81,7 @@ class Output:
         self._spelling = spelling
         self._is_to_be_emptied = False
         self._has_header = answer_format is not Format.CSV
-        self._file = sys.stdout.buffer if path is None else self._open(path, overwrite)
+        self._file = standard_output() if path is None else self._open(path, overwrite)
         if not self._is_to_be_emptied:
             self._write(self._header())
 

@@ -150,6 +150,9 @@ Workers = Annotated[
 
 STANDARD_OUTPUT = Path("-")
 
+LIST_PROBLEM = "standard input holds the list of paths, and no image"
+"""Of `-` as a line of such a list: reading it would take the rest of the list."""
+
 
 def tag(
     paths: Paths = None,
@@ -200,7 +203,11 @@ def tag(
     job = _Job(
         arguments=paths or [],
         list_of_paths=from_list,
-        finder=Finder(is_recursive=recursive, allows_urls=allow_urls),
+        finder=Finder(
+            is_recursive=recursive,
+            allows_urls=allow_urls,
+            stdin_problem=LIST_PROBLEM if from_list == STANDARD_INPUT else None,
+        ),
         options=options,
         sidecars=sidecar_options,
         output=file,

@@ -87,6 +87,60 @@ def test_image_and_list_of_paths_on_standard_input(folder: Path, toy: Path) -> N
     assert names == ["pics/red.jpg", "pics/more/blue.webp", "pics/more/white.jpg"]
 
 
+def test_dash_in_a_list_on_standard_input_takes_nothing_of_it(
+    folder: Path, toy: Path
+) -> None:
+    listed = b"-\n" + b"pics/red.jpg\n" * 3 + b"pics/green.png\n"
+    done = run("tag", "--from-list", "-", folder=folder, bundle=toy, stdin=listed)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "3 images: 2 tagged, 1 failed",
+        "error: 1 of 3 cannot be tagged:",
+        "  -: standard input holds the list of paths, and no image",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        pytest.param(
+            "tag - <&-", "error: -: standard input is closed", id="image on input"
+        ),
+        pytest.param(
+            "tag --from-list - <&-",
+            "error: the list - cannot be read: standard input is closed",
+            id="list on input",
+        ),
+        pytest.param(
+            "explain-image - --tag red <&-",
+            "error: -: standard input is closed",
+            id="image to explain",
+        ),
+        pytest.param(
+            "tag pics >&-",
+            "error: cannot write -: standard output is closed. What",
+            id="answers on output",
+        ),
+        pytest.param(
+            "explain-image pics/red.jpg --tag red -o - >&-",
+            "error: cannot write -: standard output is closed. What",
+            id="heat map on output",
+        ),
+    ],
+)
+def test_closed_stream_is_one_clear_line(
+    folder: Path, toy: Path, command: str, message: str
+) -> None:
+    program = subprocess.list2cmdline(COMMAND).replace("\\", "")
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {command}"], cwd=folder, env=environment(toy),
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(message)
+
+
 def test_bad_files_are_listed_at_the_end(folder: Path, toy: Path) -> None:
     (folder / "pics/empty.jpg").write_bytes(b"")
     (folder / "pics/text.png").write_text("a fox")
