@@ -19,6 +19,7 @@ from e6tag.commands.options import (
 )
 from e6tag.inputs import Finder, NoImages
 from e6tag.records import DIGITS, counted, encode_json, printable
+from e6tag.streams import print_bytes, print_lines
 
 if TYPE_CHECKING:
     from e6tag.index import Neighbour, Pair, SimilarImages
@@ -166,12 +167,12 @@ class _Answers:
     def _print(self, name: str, neighbours: "list[Neighbour]") -> None:
         if self._format is Format.JSONL:
             similar = [_neighbour_json(one) for one in neighbours]
-            _print_json({"path": name, "similar": similar})
+            print_bytes(encode_json({"path": name, "similar": similar}))
             return
-        print(printable(name))
-        for one in neighbours:
-            print(f"  {one.similarity:.{DIGITS}f}  {printable(one.path)}")
-        sys.stdout.flush()
+        near = [
+            f"{one.similarity:.{DIGITS}f}  {printable(one.path)}" for one in neighbours
+        ]
+        print_lines(printable(name), *(f"  {line}" for line in near))
 
 
 def _neighbour_json(one: "Neighbour") -> dict[str, Any]:
@@ -222,15 +223,11 @@ def _print_pairs(
 def _print_pair(pair: "Pair", answer_format: Format) -> None:
     if answer_format is Format.JSONL:
         similarity = round(pair.similarity, DIGITS)
-        _print_json({"paths": [pair.first, pair.second], "similarity": similarity})
+        content = {"paths": [pair.first, pair.second], "similarity": similarity}
+        print_bytes(encode_json(content))
         return
     paths = "\t".join(printable(path) for path in (pair.first, pair.second))
-    print(f"{pair.similarity:.{DIGITS}f}\t{paths}")
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(encode_json(content))
-    sys.stdout.buffer.flush()
+    print_lines(f"{pair.similarity:.{DIGITS}f}\t{paths}")
 
 
 def _progress(label: str, unit: str) -> Callable[[int, int], None]:

@@ -154,6 +154,23 @@ def test_duplicates_need_no_bundle(embedded: Path) -> None:
     assert "2 pairs" in done.stderr
 
 
+def test_names_are_written_whatever_the_encoding_of_the_terminal(
+    folder: Path, bundle: Path
+) -> None:
+    for old, new in (("red", "\u732b"), ("red too", "\u732b\u732b")):
+        (folder / f"images/{old}.png").rename(folder / f"images/{new}.png")
+    embed(folder, bundle)
+    variables = {**environment(bundle), "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-c", PROGRAM, "similar", "-e", "photos.parquet"]
+    for argument in ("images/\u732b.png", "--duplicates"):
+        done = subprocess.run(
+            [*command, argument],
+            cwd=folder, env=variables, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"{folder}/images/\u732b\u732b.png" in done.stdout.decode()
+
+
 def test_duplicates_within_a_folder(embedded: Path) -> None:
     done = e6tag(
         embedded, "similar", "--duplicates", "images/more", "-e", "photos.parquet"
