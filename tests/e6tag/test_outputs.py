@@ -393,7 +393,19 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
     [
         pytest.param("", LIST, id="an empty file"),
         pytest.param(LIST, LIST, id="all"),
-        pytest.param("\ufeffmine\r\n", f"mine, {LIST}", id="something else"),
+        pytest.param("mine\n", f"mine, {LIST}", id="something else"),
+        pytest.param(
+            "\ufeffmine\r\n",
+            f"\ufeffmine, {LIST[:-1]}\r\n",
+            id="a list of an editor of Windows",
+        ),
+        pytest.param(
+            "a\r\nb\r\n",
+            "a\r\nb\r\n" + LIST.replace(", ", "\r\n")[:-1] + "\r\n",
+            id="a tag a line, of Windows",
+        ),
+        pytest.param("a b\nc, d\n", f"a b\nc, d, {LIST}", id="commas in the last line"),
+        pytest.param("a,b", "a,b," + LIST.replace(", ", ","), id="no spaces"),
         pytest.param("mine,", f"mine, {LIST}", id="a comma at the end"),
         pytest.param(
             "blue_fox, green_(colour)",
@@ -402,7 +414,7 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
         ),
         pytest.param(
             "^ ^\nblue fox\n:3",
-            "^ ^\nblue fox\n:3, green \\(colour\\), rating:explicit\n",
+            "^ ^\nblue fox\n:3\ngreen \\(colour\\)\nrating:explicit\n",
             id="lines, and a kaomoji that another program has spoilt",
         ),
         pytest.param(
@@ -412,7 +424,8 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
 )
 def test_append_adds_what_is_lacking(tmp_path: Path, there: str, after: str) -> None:
     (tmp_path / "a.txt").write_bytes(there.encode())
-    assert sidecar(tmp_path, RECORD, SPACED, append=True) == after
+    sidecar(tmp_path, RECORD, SPACED, append=True)
+    assert (tmp_path / "a.txt").read_bytes().decode() == after
 
 
 @settings(deadline=None)  # it writes files
@@ -445,6 +458,39 @@ def test_append_never_doubles(
             entry for entry in split(before) if entry in written_forms(name)
         ]
         assert len(found) == max(1, len(twice_before))
+
+
+@pytest.mark.parametrize("way", ["append", "overwrite"])
+def test_sidecar_that_is_a_link_stays_one(tmp_path: Path, way: str) -> None:
+    (tmp_path / "lists").mkdir()
+    target = tmp_path / "lists/mine.txt"
+    link = tmp_path / "a.txt"
+    link.symlink_to("lists/mine.txt")
+    sidecar(tmp_path, RECORD, SPACED, **{way: True})  # the link leads nowhere yet
+    assert target.read_text() == LIST
+    target.write_text("red\n")
+    sidecar(tmp_path, RECORD, SPACED, **{way: True})
+    assert link.is_symlink()
+    assert LIST in target.read_text()
+
+
+def test_link_to_itself_is_no_place_for_a_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to("a.txt")
+    with pytest.raises(SidecarError, match="too many levels of symbolic links"):
+        sidecar(tmp_path, RECORD, SPACED)
+    assert (tmp_path / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666, 0o444])
+@pytest.mark.parametrize("way", ["append", "overwrite"])
+def test_replaced_sidecar_keeps_who_may_read_it(
+    tmp_path: Path, way: str, mode: int
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("red")
+    path.chmod(mode)
+    assert LIST in sidecar(tmp_path, RECORD, SPACED, **{way: True})
+    assert path.stat().st_mode & 0o777 == mode
 
 
 def test_list_that_is_no_text_is_left_alone(tmp_path: Path) -> None:
