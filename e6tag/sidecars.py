@@ -3,7 +3,7 @@
 import os
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -69,10 +69,15 @@ class Options:
 
 @dataclass(slots=True)
 class Sidecars:
-    """Writes sidecars."""
+    """Writes sidecars.
+
+    taken: files that the run reads or writes otherwise, by what they are to it, such as
+    `the output`. They are there, and no sidecar takes their place.
+    """
 
     options: Options
     spelling: Spelling
+    taken: Mapping[str, Path] = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
 
     def paths(self, image: Path) -> dict[Kind, Path]:
@@ -97,6 +102,9 @@ class Sidecars:
         for path in self.paths(source.path).values():
             if _is_same(path, source.path):
                 return "it would be its own sidecar: use --sidecar-name full"
+            for meaning, other in self.taken.items():
+                if _is_same(path, other):
+                    return f"{path.name} is {meaning} of this run: rename one of them"
             place = os.path.abspath(path)  # noqa: PTH100  # keeps links
             owner = self._owners.setdefault(place, source.name)
             if owner != source.name:

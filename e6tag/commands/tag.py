@@ -22,6 +22,7 @@ from e6tag.commands.options import (
     find_bundle,
 )
 from e6tag.commands.summary import closing_lines
+from e6tag.errors import E6tagError
 from e6tag.inputs import STANDARD_INPUT, SUFFIXES, Finder, Input, NoImages, read_list
 from e6tag.outputs import BadOutput, Format, Output
 from e6tag.records import Record, counted, printable
@@ -221,9 +222,14 @@ def tag(
     from e6tag.devices import open_tagger
 
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
-    summary = _run(job, tagger)
-    for line in summary.lines():
-        print(line, file=sys.stderr)
+    summary = _Summary()
+    try:
+        _run(job, tagger, summary)
+    except (KeyboardInterrupt, E6tagError):
+        # A run of hours that Ctrl+C or a full disk ends has failures to tell of too.
+        summary.print()
+        raise
+    summary.print()
     if summary.failures:
         raise typer.Exit(1)
 
@@ -290,6 +296,15 @@ class _Job:
                     f"the output {self.output} is an input too. Name another file."
                 )
 
+    def taken(self) -> dict[str, Path]:
+        """Returns the files that no sidecar may replace, by what they are."""
+        taken = {}
+        if self.output is not None:
+            taken["the output"] = self.output
+        if self.list_of_paths not in {None, STANDARD_INPUT}:
+            taken["the list"] = Path(f"{self.list_of_paths}")
+        return taken
+
     @property
     def prints_answers(self) -> bool:
         return self.has_answers and self.output is None
@@ -324,9 +339,17 @@ class _Summary:
         failed = f"{len(self.failures):,} of {self.total:,} cannot be tagged"
         yield from closing_lines(self.notes, self.failures, failed)
 
+    def print(self) -> None:
+        """Prints the lines on standard error."""
+        for line in self.lines():
+            print(line, file=sys.stderr)
 
-def _run(job: _Job, tagger: "Tagger") -> _Summary:
-    """Tags the images of a job; raises NoImages where there are none."""
+
+def _run(job: _Job, tagger: "Tagger", summary: _Summary) -> None:
+    """Tags the images of a job; raises NoImages where there are none.
+
+    summary: what became of them is counted in it, also where something is raised.
+    """
     job.check_output()
     with ExitStack() as stack:
         output = None
@@ -339,11 +362,10 @@ def _run(job: _Job, tagger: "Tagger") -> _Summary:
         is_shown = progress.is_wanted(prints_answers=job.prints_answers)
         bar = progress.bar("tag", job.count, is_shown=is_shown)
         count_one = stack.enter_context(bar)
-        run = _Run(job, tagger, output, Sidecars(job.sidecars, job.spelling), count_one)
-        run.tag_all()
-    if not run.summary.total:
+        writer = Sidecars(job.sidecars, job.spelling, job.taken())
+        _Run(job, tagger, output, writer, count_one, summary).tag_all()
+    if not summary.total:
         raise NoImages(", ".join(job.arguments) or f"{job.list_of_paths}")
-    return run.summary
 
 
 @dataclass(slots=True)
@@ -355,7 +377,7 @@ class _Run:
     output: Output | None
     sidecars: Sidecars
     count_one: Callable[[], None]
-    summary: _Summary = field(default_factory=_Summary)
+    summary: _Summary
 
     def tag_all(self) -> None:
         """Tags and writes what is not done yet."""

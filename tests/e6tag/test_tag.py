@@ -179,6 +179,46 @@ def test_sidecars_are_kept_unless_overwritten(folder: Path, toy: Path) -> None:
     assert mine.read_text() == "green_(colour)\n"
 
 
+def test_sidecar_never_takes_the_place_of_the_output_or_the_list(
+    folder: Path, toy: Path
+) -> None:
+    toy_images.write(folder / "list.jpg", RED)
+    (folder / "list.txt").write_text("list.jpg\npics/red.jpg\n")
+    options = ["--from-list", "list.txt", "--sidecar", "txt", "--sidecar", "json"]
+    output = ["--format", "jsonl", "-o", "pics/red.json", "--overwrite"]
+    done = run_here("tag", *options, *output, folder=folder, bundle=toy)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[2:] == [
+        "  list.jpg: list.txt is the list of this run: rename one of them",
+        "  pics/red.jpg: red.json is the output of this run: rename one of them",
+    ]
+    assert (folder / "list.txt").read_text() == "list.jpg\npics/red.jpg\n"
+    assert (folder / "pics/red.json").read_bytes() == b""
+
+
+def test_interrupted_run_lists_its_failures(tmp_path: Path, toy: Path) -> None:
+    names = [f"pics/{number:03}.png" for number in range(40)]
+    for name in names:
+        toy_images.write(tmp_path / name, RED)
+    # A pipe that is open and empty holds the run up before its end.
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe = os.open(tmp_path / "pipe.png", os.O_RDWR)
+    process = subprocess.Popen(
+        [*COMMAND, "tag", "none.png", *names, "pipe.png", "-o", "tags.jsonl"],
+        cwd=tmp_path, env=environment(toy), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    output = tmp_path / "tags.jsonl"
+    while not output.exists() or not output.stat().st_size:
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    os.close(pipe)  # the thread that reads it is waited for
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "  none.png: no such file or directory" in said.decode().splitlines()
+    assert b"Traceback" not in said
+
+
 def test_append_twice_adds_once(folder: Path, toy: Path) -> None:
     (folder / "pics/red.txt").write_text("mine, fox")
     arguments = ("tag", "pics/red.jpg", "--sidecar", "txt", "--append")
