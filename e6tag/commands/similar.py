@@ -36,6 +36,7 @@ class Format(StrEnum):
 
 
 def similar(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -86,6 +87,8 @@ def similar(
     """Find the images of a file of embeddings that are most like an image."""
     if not paths and not duplicates:
         raise typer.BadParameter("name at least one PATH, or give --duplicates")
+    if duplicates:
+        _check_duplicates(context)
     from e6tag.embeddings import EmbeddingsFile
     from e6tag.index import MIN_SIMILARITY, SimilarImages
 
@@ -116,6 +119,17 @@ def similar(
         print(f"error: {printable(name)}: {reason}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
+
+
+def _check_duplicates(context: typer.Context) -> None:
+    """Raises BadParameter for options that --duplicates would ignore."""
+    for name in ("bundle", "device", "allow_urls", "count"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(
+                f"{option} says nothing of pairs: leave it out, or --duplicates"
+            )
 
 
 class _Answers:

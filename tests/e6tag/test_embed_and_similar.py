@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from e6tag.embeddings import EmbeddingsFile, partial_path
+from tests.builders.e6tag_command import run_here
 from tests.builders.project import ROOT
 from tests.builders.toy_bundle import write_bundle
 
@@ -306,6 +307,25 @@ def test_wrong_query_is_one_line(
     assert done.returncode == 1
     assert message in one_line(done)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        pytest.param(["--count", "10"], "--count", id="count"),
+        pytest.param(["-n", "3"], "--count", id="n"),
+        pytest.param(["--bundle", "b"], "--bundle", id="bundle"),
+        pytest.param(["--device", "cpu"], "--device", id="device"),
+        pytest.param(["--allow-urls"], "--allow-urls", id="URLs"),
+    ],
+)
+def test_option_that_duplicates_would_ignore_is_wrong_usage(
+    tmp_path: Path, option: list[str], name: str
+) -> None:
+    arguments = ("similar", "--duplicates", "-e", "photos.parquet", *option)
+    done = run_here(*arguments, folder=tmp_path)
+    assert done.exit_code == 2
+    assert f"{name} says nothing of pairs" in done.stderr
 
 
 def test_embed_takes_no_url(folder: Path, bundle: Path) -> None:
