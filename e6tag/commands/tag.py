@@ -1,11 +1,9 @@
 """`e6tag tag`: the tags of images, as text, JSON lines, CSV or sidecars."""
 
 import os
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,11 +19,11 @@ from e6tag.commands.options import (
     Recursive,
     find_bundle,
 )
-from e6tag.commands.summary import closing_lines
+from e6tag.commands.summary import TagSummary
 from e6tag.errors import E6tagError
 from e6tag.inputs import STANDARD_INPUT, SUFFIXES, Finder, Input, NoImages, read_list
 from e6tag.outputs import BadOutput, Format, Output
-from e6tag.records import Record, counted, printable
+from e6tag.records import Record
 from e6tag.selection import ImplicationMode
 from e6tag.sidecars import SidecarError, Sidecars
 from e6tag.tag_names import Spelling
@@ -222,7 +220,7 @@ def tag(
     from e6tag.devices import open_tagger
 
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
-    summary = _Summary()
+    summary = TagSummary()
     try:
         _run(job, tagger, summary)
     except (KeyboardInterrupt, E6tagError):
@@ -310,42 +308,7 @@ class _Job:
         return self.has_answers and self.output is None
 
 
-@dataclass(slots=True)
-class _Summary:
-    """What became of the images. failures: names and reasons, in their order."""
-
-    tagged: int = 0
-    kept: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def total(self) -> int:
-        return self.tagged + self.kept + len(self.failures)
-
-    def lines(self) -> Iterator[str]:
-        """Yields what is printed at the end: nothing where one image was tagged."""
-        if self.total == 1 and self.failures:
-            name, reason = self.failures[0]
-            yield f"error: {printable(name)}: {reason}"
-            return
-        if self.total > 1 or self.kept:
-            counts = [f"{self.tagged:,} tagged"]
-            if self.kept:
-                counts.append(f"{self.kept:,} tagged before and kept")
-            if self.failures:
-                counts.append(f"{len(self.failures):,} failed")
-            yield f"{counted(self.total, 'image')}: {', '.join(counts)}"
-        failed = f"{len(self.failures):,} of {self.total:,} cannot be tagged"
-        yield from closing_lines(self.notes, self.failures, failed)
-
-    def print(self) -> None:
-        """Prints the lines on standard error."""
-        for line in self.lines():
-            print(line, file=sys.stderr)
-
-
-def _run(job: _Job, tagger: "Tagger", summary: _Summary) -> None:
+def _run(job: _Job, tagger: "Tagger", summary: TagSummary) -> None:
     """Tags the images of a job; raises NoImages where there are none.
 
     summary: what became of them is counted in it, also where something is raised.
@@ -377,7 +340,7 @@ class _Run:
     output: Output | None
     sidecars: Sidecars
     count_one: Callable[[], None]
-    summary: _Summary
+    summary: TagSummary
 
     def tag_all(self) -> None:
         """Tags and writes what is not done yet."""

@@ -219,6 +219,30 @@ def test_bad_files_are_listed_and_others_embedded(folder: Path, bundle: Path) ->
     assert len(EmbeddingsFile(folder / "photos.parquet").ids()) == 5
 
 
+def test_interrupted_embed_lists_its_failures(folder: Path, bundle: Path) -> None:
+    names = [f"images/{number}.bmp" for number in range(400)]
+    for name in names:
+        Image.new("RGB", (60, 40), "red").save(folder / name)
+    # A pipe that is open and empty holds the run up before its end.
+    os.mkfifo(folder / "pipe.png")
+    pipe = os.open(folder / "pipe.png", os.O_RDWR)
+    target = folder / "photos.parquet"
+    command = [sys.executable, "-c", PROGRAM, "embed", "-o", "photos.parquet"]
+    process = subprocess.Popen(
+        [*command, "none.png", *names, "pipe.png"],
+        cwd=folder, env=environment(bundle), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not has_grown(partial_path(target)):
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    os.close(pipe)  # the thread that reads it is waited for
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"  none.png: no such file or directory\n" in said
+    assert b"Traceback" not in said
+
+
 def test_killed_embed_goes_on(folder: Path, bundle: Path) -> None:
     for number in range(900):
         colour = (number % 256, number // 3 % 256, 40)
