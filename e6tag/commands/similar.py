@@ -85,10 +85,7 @@ def similar(
     ] = Format.TEXT,
 ) -> None:
     """Find the images of a file of embeddings that are most like an image."""
-    if not paths and not duplicates:
-        raise typer.BadParameter("name at least one PATH, or give --duplicates")
-    if duplicates:
-        _check_duplicates(context)
+    _check_usage(context, paths or [], duplicates=duplicates)
     from e6tag.embeddings import EmbeddingsFile
     from e6tag.index import MIN_SIMILARITY, SimilarImages
 
@@ -121,8 +118,12 @@ def similar(
         raise typer.Exit(1)
 
 
-def _check_duplicates(context: typer.Context) -> None:
-    """Raises BadParameter for options that --duplicates would ignore."""
+def _check_usage(context: typer.Context, paths: list[str], *, duplicates: bool) -> None:
+    """Raises BadParameter where nothing is asked, or options would be ignored."""
+    if not duplicates:
+        if not paths:
+            raise typer.BadParameter("name at least one PATH, or give --duplicates")
+        return
     for name in ("bundle", "device", "allow_urls", "count"):
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":

@@ -202,11 +202,7 @@ def tag(
     job = _Job(
         arguments=paths or [],
         list_of_paths=from_list,
-        finder=Finder(
-            is_recursive=recursive,
-            allows_urls=allow_urls,
-            stdin_problem=LIST_PROBLEM if from_list == STANDARD_INPUT else None,
-        ),
+        finder=Finder(is_recursive=recursive, allows_urls=allow_urls),
         options=options,
         sidecars=sidecar_options,
         output=file,
@@ -220,15 +216,7 @@ def tag(
     from e6tag.devices import open_tagger
 
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
-    summary = TagSummary()
-    try:
-        _run(job, tagger, summary)
-    except (KeyboardInterrupt, E6tagError):
-        # A run of hours that Ctrl+C or a full disk ends has failures to tell of too.
-        summary.print()
-        raise
-    summary.print()
-    if summary.failures:
+    if _run(job, tagger).failures:
         raise typer.Exit(1)
 
 
@@ -267,7 +255,10 @@ class _Job:
         listed: Iterable[str] = ()
         if self.list_of_paths is not None:
             listed = read_list(self.list_of_paths)
-        return self.finder.find(chain(self.arguments, listed))
+        finder = self.finder
+        if self.list_of_paths == STANDARD_INPUT:
+            finder = replace(finder, stdin_problem=LIST_PROBLEM)
+        return finder.find(chain(self.arguments, listed))
 
     def count(self) -> int | None:
         """Returns how many inputs there are; None where they can be read only once."""
@@ -308,7 +299,20 @@ class _Job:
         return self.has_answers and self.output is None
 
 
-def _run(job: _Job, tagger: "Tagger", summary: TagSummary) -> None:
+def _run(job: _Job, tagger: "Tagger") -> TagSummary:
+    """Tags the images of a job and prints what became of them."""
+    summary = TagSummary()
+    try:
+        _tag(job, tagger, summary)
+    except (KeyboardInterrupt, E6tagError):
+        # A run of hours that Ctrl+C or a full disk ends has failures to tell of too.
+        summary.print()
+        raise
+    summary.print()
+    return summary
+
+
+def _tag(job: _Job, tagger: "Tagger", summary: TagSummary) -> None:
     """Tags the images of a job; raises NoImages where there are none.
 
     summary: what became of them is counted in it, also where something is raised.
