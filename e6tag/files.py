@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,14 +51,25 @@ def replacing(path: Path) -> Iterator[Path]:
     """Gives a name beside a file; what is written there then takes the file's place.
 
     Where anything is raised the file stays as it was. A process that is killed leaves
-    at most the temporary file.
+    at most the temporary file. A link stays one, and the file that it leads to is
+    replaced; who may read and write a file stays as it was. Raises OSError.
     """
+    try:
+        permissions = stat.S_IMODE(path.stat().st_mode) & 0o777
+    except FileNotFoundError:  # also of a link that leads nowhere yet
+        permissions = None
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     # As short as can be: with more in it, a long name would become one too long. With
     # the process's id: two that write the same file do not write into each other's.
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
     temporary = path.with_name(f".{digest}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if permissions is not None:
+            # Some disks of other systems know no permissions.
+            with suppress(OSError):
+                temporary.chmod(permissions)
         temporary.replace(path)
     finally:
         with suppress(OSError):
@@ -65,8 +77,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file as a whole; raises CannotWrite."""
+    """Writes a file as a whole; raises CannotWrite.
+
+    What is no file, such as a pipe or /dev/null, is written to and not replaced.
+    """
     try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:

@@ -9,7 +9,7 @@ import glob
 import os
 import re
 import stat
-import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from e6tag.errors import E6tagError
 from e6tag.files import reason
+from e6tag.streams import standard_input
 
 if TYPE_CHECKING:
     import urllib.request
@@ -106,11 +107,13 @@ class Finder:
 
     is_recursive: whether folders in folders are searched. allows_urls: whether the
     network may be used. url_problem: what is said of URLs where it may not.
+    stdin_problem: what is said of STANDARD_INPUT where it holds no image.
     """
 
     is_recursive: bool = True
     allows_urls: bool = False
     url_problem: str = "a URL: needs --allow-urls"
+    stdin_problem: str | None = None
 
     def find(self, arguments: Iterable[str]) -> Iterator[Input]:
         """Yields the inputs that the arguments name, each once.
@@ -129,7 +132,7 @@ class Finder:
 
     def _find_one(self, argument: str) -> Iterator[Input]:
         if argument == STANDARD_INPUT:
-            yield Input(argument)
+            yield Input(argument, problem=self.stdin_problem)
         elif _URL.match(argument):
             problem = None if self.allows_urls else self.url_problem
             yield Input(argument, problem=problem)
@@ -227,6 +230,12 @@ def is_place(text: str) -> bool:
     return is_elsewhere or os.path.isabs(text)  # noqa: PTH117  # may hold anything
 
 
+def may_begin_place(text: str) -> bool:
+    """Returns whether a text may be the start of a place: of a path, a URL, or `-`."""
+    is_of_url = any(start.startswith(text.lower()) for start in ("http://", "https://"))
+    return is_of_url or is_place(text)
+
+
 def _expand(folder: Path, parts: tuple[str, ...]) -> Iterator[tuple[Path, str | None]]:
     """Yields what matches the parts of a pattern, and folders that cannot be read.
 
@@ -275,10 +284,10 @@ def read_list(name: str) -> Iterator[str]:
 
     Empty lines are passed over. Raises NoList.
     """
-    if name == STANDARD_INPUT:
-        yield from _lines(sys.stdin.buffer)
-        return
     try:
+        if name == STANDARD_INPUT:
+            yield from _lines(standard_input())
+            return
         with Path(name).open("rb") as file:
             yield from _lines(file)
     except OSError as error:
@@ -286,8 +295,10 @@ def read_list(name: str) -> Iterator[str]:
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
-    for line in file:
-        name = os.fsdecode(line.rstrip(b"\r\n"))
+    for number, line in enumerate(file):
+        # Editors of Windows begin a file with a mark that is part of no name.
+        written = line.removeprefix(BOM_UTF8) if number == 0 else line
+        name = os.fsdecode(written.rstrip(b"\r\n"))
         if name:
             yield name
 
@@ -299,8 +310,15 @@ def read(source: Input) -> bytes:
     if source.path is not None:
         return _read_file(source.path)
     if source.name == STANDARD_INPUT:
-        return _read_stream(sys.stdin.buffer)
+        return _read_standard_input()
     return _fetch(source.name)
+
+
+def _read_standard_input() -> bytes:
+    try:
+        return _read_stream(standard_input())
+    except OSError as error:
+        raise Unreadable(reason(error)) from error
 
 
 def _read_file(path: Path) -> bytes:
@@ -334,9 +352,9 @@ def _fetch(url: str) -> bytes:
     from importlib.metadata import version
 
     agent = f"e6tag/{version('e6tag')}"
-    request = urllib.request.Request(url, headers={"User-Agent": agent})  # noqa: S310
     opener = urllib.request.build_opener(_web_only())
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": agent})  # noqa: S310
         with opener.open(request, timeout=URL_TIMEOUT) as response:
             return _read_stream(response)
     except urllib.error.HTTPError as error:

@@ -14,8 +14,9 @@ from typing import BinaryIO, Self
 from e6tag import records
 from e6tag.errors import E6tagError
 from e6tag.files import CannotWrite
-from e6tag.inputs import STANDARD_INPUT, is_place
+from e6tag.inputs import STANDARD_INPUT, is_place, may_begin_place
 from e6tag.records import CSV_COLUMNS, CSV_HEADER, RATING, Record, printable
+from e6tag.streams import standard_output
 from e6tag.tag_names import Spelling
 
 
@@ -30,6 +31,9 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
 
+
+_RECORD_START = b'{"path": "'
+"""How each line of JSON begins."""
 
 _FORMAT_BY_SUFFIX = {
     ".jsonl": Format.JSONL,
@@ -77,7 +81,7 @@ class Output:
         self._spelling = spelling
         self._is_to_be_emptied = False
         self._has_header = answer_format is not Format.CSV
-        self._file = sys.stdout.buffer if path is None else self._open(path, overwrite)
+        self._file = standard_output() if path is None else self._open(path, overwrite)
         if not self._is_to_be_emptied:
             self._write(self._header())
 
@@ -173,7 +177,8 @@ def _read_done(path: Path, answer_format: Format) -> tuple[set[str], int]:
             for place, place_end in read(file):
                 done.add(_checked(place))
                 end = place_end
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
+    # JSON that nests without end is a RecursionError.
+    except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise BadOutput(
             f"{path} is there, but not as {answer_format.value} of this command: "
             f"{error}. Name another file, or add --overwrite."
@@ -194,9 +199,30 @@ def _read_json_lines(file: BinaryIO) -> Iterator[tuple[str, int]]:
     end = 0
     for line in file:
         if not line.endswith(b"\n"):
+            _check_cut_line(line)
             return
         end += len(line)
-        yield str(json.loads(line)["path"]), end
+        yield _place_of(line), end
+
+
+def _place_of(line: bytes) -> str:
+    """Returns the image of a line of JSON; raises ValueError where it is not ours."""
+    record = json.loads(line)
+    if not isinstance(record, dict) or not {"path", "tags"} <= record.keys():
+        raise ValueError("a line is no record with a path and tags")
+    return str(record["path"])
+
+
+def _check_cut_line(line: bytes) -> None:
+    """Raises ValueError unless the rest of a file is a record that was cut off.
+
+    It will be removed, so it must be ours: others write files of one line that does
+    not end, too.
+    """
+    if not line.startswith(_RECORD_START) and not _RECORD_START.startswith(line):
+        raise ValueError("its last line is no record")
+    with suppress(json.JSONDecodeError, UnicodeDecodeError):  # half of a record is none
+        _checked(_place_of(line))
 
 
 def _read_csv(file: BinaryIO) -> Iterator[tuple[str, int]]:
@@ -207,16 +233,43 @@ def _read_csv(file: BinaryIO) -> Iterator[tuple[str, int]]:
             return
         raise ValueError(f"it does not begin with {','.join(CSV_COLUMNS)}")
     ended = None
-    for (place, category, _, _), end in _whole_rows(file):
+    begun = None  # the image whose rating is still to come
+    for row, end in _rows(file):
+        if end is None:
+            _check_cut_row(row, begun)
+            return
+        place, category, *_ = row
+        if begun is not None and begun != place:
+            raise ValueError(f"{printable(begun)} has no row of its rating")
         if place == ended != STANDARD_INPUT and category != RATING:
             raise ValueError(f"{printable(place)} has rows after that of its rating")
+        begun = _checked(place)
         if category == RATING:
-            ended = place
+            ended, begun = place, None
             yield place, end
 
 
-def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
-    """Yields each row, and where it ends; not one that was cut off."""
+def _check_cut_row(row: list[str], begun: str | None) -> None:
+    """Raises ValueError unless the last row of a file is one of ours that was cut off.
+
+    It will be removed, with those of its image before it. begun: that image, if any.
+    """
+    if not row:  # an empty line
+        return
+    place, *others = row
+    if begun is not None:
+        # As bytes: a letter may be cut in two.
+        whole = begun.encode(errors="surrogateescape")
+        there = place.encode(errors="surrogateescape")
+        is_ours = whole == there if others else whole.startswith(there)
+    else:
+        is_ours = is_place(place) if others else may_begin_place(place)
+    if not is_ours:
+        raise ValueError(f"its last row is of no image: {printable(place)}")
+
+
+def _rows(file: BinaryIO) -> Iterator[tuple[list[str], int | None]]:
+    """Yields each row, and where it ends; None for the last if it was cut off."""
     end = file.tell()
     line = b""
 
@@ -227,8 +280,12 @@ def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
             yield line.decode(errors="surrogateescape")
 
     for row in csv.reader(lines()):
-        if len(row) != len(CSV_COLUMNS) or not line.endswith(b"\n"):
-            if file.read(1):
-                raise ValueError(f"a row has {len(row)} fields: {row}")
-            return
-        yield row, end
+        is_ended = line.endswith(b"\n")
+        if len(row) == len(CSV_COLUMNS) and is_ended:
+            yield row, end
+            continue
+        # A path may have a line break, and may have been cut off behind it.
+        is_cut = not is_ended or not row or row[-1].endswith("\n")
+        if not is_cut or len(row) > len(CSV_COLUMNS) or file.read(1):
+            raise ValueError(f"a row has {len(row)} fields: {row}")
+        yield row, None

@@ -1,7 +1,9 @@
 """Sidecars: files beside each image that hold its tags, as captioners want them."""
 
 import os
-from collections.abc import Iterable
+import re
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +47,8 @@ class Separator(StrEnum):
 
 _SEPARATORS = {Separator.COMMA: ", ", Separator.NEWLINE: "\n"}
 
+_LINE_BREAK = re.compile(r"\r\n|\r|\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -65,10 +69,15 @@ class Options:
 
 @dataclass(slots=True)
 class Sidecars:
-    """Writes sidecars."""
+    """Writes sidecars.
+
+    taken: files that the run reads or writes otherwise, by what they are to it, such as
+    `the output`. They are there, and no sidecar takes their place.
+    """
 
     options: Options
     spelling: Spelling
+    taken: Mapping[str, Path] = field(default_factory=dict)
     _owners: dict[str, str] = field(default_factory=dict)
 
     def paths(self, image: Path) -> dict[Kind, Path]:
@@ -93,6 +102,9 @@ class Sidecars:
         for path in self.paths(source.path).values():
             if _is_same(path, source.path):
                 return "it would be its own sidecar: use --sidecar-name full"
+            for meaning, other in self.taken.items():
+                if _is_same(path, other):
+                    return f"{path.name} is {meaning} of this run: rename one of them"
             place = os.path.abspath(path)  # noqa: PTH100  # keeps links
             owner = self._owners.setdefault(place, source.name)
             if owner != source.name:
@@ -146,12 +158,17 @@ class Sidecars:
 
         What is there stays as it is.
         """
-        text = _read_list(path)
-        added = _lacking(split(text), record, self._tags(record))
-        if text is None or added:
-            # Lists may end with a separator.
-            there = [text.rstrip(", \r\n")] if text and split(text) else []
-            write_whole(path, self._list([*there, *added]))
+        body = _read_list(path)
+        if body is None:
+            write_whole(path, self._list(self._tags(record)))
+            return
+        text = body.removeprefix(BOM_UTF8).decode()
+        present = split(text)
+        added = _lacking(present, record, self._tags(record))
+        if added:
+            mark = BOM_UTF8 if body.startswith(BOM_UTF8) else b""
+            longer = _lengthened(text if present else "", added, self.options.separator)
+            write_whole(path, mark + longer.encode())
 
 
 def _is_same(path: Path, other: Path) -> bool:
@@ -167,10 +184,14 @@ def _exists(path: Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110  # Path.exists raises
 
 
-def _read_list(path: Path) -> str | None:
-    """Returns the text of a list of tags; None where there is none."""
+def _read_list(path: Path) -> bytes | None:
+    """Returns a list of tags, which is UTF-8; None where there is none.
+
+    As bytes: as text it would lose its line breaks and byte order mark.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        body = path.read_bytes()
+        body.decode()
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -179,12 +200,32 @@ def _read_list(path: Path) -> str | None:
         raise NotText(
             f"{path.name} is not text in UTF-8, so no tags are added to it"
         ) from error
+    return body
 
 
-def split(text: str | None) -> list[str]:
+def split(text: str) -> list[str]:
     """Returns the tags of a list that commas or line breaks separate."""
-    parts = (text or "").replace("\n", ",").split(",")
+    parts = re.split(r"[,\r\n]", text)
     return [part.strip() for part in parts if part.strip()]
+
+
+def _lengthened(text: str, added: Iterable[str], separator: Separator) -> str:
+    """Returns a list of tags with more at its end, separated as its last ones are.
+
+    separator: of a list that has none, as it holds one tag or nothing.
+    """
+    breaks = _LINE_BREAK.findall(text)
+    line_break = breaks[0] if breaks else "\n"
+    there = text.rstrip(", \r\n")  # lists may end with a separator
+    lines = _LINE_BREAK.split(there)
+    if "," in lines[-1]:
+        between = ", " if ", " in lines[-1] else ","
+    elif len(lines) > 1 or separator is Separator.NEWLINE:
+        between = line_break
+    else:
+        between = _SEPARATORS[separator]
+    tags = [there, *added] if there else added
+    return between.join(tags) + line_break
 
 
 def _lacking(present: Iterable[str], record: Record, wanted: list[str]) -> list[str]:

@@ -62,8 +62,13 @@ def embed(
     with Update(output, model=model, dimension=embedding_size(tagger)) as update:
         embedder = Embedder(tagger, update)
         is_shown = progress.is_wanted(prints_answers=False)
-        with progress.bar("embed", sources.__len__, is_shown=is_shown) as count_one:
-            summary = embedder.run(sources, count_one)
+        try:
+            with progress.bar("embed", sources.__len__, is_shown=is_shown) as count_one:
+                summary = embedder.run(sources, count_one)
+        except KeyboardInterrupt:  # after hours there are failures to tell of too
+            for line in _failure_lines(embedder.summary):
+                print(line, file=sys.stderr)
+            raise
         rows = update.publish(_searched(paths, sources))
     for line in _lines(summary, output, rows):
         print(line, file=sys.stderr)
@@ -96,5 +101,9 @@ def _lines(summary: "Summary", output: Path, rows: int) -> Iterator[str]:
         f"{output}: {counted(rows, 'image')}; {summary.computed:,} computed, "
         f"{summary.current:,} were there"
     )
+    yield from _failure_lines(summary)
+
+
+def _failure_lines(summary: "Summary") -> Iterator[str]:
     failed = f"{len(summary.failures):,} cannot be embedded"
     yield from closing_lines(summary.notes, summary.failures, failed)

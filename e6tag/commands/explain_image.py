@@ -22,6 +22,7 @@ from e6tag.files import write_whole
 from e6tag.inputs import STANDARD_INPUT, Finder, Input
 from e6tag.outputs import BadOutput
 from e6tag.records import printable
+from e6tag.streams import print_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +145,6 @@ def _default_output(source: Input, tag: "Tag") -> str:
 
 def _write(target: str, png: bytes) -> None:
     if target == STANDARD_INPUT:
-        sys.stdout.buffer.write(png)
-        sys.stdout.buffer.flush()
+        print_bytes(png)
     else:
         write_whole(Path(target), png)

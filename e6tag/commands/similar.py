@@ -19,6 +19,7 @@ from e6tag.commands.options import (
 )
 from e6tag.inputs import Finder, NoImages
 from e6tag.records import DIGITS, counted, encode_json, printable
+from e6tag.streams import print_bytes, print_lines
 
 if TYPE_CHECKING:
     from e6tag.index import Neighbour, Pair, SimilarImages
@@ -35,6 +36,7 @@ class Format(StrEnum):
 
 
 def similar(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -83,8 +85,7 @@ def similar(
     ] = Format.TEXT,
 ) -> None:
     """Find the images of a file of embeddings that are most like an image."""
-    if not paths and not duplicates:
-        raise typer.BadParameter("name at least one PATH, or give --duplicates")
+    _check_usage(context, paths or [], duplicates=duplicates)
     from e6tag.embeddings import EmbeddingsFile
     from e6tag.index import MIN_SIMILARITY, SimilarImages
 
@@ -115,6 +116,21 @@ def similar(
         print(f"error: {printable(name)}: {reason}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
+
+
+def _check_usage(context: typer.Context, paths: list[str], *, duplicates: bool) -> None:
+    """Raises BadParameter where nothing is asked, or options would be ignored."""
+    if not duplicates:
+        if not paths:
+            raise typer.BadParameter("name at least one PATH, or give --duplicates")
+        return
+    for name in ("bundle", "device", "allow_urls", "count"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(
+                f"{option} says nothing of pairs: leave it out, or --duplicates"
+            )
 
 
 class _Answers:
@@ -166,12 +182,12 @@ class _Answers:
     def _print(self, name: str, neighbours: "list[Neighbour]") -> None:
         if self._format is Format.JSONL:
             similar = [_neighbour_json(one) for one in neighbours]
-            _print_json({"path": name, "similar": similar})
+            print_bytes(encode_json({"path": name, "similar": similar}))
             return
-        print(printable(name))
-        for one in neighbours:
-            print(f"  {one.similarity:.{DIGITS}f}  {printable(one.path)}")
-        sys.stdout.flush()
+        near = [
+            f"{one.similarity:.{DIGITS}f}  {printable(one.path)}" for one in neighbours
+        ]
+        print_lines(printable(name), *(f"  {line}" for line in near))
 
 
 def _neighbour_json(one: "Neighbour") -> dict[str, Any]:
@@ -222,15 +238,11 @@ def _print_pairs(
 def _print_pair(pair: "Pair", answer_format: Format) -> None:
     if answer_format is Format.JSONL:
         similarity = round(pair.similarity, DIGITS)
-        _print_json({"paths": [pair.first, pair.second], "similarity": similarity})
+        content = {"paths": [pair.first, pair.second], "similarity": similarity}
+        print_bytes(encode_json(content))
         return
     paths = "\t".join(printable(path) for path in (pair.first, pair.second))
-    print(f"{pair.similarity:.{DIGITS}f}\t{paths}")
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(encode_json(content))
-    sys.stdout.buffer.flush()
+    print_lines(f"{pair.similarity:.{DIGITS}f}\t{paths}")
 
 
 def _progress(label: str, unit: str) -> Callable[[int, int], None]:

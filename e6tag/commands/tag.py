@@ -1,11 +1,9 @@
 """`e6tag tag`: the tags of images, as text, JSON lines, CSV or sidecars."""
 
 import os
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,10 +19,11 @@ from e6tag.commands.options import (
     Recursive,
     find_bundle,
 )
-from e6tag.commands.summary import closing_lines
+from e6tag.commands.summary import TagSummary
+from e6tag.errors import E6tagError
 from e6tag.inputs import STANDARD_INPUT, SUFFIXES, Finder, Input, NoImages, read_list
 from e6tag.outputs import BadOutput, Format, Output
-from e6tag.records import Record, counted, printable
+from e6tag.records import Record
 from e6tag.selection import ImplicationMode
 from e6tag.sidecars import SidecarError, Sidecars
 from e6tag.tag_names import Spelling
@@ -150,6 +149,9 @@ Workers = Annotated[
 
 STANDARD_OUTPUT = Path("-")
 
+LIST_PROBLEM = "standard input holds the list of paths, and no image"
+"""Of `-` as a line of such a list: reading it would take the rest of the list."""
+
 
 def tag(
     paths: Paths = None,
@@ -214,10 +216,7 @@ def tag(
     from e6tag.devices import open_tagger
 
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
-    summary = _run(job, tagger)
-    for line in summary.lines():
-        print(line, file=sys.stderr)
-    if summary.failures:
+    if _run(job, tagger).failures:
         raise typer.Exit(1)
 
 
@@ -256,7 +255,10 @@ class _Job:
         listed: Iterable[str] = ()
         if self.list_of_paths is not None:
             listed = read_list(self.list_of_paths)
-        return self.finder.find(chain(self.arguments, listed))
+        finder = self.finder
+        if self.list_of_paths == STANDARD_INPUT:
+            finder = replace(finder, stdin_problem=LIST_PROBLEM)
+        return finder.find(chain(self.arguments, listed))
 
     def count(self) -> int | None:
         """Returns how many inputs there are; None where they can be read only once."""
@@ -283,43 +285,38 @@ class _Job:
                     f"the output {self.output} is an input too. Name another file."
                 )
 
+    def taken(self) -> dict[str, Path]:
+        """Returns the files that no sidecar may replace, by what they are."""
+        taken = {}
+        if self.output is not None:
+            taken["the output"] = self.output
+        if self.list_of_paths not in {None, STANDARD_INPUT}:
+            taken["the list"] = Path(f"{self.list_of_paths}")
+        return taken
+
     @property
     def prints_answers(self) -> bool:
         return self.has_answers and self.output is None
 
 
-@dataclass(slots=True)
-class _Summary:
-    """What became of the images. failures: names and reasons, in their order."""
-
-    tagged: int = 0
-    kept: int = 0
-    notes: Counter[str] = field(default_factory=Counter)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def total(self) -> int:
-        return self.tagged + self.kept + len(self.failures)
-
-    def lines(self) -> Iterator[str]:
-        """Yields what is printed at the end: nothing where one image was tagged."""
-        if self.total == 1 and self.failures:
-            name, reason = self.failures[0]
-            yield f"error: {printable(name)}: {reason}"
-            return
-        if self.total > 1 or self.kept:
-            counts = [f"{self.tagged:,} tagged"]
-            if self.kept:
-                counts.append(f"{self.kept:,} tagged before and kept")
-            if self.failures:
-                counts.append(f"{len(self.failures):,} failed")
-            yield f"{counted(self.total, 'image')}: {', '.join(counts)}"
-        failed = f"{len(self.failures):,} of {self.total:,} cannot be tagged"
-        yield from closing_lines(self.notes, self.failures, failed)
+def _run(job: _Job, tagger: "Tagger") -> TagSummary:
+    """Tags the images of a job and prints what became of them."""
+    summary = TagSummary()
+    try:
+        _tag(job, tagger, summary)
+    except (KeyboardInterrupt, E6tagError):
+        # A run of hours that Ctrl+C or a full disk ends has failures to tell of too.
+        summary.print()
+        raise
+    summary.print()
+    return summary
 
 
-def _run(job: _Job, tagger: "Tagger") -> _Summary:
-    """Tags the images of a job; raises NoImages where there are none."""
+def _tag(job: _Job, tagger: "Tagger", summary: TagSummary) -> None:
+    """Tags the images of a job; raises NoImages where there are none.
+
+    summary: what became of them is counted in it, also where something is raised.
+    """
     job.check_output()
     with ExitStack() as stack:
         output = None
@@ -332,11 +329,10 @@ def _run(job: _Job, tagger: "Tagger") -> _Summary:
         is_shown = progress.is_wanted(prints_answers=job.prints_answers)
         bar = progress.bar("tag", job.count, is_shown=is_shown)
         count_one = stack.enter_context(bar)
-        run = _Run(job, tagger, output, Sidecars(job.sidecars, job.spelling), count_one)
-        run.tag_all()
-    if not run.summary.total:
+        writer = Sidecars(job.sidecars, job.spelling, job.taken())
+        _Run(job, tagger, output, writer, count_one, summary).tag_all()
+    if not summary.total:
         raise NoImages(", ".join(job.arguments) or f"{job.list_of_paths}")
-    return run.summary
 
 
 @dataclass(slots=True)
@@ -348,7 +344,7 @@ class _Run:
     output: Output | None
     sidecars: Sidecars
     count_one: Callable[[], None]
-    summary: _Summary = field(default_factory=_Summary)
+    summary: TagSummary
 
     def tag_all(self) -> None:
         """Tags and writes what is not done yet."""

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from e6tag.embeddings import EmbeddingsFile, partial_path
+from tests.builders.e6tag_command import run_here
 from tests.builders.project import ROOT
 from tests.builders.toy_bundle import write_bundle
 
@@ -154,6 +155,23 @@ def test_duplicates_need_no_bundle(embedded: Path) -> None:
     assert "2 pairs" in done.stderr
 
 
+def test_names_are_written_whatever_the_encoding_of_the_terminal(
+    folder: Path, bundle: Path
+) -> None:
+    for old, new in (("red", "\u732b"), ("red too", "\u732b\u732b")):
+        (folder / f"images/{old}.png").rename(folder / f"images/{new}.png")
+    embed(folder, bundle)
+    variables = {**environment(bundle), "PYTHONIOENCODING": "cp1252"}
+    command = [sys.executable, "-c", PROGRAM, "similar", "-e", "photos.parquet"]
+    for argument in ("images/\u732b.png", "--duplicates"):
+        done = subprocess.run(
+            [*command, argument],
+            cwd=folder, env=variables, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"{folder}/images/\u732b\u732b.png" in done.stdout.decode()
+
+
 def test_duplicates_within_a_folder(embedded: Path) -> None:
     done = e6tag(
         embedded, "similar", "--duplicates", "images/more", "-e", "photos.parquet"
@@ -199,6 +217,30 @@ def test_bad_files_are_listed_and_others_embedded(folder: Path, bundle: Path) ->
     assert "images/text.jpg: not an image" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(EmbeddingsFile(folder / "photos.parquet").ids()) == 5
+
+
+def test_interrupted_embed_lists_its_failures(folder: Path, bundle: Path) -> None:
+    names = [f"images/{number}.bmp" for number in range(400)]
+    for name in names:
+        Image.new("RGB", (60, 40), "red").save(folder / name)
+    # A pipe that is open and empty holds the run up before its end.
+    os.mkfifo(folder / "pipe.png")
+    pipe = os.open(folder / "pipe.png", os.O_RDWR)
+    target = folder / "photos.parquet"
+    command = [sys.executable, "-c", PROGRAM, "embed", "-o", "photos.parquet"]
+    process = subprocess.Popen(
+        [*command, "none.png", *names, "pipe.png"],
+        cwd=folder, env=environment(bundle), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    while not has_grown(partial_path(target)):
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    os.close(pipe)  # the thread that reads it is waited for
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"  none.png: no such file or directory\n" in said
+    assert b"Traceback" not in said
 
 
 def test_killed_embed_goes_on(folder: Path, bundle: Path) -> None:
@@ -289,6 +331,25 @@ def test_wrong_query_is_one_line(
     assert done.returncode == 1
     assert message in one_line(done)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        pytest.param(["--count", "10"], "--count", id="count"),
+        pytest.param(["-n", "3"], "--count", id="n"),
+        pytest.param(["--bundle", "b"], "--bundle", id="bundle"),
+        pytest.param(["--device", "cpu"], "--device", id="device"),
+        pytest.param(["--allow-urls"], "--allow-urls", id="URLs"),
+    ],
+)
+def test_option_that_duplicates_would_ignore_is_wrong_usage(
+    tmp_path: Path, option: list[str], name: str
+) -> None:
+    arguments = ("similar", "--duplicates", "-e", "photos.parquet", *option)
+    done = run_here(*arguments, folder=tmp_path)
+    assert done.exit_code == 2
+    assert f"{name} says nothing of pairs" in done.stderr
 
 
 def test_embed_takes_no_url(folder: Path, bundle: Path) -> None:

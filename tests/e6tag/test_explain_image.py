@@ -1,6 +1,7 @@
 """The command explain-image: where the heat is, and what is refused."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,20 @@ def test_png_on_standard_output(folder: Path, toy: Path) -> None:
     with Image.open(io.BytesIO(done.stdout)) as drawn:
         light = brightness(drawn)
     assert light[:, :150].mean() > 2 * light[:, 240:].mean()
+
+
+def test_pipe_is_written_to_and_not_replaced(folder: Path, toy: Path) -> None:
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    done = run(
+        "explain-image", "wide.png", "--tag", "red", "-o", "pipe",
+        folder=folder, bundle=toy,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert pipe.is_fifo()
+    assert os.read(reader, 4) == b"\x89PNG"
+    os.close(reader)
 
 
 def test_name_of_the_file_for_a_tag_that_is_no_name_of_a_file(

@@ -163,6 +163,17 @@ def test_list_of_paths(folder: Path) -> None:
         list(inputs.read_list("none.txt"))
 
 
+def test_mark_at_the_start_of_a_list_is_no_part_of_a_name(folder: Path) -> None:
+    path = folder / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbfa.png\r\n\xef\xbb\xbfb.png\r\n")
+    assert list(inputs.read_list(str(path))) == ["a.png", "\ufeffb.png"]
+
+
+def test_standard_input_that_holds_a_list_is_no_image() -> None:
+    (found,) = Finder(stdin_problem="a list").find(["-"])
+    assert found == Input("-", problem="a list")
+
+
 def test_huge_file_is_refused_before_it_is_read(folder: Path) -> None:
     with (folder / "huge.png").open("wb") as file:
         file.truncate(inputs.MAX_BYTES + 1)
@@ -223,6 +234,15 @@ def test_url_is_fetched_only_on_request(server: str) -> None:
 def test_url_that_gives_nothing(server: str, path: str, reason: str) -> None:
     (found,) = Finder(allows_urls=True).find([f"{server}{path}"])
     with pytest.raises(Unreadable, match=reason):
+        inputs.read(found)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1/x.jpg", "http://", "http://127.0.0.1:x/", "http://a b/\0"]
+)
+def test_malformed_url_is_an_input_with_a_problem(url: str) -> None:
+    (found,) = Finder(allows_urls=True).find([url])
+    with pytest.raises(Unreadable, match="cannot be fetched: "):
         inputs.read(found)
 
 

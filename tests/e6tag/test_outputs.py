@@ -236,11 +236,63 @@ def test_format_by_the_name_of_the_file() -> None:
         ),
         pytest.param(
             Format.CSV,
-            "path,category,tag,score\nmore,than,a,cut\n1,2\n/a,rating,unknown,\n",
+            "path,category,tag,score\n/more,than,a,cut\n1,2\n/a,rating,unknown,\n",
             "a row has 2 fields",
             id="another table of the same header",
         ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n/a,general,red,0.9\n/b,general,red,0.9\n",
+            "/a has no row of its rating",
+            id="ratings taken out",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n/a,general,red,0.9\n/b",
+            "its last row is of no image",
+            id="ratings taken out, without an end",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\n1,2\n",
+            "a row has 2 fields",
+            id="a whole row of another table",
+        ),
+        pytest.param(
+            Format.CSV,
+            "path,category,tag,score\na.png,general",
+            "its last row is of no image: a.png",
+            id="a cut row of another table",
+        ),
         pytest.param(Format.JSONL, "[1]\n", "not as jsonl of this command", id="list"),
+        pytest.param(Format.JSONL, "[1]", "its last line is no record", id="json"),
+        pytest.param(
+            Format.JSONL, "a diary", "its last line is no record", id="text of one line"
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "/a", "similar": []}',
+            "no record with a path and tags",
+            id="json of a path",
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "a", "tags": []}',
+            "a is no absolute path",
+            id="json of a path of some folder",
+        ),
+        pytest.param(
+            Format.JSONL,
+            '{"path": "/a", "similar": []}\n',
+            "no record with a path and tags",
+            id="lines of similar",
+        ),
+        pytest.param(
+            Format.JSONL,
+            "[" * 100_000 + "\n",
+            "not as jsonl of this command",
+            id="json that nests without end",
+        ),
         pytest.param(
             Format.JSONL, "no\n{}\n", "not as jsonl of this command", id="text"
         ),
@@ -341,7 +393,19 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
     [
         pytest.param("", LIST, id="an empty file"),
         pytest.param(LIST, LIST, id="all"),
-        pytest.param("\ufeffmine\r\n", f"mine, {LIST}", id="something else"),
+        pytest.param("mine\n", f"mine, {LIST}", id="something else"),
+        pytest.param(
+            "\ufeffmine\r\n",
+            f"\ufeffmine, {LIST[:-1]}\r\n",
+            id="a list of an editor of Windows",
+        ),
+        pytest.param(
+            "a\r\nb\r\n",
+            "a\r\nb\r\n" + LIST.replace(", ", "\r\n")[:-1] + "\r\n",
+            id="a tag a line, of Windows",
+        ),
+        pytest.param("a b\nc, d\n", f"a b\nc, d, {LIST}", id="commas in the last line"),
+        pytest.param("a,b", "a,b," + LIST.replace(", ", ","), id="no spaces"),
         pytest.param("mine,", f"mine, {LIST}", id="a comma at the end"),
         pytest.param(
             "blue_fox, green_(colour)",
@@ -350,7 +414,7 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
         ),
         pytest.param(
             "^ ^\nblue fox\n:3",
-            "^ ^\nblue fox\n:3, green \\(colour\\), rating:explicit\n",
+            "^ ^\nblue fox\n:3\ngreen \\(colour\\)\nrating:explicit\n",
             id="lines, and a kaomoji that another program has spoilt",
         ),
         pytest.param(
@@ -360,7 +424,8 @@ def test_sidecar_that_is_there_is_kept(tmp_path: Path) -> None:
 )
 def test_append_adds_what_is_lacking(tmp_path: Path, there: str, after: str) -> None:
     (tmp_path / "a.txt").write_bytes(there.encode())
-    assert sidecar(tmp_path, RECORD, SPACED, append=True) == after
+    sidecar(tmp_path, RECORD, SPACED, append=True)
+    assert (tmp_path / "a.txt").read_bytes().decode() == after
 
 
 @settings(deadline=None)  # it writes files
@@ -393,6 +458,39 @@ def test_append_never_doubles(
             entry for entry in split(before) if entry in written_forms(name)
         ]
         assert len(found) == max(1, len(twice_before))
+
+
+@pytest.mark.parametrize("way", ["append", "overwrite"])
+def test_sidecar_that_is_a_link_stays_one(tmp_path: Path, way: str) -> None:
+    (tmp_path / "lists").mkdir()
+    target = tmp_path / "lists/mine.txt"
+    link = tmp_path / "a.txt"
+    link.symlink_to("lists/mine.txt")
+    sidecar(tmp_path, RECORD, SPACED, **{way: True})  # the link leads nowhere yet
+    assert target.read_text() == LIST
+    target.write_text("red\n")
+    sidecar(tmp_path, RECORD, SPACED, **{way: True})
+    assert link.is_symlink()
+    assert LIST in target.read_text()
+
+
+def test_link_to_itself_is_no_place_for_a_sidecar(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to("a.txt")
+    with pytest.raises(SidecarError, match="too many levels of symbolic links"):
+        sidecar(tmp_path, RECORD, SPACED)
+    assert (tmp_path / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666, 0o444])
+@pytest.mark.parametrize("way", ["append", "overwrite"])
+def test_replaced_sidecar_keeps_who_may_read_it(
+    tmp_path: Path, way: str, mode: int
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("red")
+    path.chmod(mode)
+    assert LIST in sidecar(tmp_path, RECORD, SPACED, **{way: True})
+    assert path.stat().st_mode & 0o777 == mode
 
 
 def test_list_that_is_no_text_is_left_alone(tmp_path: Path) -> None:

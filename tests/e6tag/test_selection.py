@@ -121,6 +121,21 @@ def test_a_tag_is_capped_by_what_it_implies(toy: Bundle) -> None:
     assert names(toy, scores, implications=cap) == ["blue_fox"]
 
 
+def test_a_tag_is_capped_before_patterns_and_below_its_own_threshold(
+    toy: Bundle,
+) -> None:
+    tags = []
+    for tag in toy.tags:
+        is_green = tag.name == "green_(colour)"
+        tags.append(replace(tag, threshold=0.94) if is_green else tag)
+    strict = replace(toy, tags=tuple(tags))
+    scores = np.array([0, 0.95, 0, 0.92], np.float32)
+    cap = ImplicationMode.CAP
+    (only,) = answer(strict, scores, implications=cap, exclude=(":3",)).tags
+    assert (only.name, only.threshold) == ("green_(colour)", 0.94)
+    assert only.score == pytest.approx(0.92)
+
+
 def test_of_tags_that_imply_each_other_one_stays(toy: Bundle) -> None:
     circle = replace(
         toy, implications={"red": ("blue_fox",), "blue_fox": ("red", "red")}

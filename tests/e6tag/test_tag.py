@@ -87,6 +87,60 @@ def test_image_and_list_of_paths_on_standard_input(folder: Path, toy: Path) -> N
     assert names == ["pics/red.jpg", "pics/more/blue.webp", "pics/more/white.jpg"]
 
 
+def test_dash_in_a_list_on_standard_input_takes_nothing_of_it(
+    folder: Path, toy: Path
+) -> None:
+    listed = b"-\n" + b"pics/red.jpg\n" * 3 + b"pics/green.png\n"
+    done = run("tag", "--from-list", "-", folder=folder, bundle=toy, stdin=listed)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "3 images: 2 tagged, 1 failed",
+        "error: 1 of 3 cannot be tagged:",
+        "  -: standard input holds the list of paths, and no image",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        pytest.param(
+            "tag - <&-", "error: -: standard input is closed", id="image on input"
+        ),
+        pytest.param(
+            "tag --from-list - <&-",
+            "error: the list - cannot be read: standard input is closed",
+            id="list on input",
+        ),
+        pytest.param(
+            "explain-image - --tag red <&-",
+            "error: -: standard input is closed",
+            id="image to explain",
+        ),
+        pytest.param(
+            "tag pics >&-",
+            "error: cannot write -: standard output is closed. What",
+            id="answers on output",
+        ),
+        pytest.param(
+            "explain-image pics/red.jpg --tag red -o - >&-",
+            "error: cannot write -: standard output is closed. What",
+            id="heat map on output",
+        ),
+    ],
+)
+def test_closed_stream_is_one_clear_line(
+    folder: Path, toy: Path, command: str, message: str
+) -> None:
+    program = subprocess.list2cmdline(COMMAND).replace("\\", "")
+    done = subprocess.run(
+        ["bash", "-c", f"{program} {command}"], cwd=folder, env=environment(toy),
+        stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(message)
+
+
 def test_bad_files_are_listed_at_the_end(folder: Path, toy: Path) -> None:
     (folder / "pics/empty.jpg").write_bytes(b"")
     (folder / "pics/text.png").write_text("a fox")
@@ -123,6 +177,46 @@ def test_sidecars_are_kept_unless_overwritten(folder: Path, toy: Path) -> None:
     done = run(*arguments, "--overwrite", folder=folder, bundle=toy)
     assert done.stderr.decode() == "4 images: 4 tagged\n"
     assert mine.read_text() == "green_(colour)\n"
+
+
+def test_sidecar_never_takes_the_place_of_the_output_or_the_list(
+    folder: Path, toy: Path
+) -> None:
+    toy_images.write(folder / "list.jpg", RED)
+    (folder / "list.txt").write_text("list.jpg\npics/red.jpg\n")
+    options = ["--from-list", "list.txt", "--sidecar", "txt", "--sidecar", "json"]
+    output = ["--format", "jsonl", "-o", "pics/red.json", "--overwrite"]
+    done = run_here("tag", *options, *output, folder=folder, bundle=toy)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[2:] == [
+        "  list.jpg: list.txt is the list of this run: rename one of them",
+        "  pics/red.jpg: red.json is the output of this run: rename one of them",
+    ]
+    assert (folder / "list.txt").read_text() == "list.jpg\npics/red.jpg\n"
+    assert (folder / "pics/red.json").read_bytes() == b""
+
+
+def test_interrupted_run_lists_its_failures(tmp_path: Path, toy: Path) -> None:
+    names = [f"pics/{number:03}.png" for number in range(40)]
+    for name in names:
+        toy_images.write(tmp_path / name, RED)
+    # A pipe that is open and empty holds the run up before its end.
+    os.mkfifo(tmp_path / "pipe.png")
+    pipe = os.open(tmp_path / "pipe.png", os.O_RDWR)
+    process = subprocess.Popen(
+        [*COMMAND, "tag", "none.png", *names, "pipe.png", "-o", "tags.jsonl"],
+        cwd=tmp_path, env=environment(toy), stderr=subprocess.PIPE,
+    )  # fmt: skip
+    output = tmp_path / "tags.jsonl"
+    while not output.exists() or not output.stat().st_size:
+        assert process.poll() is None, "it was done before it could be interrupted"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    os.close(pipe)  # the thread that reads it is waited for
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "  none.png: no such file or directory" in said.decode().splitlines()
+    assert b"Traceback" not in said
 
 
 def test_append_twice_adds_once(folder: Path, toy: Path) -> None:
