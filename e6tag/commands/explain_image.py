@@ -79,7 +79,7 @@ def explain_image(
         _check_output(output, source)
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
     wanted = find_tag(tagger.bundle, tag)
-    model = heatmaps.HeatmapModel(tagger.bundle)
+    model = heatmaps.HeatmapModel(tagger)
     decoded = _decode(source, tagger)
     image, pixels = decoded.result
     outputs = tagger.run(pixels[None])
