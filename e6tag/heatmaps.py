@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from e6tag import bundle
-from e6tag.bundle import Bundle, BundleError, Tag
-from e6tag.tagger import Floats, open_session
+from e6tag.bundle import BundleError, Tag
+from e6tag.tagger import Floats, Tagger, check_model, open_session
 
 MAX_SIDE = 1_600  # pixels of the longer side of an overlay; what screens show
 
@@ -26,9 +26,19 @@ _COVER = 0.75  # share of the heat's colour where there is the most
 class HeatmapModel:
     """The network that makes heat maps, of an opened bundle."""
 
-    def __init__(self, opened: Bundle) -> None:
-        """Opens heatmap.onnx; raises BundleError."""
+    def __init__(self, tagger: Tagger) -> None:
+        """Opens heatmap.onnx; raises BundleError.
+
+        tagger: of the same bundle, whose features it takes.
+        """
+        opened = tagger.bundle
         self._session = open_session(opened.heatmap_model)
+        check_model(
+            self._session,
+            opened.heatmap_model,
+            given=(bundle.FEATURES, tagger.features_shape),
+            wanted=[bundle.HEATMAP],
+        )
         columns = self._session.get_outputs()[0].shape[-1]
         if columns != len(opened.rows):
             raise BundleError(

@@ -3,14 +3,17 @@
 The index, `<file>.usearch`, is a graph (HNSW, arXiv:1603.09320) that usearch keeps; it
 knows images by the ids of the embeddings file, which name the model and the state of
 the image. So it can be compared with the file: what is new is added, what is gone is
-removed, and an index of anything else is made anew. Losing it costs time only.
+removed, and an index of anything else is made anew. Losing it costs time only. Behind
+what usearch saves stands a checksum of it: usearch follows the graph of a damaged file
+to wrong neighbours, or out of the file, which ends the process.
 """
 
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +64,13 @@ _QUERIES = 1_024
 
 _NEIGHBOURS = 32
 """Neighbours of an image that are taken from the index, when all pairs are wanted."""
+
+_SEAL = b"e6tag crc32:"
+"""Stands between what usearch saved and its CRC-32, four bytes. The checksum of 330 MB
+takes 0.1 s, SHA-256 0.2 s and BLAKE2b 0.4 s; it is there against damage, not malice."""
+
+_READ = 1 << 20
+"""Bytes of an index read at once."""
 
 Progress = Callable[[int, int], None]
 Rows = NDArray[np.int64]
@@ -290,14 +300,14 @@ def index_path(path: Path) -> Path:
 def _restore(place: Path, dimension: int, *, view: bool) -> Any:
     """Opens an index; None where there is none that can be used.
 
-    view: from the disk, read only, which takes no time.
+    view: from the disk, read only, which takes only the time of its checksum.
     """
     library = extras.load("usearch.index", extra=EXTRA)
-    if not place.is_file():
+    if not place.is_file() or not _is_sealed(place):
         return None
     try:
         opened = library.Index.restore(place, view=view)
-    except (ValueError, RuntimeError):  # damaged, or of another version of usearch
+    except (ValueError, RuntimeError):  # of another version of usearch
         return None
     if opened is None or opened.ndim != dimension:
         return None
@@ -360,6 +370,27 @@ def _new(dimension: int) -> Any:
 def _save(index: Any, place: Path) -> None:
     with _writing(place), files.replacing(place) as temporary:
         index.save(temporary)
+        with temporary.open("r+b") as saved:
+            checksum = _checksum(saved, temporary.stat().st_size)
+            saved.write(_SEAL + checksum)
+
+
+def _is_sealed(place: Path) -> bool:
+    """Returns whether a file is an index as it was saved, not a byte of it changed."""
+    with place.open("rb") as saved:
+        length = place.stat().st_size - len(_SEAL) - 4
+        if length < 0:
+            return False
+        checksum = _checksum(saved, length)
+        return saved.read() == _SEAL + checksum
+
+
+def _checksum(file: BinaryIO, length: int) -> bytes:
+    """Reads so many bytes; returns their CRC-32."""
+    found = 0
+    for start in range(0, length, _READ):
+        found = zlib.crc32(file.read(min(_READ, length - start)), found)
+    return found.to_bytes(4, "little")
 
 
 def _lock_path(place: Path) -> Path:

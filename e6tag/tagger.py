@@ -64,6 +64,12 @@ class Tagger:
         self.bundle = bundle.read(folder)
         self.session = open_session(self.bundle.model, providers, threads)
         """Of model.onnx."""
+        check_model(
+            self.session,
+            self.bundle.model,
+            given=(bundle.INPUT, [bundle.SIZE, bundle.SIZE, 3]),
+            wanted=(bundle.SCORES, bundle.EMBEDDING, bundle.FEATURES),
+        )
         rows = len(self.bundle.rows)
         for output in self.session.get_outputs():
             is_per_row = output.name in (
@@ -71,9 +77,9 @@ class Tagger:
                 bundle.SCORES,
                 bundle.UNCERTAINTY,
             )
-            if is_per_row and output.shape[1] != rows:
+            if is_per_row and output.shape[-1] != rows:
                 raise BundleError(
-                    f"{self.bundle.model} has {output.shape[1]} columns in "
+                    f"{self.bundle.model} has {output.shape[-1]} columns in "
                     f"{output.name}, {bundle.ROWS} has {rows} rows"
                 )
         self.thresholds = np.array([tag.threshold for tag in self.bundle.tags])
@@ -85,6 +91,16 @@ class Tagger:
         """Whether the model says how uncertain it is of each tag."""
         names = [output.name for output in self.session.get_outputs()]
         return bundle.UNCERTAINTY in names
+
+    @property
+    def features_shape(self) -> list[int]:
+        """Of the features of one image: h, w, channels."""
+        (found,) = (
+            output.shape[1:]
+            for output in self.session.get_outputs()
+            if output.name == bundle.FEATURES
+        )
+        return list(found)
 
     def prepare(self, body: bytes) -> Pixels:
         """Returns what `run` takes of an image file, RGB, uint8 [448, 448, 3].
@@ -126,6 +142,33 @@ def prepare(body: bytes, fit: str) -> Pixels:
     """
     decoded = images.decode(body, at_least=bundle.SIZE)
     return np.asarray(images.square(decoded, size=bundle.SIZE, fit=fit))
+
+
+def check_model(
+    session: onnxruntime.InferenceSession,
+    model: Path,
+    *,
+    given: tuple[str, list[int]],
+    wanted: Sequence[str],
+) -> None:
+    """Raises BundleError where an ONNX file is another model than the bundle's.
+
+    given: the name of its input, and the shape after the first dimension, which is
+    free. wanted: outputs that it must have.
+    """
+    name, shape = given
+    inputs = [(one.name, one.shape[1:]) for one in session.get_inputs()]
+    outputs = [one.name for one in session.get_outputs()]
+    is_fixed = any(
+        isinstance(size, int) for one in session.get_inputs() for size in one.shape[:1]
+    )
+    if inputs != [given] or is_fixed or not set(wanted) <= set(outputs):
+        found = ", ".join(f"{one.name} {one.shape}" for one in session.get_inputs())
+        raise BundleError(
+            f"{model} is another model: it makes {', '.join(outputs)} of {found}, and "
+            f"a bundle's makes {', '.join(wanted)} of {name} {[bundle.BATCH, *shape]}. "
+            "Copy the bundle again."
+        )
 
 
 def open_session(

@@ -154,6 +154,7 @@ def make_plan(
 
     Raises BadParameter, and BadInput where the shards are not there.
     """
+    ablation.check_seeds(seeds or ())  # a flow is given numbers, not the option
     paths = Paths(root)
     given = params.load(paths.params)
     wanted = ablation.load(paths.ablation_plan)
@@ -485,6 +486,7 @@ def parse_seeds(text: str | None) -> list[int] | None:
                 f"--seeds {text} is not a list of whole numbers, such as 1,2,3."
             )
         seeds.append(int(part))
+    ablation.check_seeds(seeds)
     return list(dict.fromkeys(seeds))
 
 

@@ -7,7 +7,8 @@ Writes      nothing itself; `run` starts `dvc repro --single-item`, which writes
             the stage does, and dvc.lock; `record` writes dvc.lock and the cache
 Guarantees  the order is DVC's own, with the names of a foreach expanded
             (`validate@snapshot`); a stage that fails keeps its own exit status; nothing
-            of a stage outlives `run`.
+            of a stage outlives `run`. What DVC cannot read, such as a damaged dvc.yaml,
+            is a BadInput with DVC's own words.
 
 DVC has no public interface for the plan. What is used of its inside is imported here
 and nowhere else.
@@ -277,9 +278,25 @@ def _exit_status(tail: Sequence[str], dvc_status: int) -> int:
 def _repository(root: Path) -> Iterator[Any]:
     """Opens the DVC repository in `root`.
 
-    DVC resolves targets against the working directory, so that is changed too.
+    DVC resolves targets against the working directory, so that is changed too. Raises
+    BadInput where DVC cannot read what is there: dvc.yaml, dvc.lock, params.yaml, its
+    configuration or the git repository.
     """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
-    with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:
-        yield repo
+    try:
+        with contextlib.chdir(root), Repo(_wait_for_lock=True) as repo:
+            yield repo
+    except LockError:  # nothing is wrong with what is there
+        raise
+    except DvcException as error:
+        # Here, since the flow takes nothing of the pipeline's code into its process.
+        from pipeline.errors import BadInput
+
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise BadInput(
+            f"DVC cannot read this project: {reason}. Correct what it names, or bring "
+            "it back with git checkout."
+        ) from error

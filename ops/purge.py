@@ -48,6 +48,7 @@ It is up to date if its own inputs are: it need not wait for a new model.
 COLLECT = ("gc", "--workspace", "--force")
 """DVC's arguments that remove all that the workspace's dvc.lock does not refer to."""
 
+_ERROR = "ERROR: "
 _REMOVED = re.compile(r"Removed (\d+) objects from remote")
 
 
@@ -113,7 +114,7 @@ def _check_remotes(remotes: list[str], known: dict[str, str]) -> None:
 def read_lock(root: Path) -> dict[str, Any]:
     """Returns what dvc.lock records, by stage.
 
-    Raises PurgeError where it is missing or cannot be read.
+    Raises PurgeError where it is missing, cannot be read or records nothing.
     """
     lock = root / "dvc.lock"
     if not lock.is_file():
@@ -122,12 +123,19 @@ def read_lock(root: Path) -> dict[str, Any]:
         )
     try:
         tree = yaml.safe_load(lock.read_text(encoding="utf-8")) or {}
-        return tree.get("stages") or {}
-    except (yaml.YAMLError, AttributeError) as error:
+        stages = dict(tree.get("stages") or {})
+    # Of text that is no YAML or no UTF-8, and of stages that are no mapping.
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         raise PurgeError(
             "dvc.lock cannot be read. Nothing was removed. Restore it with git "
             "checkout dvc.lock."
         ) from error
+    if not stages:
+        raise PurgeError(
+            "dvc.lock has no stages: nothing would be kept. Restore it with git "
+            "checkout dvc.lock, or run dvc repro first."
+        )
+    return stages
 
 
 def stale_stages(root: Path, recorded: dict[str, Any]) -> list[str]:
@@ -316,10 +324,18 @@ def run_dvc(root: Path, *arguments: str) -> list[str]:
         check=False,
     )
     if done.returncode:
-        messages = [line for line in done.stderr.splitlines() if line.strip()]
-        message = messages[0] if messages else "it printed nothing"
-        raise PurgeError(f"dvc {' '.join(arguments)} failed: {message}")
+        reason = _reason(done.stderr)
+        raise PurgeError(f"dvc {' '.join(arguments)} failed: {reason}")
     return done.stdout.splitlines()
+
+
+def _reason(printed: str) -> str:
+    """Returns why DVC failed, of what it printed: warnings come before the error."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    for line in lines:
+        if line.startswith(_ERROR):
+            return line.removeprefix(_ERROR)
+    return lines[-1] if lines else "it printed nothing"
 
 
 def main() -> None:

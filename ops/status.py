@@ -33,6 +33,7 @@ SHOWN = 3
 """Reasons that are shown of a stage; the others are counted."""
 
 _VERDICT = "verdict.json"
+_UNREADABLE = "unreadable verdict"
 _HOLDER = re.compile(r"process (\d+)")
 
 
@@ -73,7 +74,7 @@ class Report:
 
 
 def collect(root: Path) -> Report:
-    """Looks at a project; raises BadInput where there is none."""
+    """Looks at a project; raises BadInput where there is none that DVC can read."""
     paths = Paths(root)
     if not (root / "dvc.yaml").is_file() or not (root / ".dvc").is_dir():
         raise BadInput("no DVC project here: run it in the folder with dvc.yaml.")
@@ -144,16 +145,25 @@ def _verdict(outputs: Sequence[Path]) -> str | None:
     for path in outputs:
         if path.name == _VERDICT:
             try:
-                text = path.read_text(encoding="utf-8")
+                return _in_words(path.read_bytes())
             except FileNotFoundError:  # or it is being written anew
                 return None
-            verdict = json.loads(text)
-            failed = [one for one in verdict["expectations"] if not one["success"]]
-            word = "passed" if verdict["success"] else "failed"
-            if failed:
-                word += f", {len(failed)} of {len(verdict['expectations'])} do not hold"
-            return word
+            except (OSError, ValueError, KeyError, TypeError):
+                return _UNREADABLE
     return None
+
+
+def _in_words(content: bytes) -> str:
+    """Returns what a verdict says; raises ValueError, KeyError, TypeError.
+
+    content: of verdict.json.
+    """
+    verdict = json.loads(content.decode())
+    failed = [one for one in verdict["expectations"] if not one["success"]]
+    word = "passed" if verdict["success"] else "failed"
+    if failed:
+        word += f", {len(failed)} of {len(verdict['expectations'])} do not hold"
+    return word
 
 
 def to_lines(report: Report) -> Iterator[str]:

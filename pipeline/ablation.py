@@ -19,7 +19,10 @@ from pipeline.params import Params, parse
 BASELINE = "baseline"
 """Factor and level of the runs without a change, as results name them."""
 
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+SEED_LIMIT = 2**31
+"""Seeds are below it, as train.seed is."""
+
+Seed = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._+-]+$")]
 
@@ -183,6 +186,15 @@ def conditions(ablation: Ablation, params: Params, source: Path) -> list[Conditi
             reference = "" if reference == level else reference
             found.append(Condition(name, level, reference, changed))
     return found
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raises BadParameter for a seed that train.seed cannot be."""
+    for seed in seeds:
+        if not 0 <= seed < SEED_LIMIT:
+            raise BadParameter(
+                f"the seed {seed} is not 0 to {SEED_LIMIT - 1:,}: choose another."
+            )
 
 
 def select(

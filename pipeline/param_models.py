@@ -14,9 +14,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """A section of params.yaml: frozen, unknown keys refused."""
+    """A section of params.yaml: frozen; unknown keys, infinities and NaN refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=False, allow_inf_nan=False
+    )
 
 
 class Choice(Section):

@@ -15,7 +15,7 @@ HEAD_SECONDS = 30.0
 """Until the head of a connection's first request has arrived."""
 
 KEEPALIVE_SECONDS = 75.0
-"""Between two requests of a connection."""
+"""From an answer until the head of the connection's next request has arrived."""
 
 MAX_LINE = 128 << 10
 """Bytes of a request's first line: as many tags and patterns as a request may name, of
@@ -31,6 +31,9 @@ class Connection(web.RequestHandler):
             loop=loop,
             keepalive_timeout=KEEPALIVE_SECONDS,
             max_line_size=MAX_LINE,
+            # Else aiohttp unpacks bodies that nobody asked for, refused ones too, as it
+            # reads them to their end: 3 MB that hold 3 GB stop the server for seconds.
+            auto_decompress=False,
         )
         self._deadline: asyncio.TimerHandle | None = None
 

@@ -331,7 +331,7 @@ def _body(limits: Limits, most: int) -> Json:
         content[media_type] = {}
     text = (
         f"Images of at most {limits.max_bytes / MEBIBYTE:g} MiB each and "
-        f"{limits.buffered_bytes / MEBIBYTE:g} MiB together."
+        f"{limits.buffered_bytes / MEBIBYTE:g} MiB together, without Content-Encoding."
     )
     return {"description": text, "required": True, "content": content}
 

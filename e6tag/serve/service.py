@@ -46,7 +46,7 @@ class Service:
         self._decoders = DecodePool(limits, metrics)
         self._metrics = metrics
         self._batcher = Batcher(tagger, limits, metrics)
-        self._heatmaps = HeatmapModel(tagger.bundle)
+        self._heatmaps = HeatmapModel(tagger)
         self._selector = lru_cache(SELECTORS)(partial(Selector, tagger.bundle))
         self._pending = 0
         # Decoded images take 0.6 MB each: no more of them than are soon in a batch.

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from aiohttp import BodyPartReader, ClientPayloadError, web
+from aiohttp import BodyPartReader, ClientPayloadError, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from e6tag.serve.limits import MEBIBYTE, Limits
@@ -110,6 +110,7 @@ class Uploads:
         return uploads[0]
 
     async def _read(self) -> list[Upload]:
+        self._check_encoding()
         content_type = self._request.content_type
         if content_type == MULTIPART:
             return [upload async for upload in self._parts()]
@@ -120,6 +121,19 @@ class Uploads:
             Code.UNSUPPORTED_MEDIA_TYPE,
             f"The content type must be {MULTIPART} or one of {', '.join(RAW)}.",
         )
+
+    def _check_encoding(self) -> None:
+        """Raises Refusal for a body that is compressed as a whole.
+
+        Images are compressed already, and what a body holds is not known before it is
+        unpacked.
+        """
+        for encoding in self._request.headers.getall(hdrs.CONTENT_ENCODING, []):
+            if encoding.strip().lower() != "identity":
+                raise Refusal(
+                    Code.UNSUPPORTED_MEDIA_TYPE,
+                    "The body must not be compressed: leave out Content-Encoding.",
+                )
 
     async def _parts(self) -> AsyncIterator[Upload]:
         """Yields the fields; raises Refusal for what is no form of images."""

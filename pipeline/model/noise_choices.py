@@ -20,7 +20,7 @@ def _known_temperature(value: Any) -> Any:
 
 
 Temperature = Annotated[
-    Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["learned"],
+    Annotated[float, Field(gt=0)] | Literal["learned"],
     BeforeValidator(_known_temperature),
 ]
 

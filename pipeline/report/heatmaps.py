@@ -48,7 +48,7 @@ def draw(paths: Paths, examples: Iterable[ExampleImage]) -> list[MappedImage]:
     """Returns the first SHOWN images with their heat maps; raises BundleError."""
     # One thread: how sums are split over more would show in their last digits.
     tagger = Tagger(paths.bundle, threads=1)
-    model = HeatmapModel(tagger.bundle)
+    model = HeatmapModel(tagger)
     mapped = []
     for example in list(examples)[:SHOWN]:
         maps = _maps(tagger, model, example)

@@ -1,14 +1,18 @@
 """The bundle format: what is written is read again, what is wrong is named."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from e6tag import bundle
 from e6tag.bundle import BundleError, Row, Tag
 from e6tag.errors import E6tagError
+from e6tag.heatmaps import HeatmapModel
+from e6tag.tagger import Tagger
 from tests.builders import toy_bundle
 
 RATINGS = tuple(toy_bundle.RATINGS)
@@ -40,6 +44,25 @@ def preprocessing_with(**changes: object) -> Break:
 def text(name: str, content: str) -> Break:
     """Replaces a file."""
     return lambda folder: (folder / name).write_text(content)
+
+
+def rename_output(model: onnx.ModelProto) -> None:
+    """Takes the scores out of what the model gives."""
+    (output,) = (one for one in model.graph.output if one.name == bundle.SCORES)
+    model.graph.output.remove(output)
+
+
+def fix_size(model: onnx.ModelProto) -> None:
+    """Leaves the height and width of the images open."""
+    for dimension in model.graph.input[0].type.tensor_type.shape.dim[1:3]:
+        dimension.dim_param = "side"
+    for output in model.graph.output:
+        output.type.tensor_type.ClearField("shape")
+
+
+def fix_batch(model: onnx.ModelProto) -> None:
+    """Takes one image at a time."""
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
 
 
 def test_what_is_written_is_read(folder: Path) -> None:
@@ -154,3 +177,44 @@ def test_what_is_wrong_is_named(folder: Path, edit: Break, message: str) -> None
 def test_a_path_that_is_no_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="missing is no folder"):
         bundle.read(tmp_path / "missing")
+
+
+def test_models_of_a_bundle_are_opened(tmp_path: Path) -> None:
+    folder = toy_bundle.write_bundle(tmp_path / "bundle", uncertainty=True)
+    tagger = Tagger(folder)
+    HeatmapModel(tagger)
+    assert tagger.features_shape == [toy_bundle.GRID, toy_bundle.GRID, 4]
+
+
+def test_another_model_in_place_of_the_tagger_is_named(tmp_path: Path) -> None:
+    folder = toy_bundle.write_bundle(tmp_path / "bundle")
+    shutil.copyfile(folder / bundle.HEATMAP_MODEL, folder / bundle.MODEL)
+    with pytest.raises(BundleError, match="another model: it makes heatmap of feat"):
+        Tagger(folder)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(rename_output, id="an output is missing"),
+        pytest.param(fix_size, id="images of another size"),
+        pytest.param(fix_batch, id="one image at a time"),
+    ],
+)
+def test_model_that_the_tagger_cannot_run_is_named(
+    tmp_path: Path, edit: Callable[[onnx.ModelProto], None]
+) -> None:
+    folder = toy_bundle.write_bundle(tmp_path / "bundle")
+    model = onnx.load(folder / bundle.MODEL)
+    edit(model)
+    onnx.save(model, folder / bundle.MODEL)
+    with pytest.raises(BundleError, match="is another model"):
+        Tagger(folder)
+
+
+def test_another_model_in_place_of_the_heat_maps_is_named(tmp_path: Path) -> None:
+    folder = toy_bundle.write_bundle(tmp_path / "bundle")
+    tagger = Tagger(folder)
+    shutil.copyfile(folder / bundle.MODEL, folder / bundle.HEATMAP_MODEL)
+    with pytest.raises(BundleError, match=r"of input .*makes heatmap of features"):
+        HeatmapModel(tagger)

@@ -2,6 +2,8 @@
 
 import io
 import os
+import subprocess
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from e6tag import heatmaps
 from tests.builders import toy_bundle
-from tests.builders.e6tag_command import run, run_here
+from tests.builders.e6tag_command import COMMAND, environment, run, run_here
 
 WIDE = (300, 100)
 
@@ -27,6 +29,8 @@ def folder(tmp_path: Path) -> Path:
     image.paste("red", (200, 0, 300, 100))
     image.save(tmp_path / "wide.png")
     (tmp_path / "text.png").write_text("a fox")
+    (tmp_path / "photo.jpg").write_text("another image")
+    (tmp_path / "link.png").symlink_to("photo.jpg")
     return tmp_path
 
 
@@ -107,6 +111,21 @@ def test_name_of_the_file_for_a_tag_that_is_no_name_of_a_file(
             "error: the output ./wide.png is the image itself",
             id="output that is the image",
         ),
+        pytest.param(
+            ["wide.png", "--tag", "red", "-o", "photo.jpg"],
+            "error: the output photo.jpg is there and is no .png",
+            id="output that is another image",
+        ),
+        pytest.param(
+            ["wide.png", "--tag", "red", "-o", "link.png"],
+            "error: the output link.png is there and is no .png",
+            id="output that leads to another image",
+        ),
+        pytest.param(
+            ["wide.png", "--tag", "red", "-o", "."],
+            "error: cannot write .: Is a directory",
+            id="output that is a folder",
+        ),
     ],
 )
 def test_one_clear_line(
@@ -117,6 +136,56 @@ def test_one_clear_line(
     assert (done.exit_code, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(message)
+    assert (folder / "photo.jpg").read_text() == "another image"
+
+
+def test_pipe_is_written_to_and_stays(folder: Path, toy: Path) -> None:
+    pipe = folder / "pipe.png"
+    os.mkfifo(pipe)
+    drawn = io.BytesIO()
+    reader = threading.Thread(
+        target=lambda: drawn.write(pipe.read_bytes()), daemon=True
+    )
+    reader.start()
+    arguments = ["wide.png", "--tag", "red", "-o", "pipe.png"]
+    done = run("explain-image", *arguments, folder=folder, bundle=toy)
+    assert pipe.is_fifo()
+    reader.join(timeout=30)
+    assert done.returncode == 0
+    with Image.open(drawn) as image:
+        assert image.size == WIDE
+
+
+def test_link_stays_and_what_it_leads_to_is_written(folder: Path, toy: Path) -> None:
+    (folder / "more").mkdir()
+    link = folder / "heat.png"
+    link.symlink_to("more/heat.png")
+    arguments = ["wide.png", "--tag", "red", "-o", "heat.png"]
+    for _ in range(2):  # it leads nowhere, then to what was written
+        done = run_here("explain-image", *arguments, folder=folder, bundle=toy)
+        assert done.exit_code == 0
+        assert link.is_symlink()
+        with Image.open(folder / "more" / "heat.png") as image:
+            assert image.size == WIDE
+
+
+def test_file_that_the_shell_has_opened_is_appended_to(folder: Path, toy: Path) -> None:
+    """Such as /dev/stdout; /dev/fd holds no file that could be replaced."""
+    log = folder / "log"
+    log.write_bytes(b"before")
+    arguments = ["explain-image", "wide.png", "--tag", "red", "-o", "/dev/fd/1"]
+    with log.open("ab") as opened:
+        subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=folder,
+            env=environment(toy),
+            stdout=opened,
+            check=True,
+        )
+    written = log.read_bytes()
+    assert written.startswith(b"before\x89PNG")
+    done = run(*arguments, folder=folder, bundle=toy)
+    assert done.stdout == written.removeprefix(b"before")
 
 
 @pytest.mark.parametrize("fit", ["pad", "crop", "stretch"])

@@ -142,6 +142,28 @@ def test_damaged_index_is_made_anew(target: Path, damage: bytes | None) -> None:
     assert added(file) == 0
 
 
+def test_index_with_one_changed_byte_is_made_anew(target: Path) -> None:
+    """Wherever: in the graph, usearch would follow it to other images, or crash."""
+    file = write(target, range(100))
+    added(file)
+    place = index_path(target)
+    good = place.read_bytes()
+    for position in range(0, len(good), len(good) // 20):
+        damaged = bytearray(good)
+        damaged[position] ^= 0x55
+        place.write_bytes(damaged)
+        assert added(file) == 100
+
+
+def test_index_without_a_checksum_is_made_anew(target: Path) -> None:
+    """As earlier versions saved it."""
+    file = write(target, range(100))
+    added(file)
+    place = index_path(target)
+    place.write_bytes(place.read_bytes().partition(b"e6tag crc32:")[0])
+    assert added(file) == 100
+
+
 def test_index_of_another_model_is_not_used(target: Path) -> None:
     added(write(target, range(IMAGES)))
     assert added(write(target, range(IMAGES), model="cd" * 32)) == IMAGES

@@ -180,6 +180,14 @@ def test_seeds_of_the_command_are_numbers() -> None:
     assert ablation.parse_seeds(None) is None
     with pytest.raises(BadParameter, match="--seeds 1,x is not a list"):
         ablation.parse_seeds("1,x")
+    assert ablation.parse_seeds("0,2147483647") == [0, 2**31 - 1]
+    with pytest.raises(BadParameter, match="the seed 2147483648 is not 0 to 2,147"):
+        ablation.parse_seeds("1,2147483648")
+
+
+def test_seeds_of_the_flow_are_those_that_training_takes(tmp_path: Path) -> None:
+    with pytest.raises(BadParameter, match="the seed -1 is not 0 to 2,147"):
+        ablation.make_plan(tmp_path, None, [1, -1])
 
 
 def test_page_of_differences_says_where_there_is_no_interval() -> None:

@@ -139,6 +139,15 @@ def without_lock(root: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
+def with_empty_lock(without_lock: Path) -> Iterator[Path]:
+    """The project whose dvc.lock was made anew and records nothing."""
+    lock = without_lock / "dvc.lock"
+    lock.write_text("schema: '2.0'\nstages: {}\n")
+    yield without_lock
+    lock.unlink()
+
+
+@pytest.fixture
 def with_shared_cache(root: Path, tmp_path: Path) -> Iterator[Path]:
     """The project whose cache lies elsewhere."""
     local = root / ".dvc" / "config.local"
@@ -152,6 +161,7 @@ def with_shared_cache(root: Path, tmp_path: Path) -> Iterator[Path]:
     ("state", "reason"),
     [
         ("without_lock", "there is no dvc.lock here"),
+        ("with_empty_lock", "dvc.lock has no stages"),
         ("with_shared_cache", "lies outside this project"),
     ],
 )

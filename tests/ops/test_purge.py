@@ -22,6 +22,8 @@ import polars as pl
 import pytest
 import yaml
 
+from ops.purge import COLLECT, run_dvc
+from ops.stale_packs import PurgeError
 from pipeline import packs, parquet
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.images import TAKEDOWNS
@@ -414,6 +416,23 @@ def test_without_a_lock_file_nothing_would_be_kept_so_nothing_goes(toy: Story) -
     )
 
 
+@pytest.mark.parametrize("content", ["", "schema: '2.0'\nstages: {}\n"])
+def test_where_the_lock_file_has_no_stages_nothing_goes(
+    toy: Story, content: str
+) -> None:
+    toy.run_or_fail("dvc", "repro", "-q")
+    (toy.folder / "dvc.lock").write_text(content)
+    assert purge(toy).stderr.startswith("error: dvc.lock has no stages: nothing would")
+
+
+def test_reason_of_dvc_is_its_error_and_no_warning(toy: Story) -> None:
+    """`dvc gc` warns of what it will do before it finds out that it cannot."""
+    toy.run_or_fail("dvc", "repro", "-q")
+    arguments = [*COLLECT, "--cloud", "--remote", "nowhere"]
+    with pytest.raises(PurgeError, match=r"failed: config.* 'nowhere' doesn't"):
+        run_dvc(toy.folder, *arguments)
+
+
 def test_images_leave_unfinished_runs_of_an_ablation_and_checkpoints_stay(
     toy: Story,
 ) -> None:
@@ -466,10 +485,11 @@ def test_a_cache_behind_a_link_is_not_taken_for_this_projects_own(toy: Story) ->
 
 
 def test_a_lock_file_that_cannot_be_read_is_one_line(toy: Story) -> None:
-    (toy.folder / "dvc.lock").write_text("<<<<<<< HEAD\n- a: {")
-    assert purge(toy).stderr.startswith(
-        "error: dvc.lock cannot be read. Nothing was removed."
-    )
+    for content in (b"<<<<<<< HEAD\n- a: {", b"\xff\xfe", b"stages: [a, b]"):
+        (toy.folder / "dvc.lock").write_bytes(content)
+        assert purge(toy).stderr.startswith(
+            "error: dvc.lock cannot be read. Nothing was removed."
+        )
 
 
 @pytest.fixture(scope="module")

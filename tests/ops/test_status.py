@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,53 @@ def test_failed_gate_is_told(toy: ToyProject) -> None:
     by_name = {one.name: one for one in status.collect(toy.root).stages}
     assert by_name["validate@snapshot"].verdict == "failed, 1 of 2 do not hold"
     assert by_name["validate@snapshot"].state is State.STALE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"[]", b"\xff\xfe", b'{"success": true, "expectations": [1]}', b"{"],
+)
+def test_verdict_that_cannot_be_read_is_told(toy: ToyProject, content: bytes) -> None:
+    verdict = toy.root / "data" / "gates" / "snapshot" / "verdict.json"
+    verdict.parent.mkdir(parents=True, exist_ok=True)
+    verdict.unlink(missing_ok=True)  # may be a link into the cache
+    verdict.write_bytes(content)
+    by_name = {one.name: one for one in status.collect(toy.root).stages}
+    assert by_name["validate@snapshot"].verdict == "unreadable verdict"
+
+
+@pytest.fixture
+def own(toy: ToyProject, tmp_path: Path) -> Path:
+    """A copy of the project, which has a params.yaml that its first stage reads."""
+    if not (toy.root / "dvc.lock").is_file():
+        repro(toy, *ORDER)
+    root = tmp_path / "own"
+    shutil.copytree(toy.root, root, symlinks=True)
+    stages = root / "dvc.yaml"
+    reads = "deps: [orders/harvest]"
+    with_params = f"{reads}\n    params: [size]"
+    stages.write_text(stages.read_text().replace(reads, with_params))
+    (root / "params.yaml").write_text("size: 1\n")
+    return root
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe\x00", b"- 1\n"])
+@pytest.mark.parametrize("name", ["params.yaml", "dvc.yaml", "dvc.lock"])
+def test_file_that_dvc_cannot_read_is_named(
+    own: Path, name: str, content: bytes
+) -> None:
+    (own / name).write_bytes(content)
+    with pytest.raises(BadInput, match="DVC cannot read this project") as failure:
+        status.collect(own)
+    assert name in str(failure.value)
+    assert len(str(failure.value).splitlines()) == 1
+
+
+def test_project_without_git_is_one_line(own: Path) -> None:
+    shutil.rmtree(own / ".git")
+    with pytest.raises(BadInput, match="is not a git repository") as failure:
+        status.collect(own)
+    assert len(str(failure.value).splitlines()) == 1
 
 
 def test_running_stage_is_told_and_a_killed_one_is_not(toy: ToyProject) -> None:

@@ -1,5 +1,7 @@
 """params.yaml: the message for a wrong parameter."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from pipeline import params
 from pipeline.errors import BadParameter
 from pipeline.param_models import choices
-from pipeline.params import Params, load
+from pipeline.params import Params, load, parse
 from tests.builders.project import ROOT
 
 
@@ -277,6 +279,40 @@ def test_wrong_parameter_is_named_in_one_line(
         load(tmp_path / "params.yaml")
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{site: {requests_per_second: N}}",
+        "{train: {clip_norm: N}}",
+        "{train: {optimizer: {name: adamw, weight_decay: N}}}",
+        "{train: {schedule: {name: one_cycle, learning_rate: N}}}",
+        "{train: {schedule: {name: triangle, high: N}}}",
+        "{train: {loss: {name: focal, gamma: N}}}",
+        "{train: {loss: {name: hill, curvature: N}}}",
+        "{train: {loss: {name: splc, warmup_epochs: N}}}",
+        "{train: {robust: {name: fixed, scale: N}}}",
+        "{train: {noise: {name: diagonal, temperature: N}}}",
+    ],
+)
+def test_no_parameter_is_infinite_or_no_number(
+    tmp_path: Path, text: str, number: str
+) -> None:
+    (tmp_path / "params.yaml").write_text(text.replace("N", number))
+    with pytest.raises(BadParameter, match=r"must be a number|be a finite number"):
+        load(tmp_path / "params.yaml")
+
+
+def test_alpha_that_is_infinite_survives_json(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(
+        "train: {robust: {name: fixed, alpha: -.inf}}"
+    )
+    params = load(tmp_path / "params.yaml")
+    written = json.dumps(params.model_dump(mode="json"), allow_nan=False)
+    assert params.train.robust.arguments() == {"alpha": -math.inf, "scale": 1.0}
+    assert parse(json.loads(written), "params.yaml") == params
 
 
 def test_equal_sizes_of_shards_and_training_are_allowed(tmp_path: Path) -> None:

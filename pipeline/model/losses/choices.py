@@ -5,9 +5,10 @@ how values of the loss count; its builders are the functions of `robust`. Import
 Keras.
 """
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from pipeline.param_models import Choice, Share
 
@@ -110,15 +111,20 @@ class FixedRobust(Choice):
     alpha: float = Field(
         default=1.0,
         le=2,
+        allow_inf_nan=True,  # -inf is a special case of the loss
         description="how much a large value counts: 2 as its square, 1 as itself, 0 as "
         "its logarithm, -.inf: hardly any more than a middling one",
     )
     scale: float = Field(
         default=1.0,
         gt=0,
-        allow_inf_nan=False,
         description="values below it count as their squares",
     )
+
+    @field_serializer("alpha", when_used="json")
+    def _alpha_as_json(self, alpha: float) -> float | str:
+        """JSON has no infinities; as text, pydantic reads it again."""
+        return alpha if math.isfinite(alpha) else "-Infinity"
 
 
 class TrainedRobust(Choice):
@@ -134,7 +140,6 @@ class TrainedRobust(Choice):
     scale: float = Field(
         default=1.0,
         gt=0.01,
-        allow_inf_nan=False,
         description="where the scale starts; it stays above the same limit",
     )
 

@@ -9,10 +9,13 @@ import struct
 import zlib
 from pathlib import Path
 
+import psutil
 import pytest
 from aiohttp import ClientSession, FormData
 from PIL import Image
+from yarl import URL
 
+from e6tag.serve import connections
 from e6tag.serve.limits import Limits
 from tests.builders import toy_images
 from tests.builders.tag_server import Server, exchange, serving, serving_here
@@ -127,13 +130,45 @@ async def test_form_that_ends_early_is_refused(client: ClientSession) -> None:
     assert await refused(client, body, headers=head) == (400, "bad_request")
 
 
-async def test_upload_that_compresses_well_is_counted_as_it_is(toy: Path) -> None:
-    limits = Limits(workers=1, max_bytes=100_000)
-    async with serving_here(toy, limits) as url, ClientSession(url) as client:
-        packed = zlib.compress(bytes(10_000_000))
-        found = await refused(client, packed, headers={"Content-Encoding": "deflate"})
-        assert found == (413, "too_many_bytes")
+def packed_zeros() -> bytes:
+    """Returns 1 MB that unpack to 1 GB, which takes seconds."""
+    packer = zlib.compressobj(wbits=31)  # gzip
+    parts = [packer.compress(bytes(1 << 20)) for _ in range(1_024)]
+    return b"".join([*parts, packer.flush()])
+
+
+async def test_compressed_upload_is_refused_and_never_unpacked(
+    server: Server, client: ClientSession
+) -> None:
+    packed = packed_zeros()
+    before = sum(psutil.Process(server.process.pid).cpu_times()[:2])
+    for path, status in (("/v1/tag", 415), ("/v1/heatmap?tag=red", 415), ("/no", 404)):
+        headers = {"Content-Encoding": "gzip"}
+        found, _ = await refused(client, packed, path, headers=headers)
+        assert found == status
         assert await is_alive(client)
+    used = sum(psutil.Process(server.process.pid).cpu_times()[:2]) - before
+    assert used < 1
+
+
+async def test_encoding_that_changes_nothing_is_accepted(client: ClientSession) -> None:
+    image = toy_images.image(RED)
+    headers = {"Content-Encoding": "Identity"}
+    async with client.post("/v1/tag", data=image, headers=headers) as response:
+        assert response.status == 200
+
+
+async def test_half_a_head_is_given_up_on_a_connection_that_was_answered(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "KEEPALIVE_SECONDS", 0.5)
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving_here(toy, Limits(workers=1)) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(url).port)
+        writer.write(request + request[:30])
+        async with asyncio.timeout(5):
+            assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
 
 
 async def test_slow_upload_is_given_up(toy: Path) -> None:
