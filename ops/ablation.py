@@ -154,7 +154,6 @@ def make_plan(
 
     Raises BadParameter, and BadInput where the shards are not there.
     """
-    ablation.check_seeds(seeds or ())  # a flow is given numbers, not the option
     paths = Paths(root)
     given = params.load(paths.params)
     wanted = ablation.load(paths.ablation_plan)
@@ -250,6 +249,7 @@ def opened(
 
     Removes folders of finished runs, and of other parameters, code or shards.
     """
+    ablation.check_seeds(seeds or ())  # a flow is given numbers, not the option
     paths = Paths(root)
     with locks.stage_lock(paths, STAGE):
         check_inputs(root)

@@ -186,8 +186,11 @@ def test_seeds_of_the_command_are_numbers() -> None:
 
 
 def test_seeds_of_the_flow_are_those_that_training_takes(tmp_path: Path) -> None:
-    with pytest.raises(BadParameter, match="the seed -1 is not 0 to 2,147"):
-        ablation.make_plan(tmp_path, None, [1, -1])
+    with (
+        pytest.raises(BadParameter, match="the seed -1 is not 0 to 2,147"),
+        ablation.opened(tmp_path, None, [1, -1]),
+    ):
+        pass
 
 
 def test_page_of_differences_says_where_there_is_no_interval() -> None:
