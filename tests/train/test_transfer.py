@@ -228,6 +228,17 @@ def test_a_head_of_another_kind_learns_on_embeddings(project: Paths) -> None:
     assert_only_the_head_changed(saved_weights(project.model), released)
 
 
+def test_averaged_norms_of_a_head_see_the_embeddings(project: Paths) -> None:
+    released = saved_weights(project.root / "init" / "first")
+    # A head with a batch norm of its own.
+    head = {"name": "attention_residual"}
+    run(params(freeze="embeddings", head=head, ema=0.5), project)
+    found = saved_weights(project.model)
+    for path, value in backbone_of(found).items():
+        np.testing.assert_array_equal(value, released[path], err_msg=path)
+    assert found["tag_maps_norm/moving_mean"].any()
+
+
 def test_weights_that_are_not_frozen_change(project: Paths) -> None:
     released = saved_weights(project.root / "init" / "first")
     run(params(), project)
