@@ -26,6 +26,9 @@ _OF_ALL_FILES = frozenset(
 )
 """What a full or failing disk, or a lack of memory, makes of every file."""
 
+_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
+"""How the names of files begin that are open already."""
+
 
 def reason(error: OSError) -> str:
     """Returns what the operating system says, without the path, within a sentence."""
@@ -76,14 +79,26 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def is_stream(target: str) -> bool:
+    """Returns whether a target is written to as it is, not replaced as a whole.
+
+    Such as a pipe, a terminal, or a file that the shell has opened.
+    """
+    if target.startswith(_OPEN_FILES):
+        return True
+    return os.path.exists(target) and not os.path.isfile(target)  # noqa: PTH110, PTH113
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file as a whole; raises CannotWrite.
 
-    What is no file, such as a pipe or /dev/null, is written to and not replaced.
+    A stream is written to and not replaced.
     """
     try:
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
+        if is_stream(os.fspath(path)):
+            # Else a file that the shell has opened would be emptied.
+            with path.open("ab") as stream:
+                stream.write(content)
             return
         with replacing(path) as temporary:
             temporary.write_bytes(content)

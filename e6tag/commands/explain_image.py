@@ -18,7 +18,7 @@ from e6tag.commands.options import (
     find_bundle,
 )
 from e6tag.errors import E6tagError
-from e6tag.files import CannotWrite, write_whole
+from e6tag.files import is_stream, write_whole
 from e6tag.inputs import STANDARD_INPUT, Finder, Input
 from e6tag.outputs import BadOutput
 from e6tag.records import printable
@@ -52,9 +52,6 @@ OutputOption = Annotated[
         show_default=False,
     ),
 ]
-
-_OPEN_FILES = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/self/fd/")
-"""How the names of files begin that are open already."""
 
 
 class NotOneImage(E6tagError):
@@ -118,7 +115,7 @@ def _find(path: str, finder: Finder) -> Input:
 def _check_output(output: str, source: Input) -> None:
     """Raises BadOutput where the output would replace an image that is no PNG."""
     path = Path(os.path.realpath(output))
-    if _is_stream(output) or not path.is_file():
+    if is_stream(output) or not path.is_file():
         return
     if source.path is not None and source.path.samefile(path):
         raise BadOutput(f"the output {output} is the image itself. Name another file.")
@@ -127,16 +124,6 @@ def _check_output(output: str, source: Input) -> None:
             f"the output {output} is there and is no .png, which is what would be "
             "written. Name another file, or remove it."
         )
-
-
-def _is_stream(target: str) -> bool:
-    """Returns whether a target is written to as it is, not replaced as a whole.
-
-    Such as a pipe, a terminal, or a file that the shell has opened.
-    """
-    if target.startswith(_OPEN_FILES):
-        return True
-    return os.path.exists(target) and not os.path.isfile(target)  # noqa: PTH110, PTH113
 
 
 def _decode(
@@ -165,17 +152,5 @@ def _default_output(source: Input, tag: "Tag") -> str:
 def _write(target: str, png: bytes) -> None:
     if target == STANDARD_INPUT:
         print_bytes(png)
-    elif _is_stream(target):
-        _append(Path(target), png)
     else:
         write_whole(Path(target), png)
-
-
-def _append(path: Path, png: bytes) -> None:
-    """Writes to what is there; raises CannotWrite."""
-    try:
-        # Else a file that the shell has opened would be emptied.
-        with path.open("ab") as stream:
-            stream.write(png)
-    except OSError as error:
-        raise CannotWrite(path, error) from error

@@ -290,8 +290,9 @@ class _Job:
         taken = {}
         if self.output is not None:
             taken["the output"] = self.output
-        if self.list_of_paths not in {None, STANDARD_INPUT}:
-            taken["the list"] = Path(f"{self.list_of_paths}")
+        listed = self.list_of_paths
+        if listed is not None and listed != STANDARD_INPUT:
+            taken["the list"] = Path(listed)
         return taken
 
     @property

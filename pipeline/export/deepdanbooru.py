@@ -5,10 +5,7 @@ applies a tag from a probability on. Nothing in the file may need code of this p
 Import only after `backend.start("tensorflow")`.
 """
 
-import io
-import json
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,10 @@ from e6tag import bundle
 from pipeline.export import folding
 from pipeline.export.rows import Layout
 from pipeline.model import noise
+from pipeline.model.saved import strip_timestamps
 
 THRESHOLD = 0.5
 """What DeepDanbooru uses for all tags unless told otherwise: others are folded in."""
-
-# The time of writing, and the addresses of objects in memory.
-_VOLATILE_KEYS = ("date_saved", "shared_object_id")
-_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can express
 
 
 def project() -> dict[str, Any]:
@@ -61,7 +55,7 @@ def to_keras(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         whole.save(path)
-        return _reproducible(path.read_bytes())
+        return strip_timestamps(path.read_bytes())
 
 
 def _wrapped(
@@ -120,31 +114,3 @@ def _expected_logits(means: Any, deviations: Any) -> Any:
     log_rest = ops.negative(ops.softplus(logits)) + log_weights
     positive = ops.logsumexp(log_rest + logits, axis=-1)
     return positive - ops.logsumexp(log_rest, axis=-1)
-
-
-def _reproducible(archive: bytes) -> bytes:
-    """Returns a .keras archive without the times and addresses that Keras puts in."""
-    written = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(archive)) as source,
-        zipfile.ZipFile(written, "w") as target,
-    ):
-        for name in sorted(source.namelist()):
-            content = source.read(name)
-            if name.endswith(".json"):
-                tree = _without_volatile_keys(json.loads(content))
-                content = json.dumps(tree, sort_keys=True).encode()
-            target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
-    return written.getvalue()
-
-
-def _without_volatile_keys(tree: Any) -> Any:
-    if isinstance(tree, list):
-        return [_without_volatile_keys(value) for value in tree]
-    if not isinstance(tree, dict):
-        return tree
-    kept = {}
-    for key, value in tree.items():
-        if key not in _VOLATILE_KEYS:
-            kept[key] = _without_volatile_keys(value)
-    return kept

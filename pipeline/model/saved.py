@@ -1,6 +1,8 @@
-"""The trained network as the stages after `train` find it."""
+"""The trained network as `train` leaves it and the stages after it find it."""
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,10 @@ _NEEDED: dict[tuple[str, ...], type] = {
     ("tags",): int,
 }
 """What evaluate and export read of training.json, by its keys."""
+
+# A clock, and an address that only layers shared by several networks need.
+_VOLATILE_KEYS = ("date_saved", "shared_object_id")
+_NO_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can express
 
 _MADE_ANEW = "Delete it and run dvc repro again: train makes it anew."
 _TRAINED_ANEW = (
@@ -154,3 +160,31 @@ def _holds(tree: Any, keys: tuple[str, ...], kind: type) -> bool:
             return False
         tree = tree[key]
     return isinstance(tree, kind) and not isinstance(tree, bool)
+
+
+def strip_timestamps(archive: bytes) -> bytes:
+    """Returns a .keras archive without the times and addresses that Keras puts in."""
+    written = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(archive)) as source,
+        zipfile.ZipFile(written, "w") as target,
+    ):
+        for name in sorted(source.namelist()):
+            content = source.read(name)
+            if name.endswith(".json"):
+                tree = _without_volatile_keys(json.loads(content))
+                content = json.dumps(tree, sort_keys=True).encode()
+            target.writestr(zipfile.ZipInfo(name, _NO_TIME), content)
+    return written.getvalue()
+
+
+def _without_volatile_keys(tree: Any) -> Any:
+    if isinstance(tree, list):
+        return [_without_volatile_keys(value) for value in tree]
+    if not isinstance(tree, dict):
+        return tree
+    kept = {}
+    for key, value in tree.items():
+        if key not in _VOLATILE_KEYS:
+            kept[key] = _without_volatile_keys(value)
+    return kept

@@ -27,7 +27,6 @@ from pipeline.regression import values
 from pipeline.regression.metrics import compute_metrics
 from pipeline.regression.ridge import Ridge, fit
 from pipeline.regression.values import MatchedValues
-from pipeline.train.publish import strip_timestamps
 
 if TYPE_CHECKING:
     import keras
@@ -93,7 +92,9 @@ def _publish(out: Path, network: "keras.Model", facts: dict[str, Any]) -> None:
         folder.mkdir(parents=True)
         network_file = folder / "model.keras"
         network.save(network_file)
-        files.write_bytes(network_file, strip_timestamps(network_file.read_bytes()))
+        files.write_bytes(
+            network_file, saved.strip_timestamps(network_file.read_bytes())
+        )
         files.write_json(folder / "metrics.json", _rounded(facts))
 
 

@@ -21,14 +21,6 @@ Inputs = Callable[[], Iterator[np.ndarray]]
 """Starts to give batches of what the network takes: images or features."""
 
 
-def averages(network: keras.Model) -> bool:
-    """Returns whether the optimizer averages the weights."""
-    optimizer = network.optimizer
-    # Loss scaling wraps the optimizer that does.
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return bool(inner.use_ema)
-
-
 class AveragedWeights:
     """Lends a network its averaged weights, with the statistics that belong to them.
 
@@ -45,14 +37,11 @@ class AveragedWeights:
 
     @contextmanager
     def lent(self, network: keras.Model) -> Iterator[None]:
-        """Gives the network its averaged weights for the block, where it has them.
+        """Gives the network its averaged weights for the block.
 
         Not Keras's SwapEMAWeights: that swaps by addition, and training would go on
         from weights that are not those of the checkpoint in their last digits.
         """
-        if not averages(network):
-            yield
-            return
         weights = network.trainable_variables
         others = network.non_trainable_variables
         trained = _values(weights)

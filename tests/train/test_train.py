@@ -77,7 +77,7 @@ def test_the_saved_network_holds_no_clock_no_address_and_no_optimizer(
 ) -> None:
     import keras
 
-    from pipeline.train.publish import strip_timestamps
+    from pipeline.model.saved import strip_timestamps
 
     body = (toy_trained.model / "model.keras").read_bytes()
     network = keras.models.load_model(toy_trained.model / "model.keras")
