@@ -1,8 +1,8 @@
 """What an image-blind model reaches: one that never looks at the image.
 
 It scores every image with the share that each tag has in training. Where a baseline
-needs a choice (which tags to predict always), the choice is made on the evaluated split
-itself, so that no image-blind answer does better. labels: 0 or 1 [images, tags].
+needs a choice (whether to predict a tag always), the choice is made on the evaluated
+split itself, so that no image-blind answer does better. labels: 0 or 1 [images, tags].
 """
 
 import numpy as np
@@ -35,18 +35,6 @@ def constant_f1(labels: np.ndarray) -> np.ndarray:
     """
     share = labels.mean(axis=0)
     return np.asarray(2 * share / (1 + share))
-
-
-def constant_micro_f1(labels: np.ndarray, shares: np.ndarray) -> float:
-    """Returns the best micro F1 of predicting the same tags for every image.
-
-    They are the k most frequent tags of training, for the best k.
-    """
-    by_frequency = np.argsort(-shares, kind="stable")
-    positives = labels.sum(axis=0, dtype=np.int64)[by_frequency]
-    hits = np.cumsum(positives)
-    predicted = len(labels) * np.arange(1, len(positives) + 1)
-    return float(np.max(2 * hits / (predicted + positives.sum())))
 
 
 def constant_accuracy(labels: np.ndarray) -> np.ndarray:

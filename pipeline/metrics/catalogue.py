@@ -40,12 +40,6 @@ LABELS = {
 HEADLINE = ("macro_map", "macro_auc", "macro_f1")
 """The metrics that count: each tag weighs the same, however rare it is."""
 
-LOWER_IS_BETTER = frozenset({"calibration_error"})
-"""Metrics of which 0 is best. All others are best at 1."""
-
 NO_CONTEST = frozenset({"calibration_error"})
 """Metrics that a model which looks at no image can win: the prior is calibrated by
 construction."""
-
-IMPLICATION_MODES = ("off", "raise_parents", "cap_children")
-"""How scores are made to agree with the site's implications, in metrics.json."""

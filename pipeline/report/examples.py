@@ -60,15 +60,11 @@ class ExampleImage:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The test images of the page.
-
-    is_truth_known: whether the tags say what is true of an image.
-    """
+    """The test images of the page."""
 
     typical: list[ExampleImage]
     best: list[ExampleImage]
     worst: list[ExampleImage]
-    is_truth_known: bool
 
 
 def choose_examples(
@@ -89,7 +85,6 @@ def choose_examples(
         typical=[by_md5[record["md5"]] for record in typical],
         best=[by_md5[record["md5"]] for record in best],
         worst=[by_md5[record["md5"]] for record in worst],
-        is_truth_known=truth is not None,
     )
 
 
