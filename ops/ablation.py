@@ -316,6 +316,15 @@ def execute(
     free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     for devices in slots:
         free.put(devices)
+    shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+    for cores in core_shares(len(slots)):
+        shares.put(cores)
+
+    def take_cores() -> None:
+        # What a thread starts inherits its cores, and TensorFlow starts as many
+        # threads as it has cores.
+        if sys.platform == "linux":
+            os.sched_setaffinity(0, shares.get())
 
     def work(run: Run) -> None:
         devices = free.get()
@@ -324,7 +333,7 @@ def execute(
         finally:
             free.put(devices)
 
-    with ThreadPoolExecutor(len(slots)) as pool:
+    with ThreadPoolExecutor(len(slots), initializer=take_cores) as pool:
         futures = {pool.submit(work, run): run for run in todo}
         try:
             failed = _failures(futures)
@@ -369,6 +378,19 @@ def device_slots(jobs: int | None) -> list[str | None]:
     if not gpus:
         return [None] * count
     return [",".join(gpus[slot::count]) for slot in range(count)]
+
+
+def core_shares(count: int) -> list[set[int]]:
+    """Returns the cores of each run of some at the same time.
+
+    Each has cores of its own where there are enough of them. Two trainings on all cores
+    wait for each other.
+    """
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+    else:
+        cores = list(range(os.cpu_count() or 1))
+    return [set(cores[slot::count] or cores) for slot in range(count)]
 
 
 def visible_gpus() -> list[str]:

@@ -1,8 +1,10 @@
 """`e6tag ablation`, as a process over real DVC, training and evaluation."""
 
 import contextlib
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops import ablation, ablation_table, processes
+from ops import ablation, ablation_table, ablation_workspace, processes
 from pipeline import ablation_results
 from pipeline.ablation import Condition
 from pipeline.ablation_results import Result
@@ -161,6 +163,54 @@ def test_more_jobs_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(BadParameter, match=r"--jobs 2 with 1 GPUs: .*--jobs 1"):
         ablation.device_slots(2)
+
+
+needs_affinity = pytest.mark.skipif(
+    not hasattr(os, "sched_getaffinity"), reason="this system pins no process to cores"
+)
+
+
+@needs_affinity
+def test_processes_of_runs_at_the_same_time_have_cores_of_their_own(
+    tmp_path: Path,
+) -> None:
+    mine = os.sched_getaffinity(0)
+    if len(mine) < 2:
+        pytest.skip("one core cannot be shared out")
+    condition = Condition("head", "queries", "baseline", Params())
+    runs = [ablation.Run(condition, seed, f"run-{seed}") for seed in (1, 2)]
+    plan = ablation.Plan(Paths(tmp_path), "sandbox", "", runs, runs, {}, [])
+    source = ablation_workspace.Source(tmp_path, (), tmp_path)
+    both_run = threading.Barrier(2, timeout=60)
+    seen: list[set[int]] = []
+
+    def report_cores(*_: object) -> None:
+        both_run.wait()
+        script = "import os; print(*os.sched_getaffinity(0))"
+        printed = subprocess.check_output([sys.executable, "-c", script], text=True)
+        seen.append({int(core) for core in printed.split()})
+
+    ablation.execute(plan, source, 2, report_cores)
+    first, second = seen
+    assert not first & second
+    assert first | second == mine
+    assert os.sched_getaffinity(0) == mine
+
+
+@needs_affinity
+@pytest.mark.parametrize(
+    ("jobs", "sizes"),
+    [
+        pytest.param(1, [5], id="all for one"),
+        pytest.param(2, [3, 2], id="shared out"),
+        pytest.param(7, [1, 1, 1, 1, 1, 5, 5], id="more runs than cores"),
+    ],
+)
+def test_every_run_has_a_core(
+    jobs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 9})
+    assert [len(cores) for cores in ablation.core_shares(jobs)] == sizes
 
 
 def test_time_is_estimated_from_the_same_level_scaled_by_the_budget() -> None:
