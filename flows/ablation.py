@@ -23,8 +23,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from ops import ablation as trainings
-from ops.ablation import FactorOption, JobsOption, Plan, Run, SeedsOption
-from ops.ablation_workspace import Source
+from ops.ablation import options
+from ops.ablation.options import FactorOption, JobsOption, SeedsOption
+from ops.ablation.plan import Plan, Run
+from ops.ablation.workspace import Source
 
 ARTIFACT = "ablation"
 """Key of the artifact with the differences."""
@@ -87,7 +89,7 @@ def main() -> None:
         jobs: JobsOption = None,
     ) -> None:
         """Measures what each choice of train is worth, as a Prefect flow."""
-        chosen = trainings.parse_seeds(seeds)
+        chosen = options.parse_seeds(seeds)
         state = ablation(factor or None, chosen, jobs, return_state=True)
         raise SystemExit(0 if state.is_completed() else 1)
 

@@ -13,7 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops import ablation, ablation_table, ablation_workspace, processes
+from ops import ablation, processes
+from ops.ablation import estimate, options, slots, table
+from ops.ablation.plan import Plan, Run
+from ops.ablation.workspace import Source
 from pipeline import ablation_results
 from pipeline.ablation import Condition
 from pipeline.ablation_results import Result
@@ -140,7 +143,7 @@ def test_what_is_wrong_is_said_in_one_line(resumed: tuple[Path, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("visible", "jobs", "slots"),
+    ("visible", "jobs", "expected"),
     [
         pytest.param("", None, [None], id="no GPU"),
         pytest.param("", 2, [None, None], id="no GPU, two jobs"),
@@ -152,17 +155,17 @@ def test_what_is_wrong_is_said_in_one_line(resumed: tuple[Path, str]) -> None:
 def test_runs_at_the_same_time_have_gpus_of_their_own(
     visible: str,
     jobs: int | None,
-    slots: list[str | None],
+    expected: list[str | None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert ablation.device_slots(jobs) == slots
+    assert slots.device_slots(jobs) == expected
 
 
 def test_more_jobs_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     with pytest.raises(BadParameter, match=r"--jobs 2 with 1 GPUs: .*--jobs 1"):
-        ablation.device_slots(2)
+        slots.device_slots(2)
 
 
 needs_affinity = pytest.mark.skipif(
@@ -178,9 +181,9 @@ def test_processes_of_runs_at_the_same_time_have_cores_of_their_own(
     if len(mine) < 2:
         pytest.skip("one core cannot be shared out")
     condition = Condition("head", "queries", "baseline", Params())
-    runs = [ablation.Run(condition, seed, f"run-{seed}") for seed in (1, 2)]
-    plan = ablation.Plan(Paths(tmp_path), "sandbox", "", runs, runs, {}, [])
-    source = ablation_workspace.Source(tmp_path, (), tmp_path)
+    runs = [Run(condition, seed, f"run-{seed}") for seed in (1, 2)]
+    plan = Plan(Paths(tmp_path), "sandbox", "", runs, runs, {}, [])
+    source = Source(tmp_path, (), tmp_path)
     both_run = threading.Barrier(2, timeout=60)
     seen: list[set[int]] = []
 
@@ -210,29 +213,29 @@ def test_every_run_has_a_core(
     jobs: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 9})
-    assert [len(cores) for cores in ablation.core_shares(jobs)] == sizes
+    assert [len(cores) for cores in slots.core_shares(jobs)] == sizes
 
 
 def test_time_is_estimated_from_the_same_level_scaled_by_the_budget() -> None:
     params = Params.model_validate({"train": {"epochs": 8, "size": 48}})
     condition = Condition("head", "queries", "baseline", params)
-    run = ablation.Run(condition, 1, "")
+    run = Run(condition, 1, "")
     other = row("head", "pool", 1, 0.5)  # 60 s for 4 epochs at 96 pixels
-    assert ablation.estimate([], run) is None
-    assert ablation.estimate([other], run) == pytest.approx(60 * 2 / 4)
+    assert estimate.estimate([], run) is None
+    assert estimate.estimate([other], run) == pytest.approx(60 * 2 / 4)
     slow = replace(other.measured, seconds=600.0)
     own = replace(row("head", "queries", 2, 0.5), measured=slow)
-    assert ablation.estimate([other, own], run) == pytest.approx(600 * 2 / 4)
+    assert estimate.estimate([other, own], run) == pytest.approx(600 * 2 / 4)
 
 
 def test_seeds_of_the_command_are_numbers() -> None:
-    assert ablation.parse_seeds("3, 1,3") == [3, 1]
-    assert ablation.parse_seeds(None) is None
+    assert options.parse_seeds("3, 1,3") == [3, 1]
+    assert options.parse_seeds(None) is None
     with pytest.raises(BadParameter, match="--seeds 1,x is not a list"):
-        ablation.parse_seeds("1,x")
-    assert ablation.parse_seeds("0,2147483647") == [0, 2**31 - 1]
+        options.parse_seeds("1,x")
+    assert options.parse_seeds("0,2147483647") == [0, 2**31 - 1]
     with pytest.raises(BadParameter, match="the seed 2147483648 is not 0 to 2,147"):
-        ablation.parse_seeds("1,2147483648")
+        options.parse_seeds("1,2147483648")
 
 
 def test_seeds_of_the_flow_are_those_that_training_takes(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_page_of_differences_says_where_there_is_no_interval() -> None:
     rows = [baseline(1, 0.6), baseline(2, 0.7)]
     rows += [row("head", "queries", seed, 0.65) for seed in (1, 2)]
     rows.append(row("loss", "focal", 1, 0.55))
-    page = list(ablation_table.lines("sandbox", rows))
+    page = list(table.lines("sandbox", rows))
     assert "Baseline: test macro mAP 0.6000 (seed 1), 0.7000 (seed 2), 4 epochs" in str(
         page
     )
