@@ -12,7 +12,6 @@ Guarantees  a run is known by the fingerprint of its parameters, the code of `tr
     python -m ops.ablation [--factor NAME] [--seeds 1,2] [--jobs N] [--dry-run]
 """
 
-import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops import dvc, processes
-from ops.ablation import slots, workspace
+from ops.ablation import workspace
 from ops.ablation.plan import Plan, Run, make_plan
+from ops.ablation.slots import Slots
 from ops.ablation.workspace import STAGES, Source
 from pipeline import ablation, locks, progress
 from pipeline.errors import BadInput, E6tagError
@@ -111,31 +111,18 @@ def execute(
     from a thread.
     """
     todo = plan.todo()
-    devices_of_slots = slots.device_slots(jobs)
-    at_once = len(devices_of_slots)
+    free = Slots(jobs)
     progress.log(
-        f"ablation: {len(plan.runs)} runs, {len(todo)} to do, {at_once} at a time; "
+        f"ablation: {len(plan.runs)} runs, {len(todo)} to do, {free.count} at a time; "
         f"results go to {plan.table}"
     )
     stop = threading.Event()
-    free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    for devices in devices_of_slots:
-        free.put(devices)
-    shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
-    for cores in slots.core_shares(at_once):
-        shares.put(cores)
-
-    def take_cores() -> None:
-        slots.pin_thread(shares.get())
 
     def work(run: Run) -> None:
-        devices = free.get()
-        try:
+        with free.one() as devices:
             do(plan, project, run, devices, stop)
-        finally:
-            free.put(devices)
 
-    with ThreadPoolExecutor(at_once, initializer=take_cores) as pool:
+    with ThreadPoolExecutor(free.count) as pool:
         futures = {pool.submit(work, run): run for run in todo}
         try:
             failed = _failures(futures)

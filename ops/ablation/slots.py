@@ -1,11 +1,50 @@
 """The GPUs and cores of each run that may go on at the same time."""
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pipeline.errors import BadParameter
+
+
+class Slots:
+    """What runs at the same time share: each takes a slot, and gives it back.
+
+    count: how many there are.
+    """
+
+    def __init__(self, jobs: int | None) -> None:
+        """Shares out GPUs and cores. jobs: as of `device_slots`, which may raise."""
+        devices = device_slots(jobs)
+        self.count = len(devices)
+        self._free: queue.SimpleQueue[tuple[str | None, set[int]]] = queue.SimpleQueue()
+        for slot in zip(devices, core_shares(self.count), strict=True):
+            self._free.put(slot)
+
+    @contextmanager
+    def one(self) -> Iterator[str | None]:
+        """Yields the GPUs of a free slot, with the calling thread on its cores."""
+        slot = self._free.get()
+        devices, cores = slot
+        _pin_thread(cores)
+        try:
+            yield devices
+        finally:
+            self._free.put(slot)
+
+
+def _pin_thread(cores: set[int]) -> None:
+    """Keeps the calling thread, and processes that it starts, on some cores.
+
+    TensorFlow starts as many threads as its process has cores. Without effect where the
+    system pins no process.
+    """
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, cores)
 
 
 def device_slots(jobs: int | None) -> list[str | None]:
@@ -37,16 +76,6 @@ def core_shares(count: int) -> list[set[int]]:
     else:
         cores = list(range(os.cpu_count() or 1))
     return [set(cores[slot::count] or cores) for slot in range(count)]
-
-
-def pin_thread(cores: set[int]) -> None:
-    """Keeps the calling thread, and processes that it starts, on some cores.
-
-    TensorFlow starts as many threads as its process has cores. Without effect where the
-    system pins no process.
-    """
-    if sys.platform == "linux":
-        os.sched_setaffinity(0, cores)
 
 
 def visible_gpus() -> list[str]:
