@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from PIL import Image, ImageFile
 
-from e6tag import image_files
-from e6tag.image_files import Damage, Undecodable
+from e6tag.image_files.damage import Damage, Undecodable
+from e6tag.image_files.webp import webp_pixels
 
 DAMAGE = (
     OSError,
@@ -59,7 +59,7 @@ def opened(
         if "out of memory" in str(error).lower():  # how the other decoders tell it
             raise MemoryError(str(error)) from error
         if decoder.format in _SILENT:
-            known = image_files.webp_pixels(body) if pixels is None else pixels
+            known = webp_pixels(body) if pixels is None else pixels
             _require_memory(min(known, max_pixels))
         damage = Damage.HEADER if pixels is None else Damage.PIXELS
         raise Undecodable(damage) from error

@@ -21,7 +21,9 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from e6tag import colours, decoders, image_files
 from e6tag.colours import BACKGROUND
-from e6tag.image_files import MAX_PIXELS, Damage, Undecodable
+from e6tag.image_files import image_file
+from e6tag.image_files.damage import MAX_LOST, MAX_PIXELS, Damage, Undecodable
+from e6tag.image_files.jpeg import first_scan
 
 __all__ = [
     "BACKGROUND",
@@ -124,8 +126,8 @@ def decode(
 
 
 def _shortened(
-    file: image_files.ImageFile, at_least: int, max_pixels: int
-) -> image_files.ImageFile:
+    file: image_file.ImageFile, at_least: int, max_pixels: int
+) -> image_file.ImageFile:
     """Returns a JPEG with no more than its first scan, where 1/8 of its size does."""
     with _opened(file, max_pixels) as opened:
         width = opened.width
@@ -133,13 +135,13 @@ def _shortened(
         is_eighth = opened.width * 8 >= width > opened.width * 4
         if not is_eighth or not opened.info.get("progressive"):
             return file
-    scan = image_files.first_scan(file.body)
+    scan = first_scan(file.body)
     return file if scan is None else replace(file, body=scan)
 
 
 @contextmanager
 def _opened(
-    file: image_files.ImageFile, max_pixels: int
+    file: image_file.ImageFile, max_pixels: int
 ) -> Iterator[ImageFile.ImageFile]:
     """Opens a file for its decoder; see decoders.opened."""
     decoder = _DECODERS[file.format]
@@ -169,7 +171,7 @@ def _finished(opened: ImageFile.ImageFile, orientation: int) -> Image.Image:
     return flat if turn is None else flat.transpose(turn)
 
 
-def _check_rows(file: image_files.ImageFile, max_pixels: int) -> None:
+def _check_rows(file: image_file.ImageFile, max_pixels: int) -> None:
     """Raises Undecodable where a JPEG that was cut off has lost too many rows.
 
     libjpeg makes lost blocks mid-grey (jdhuff.c), so the rows at the bottom that are
@@ -181,7 +183,7 @@ def _check_rows(file: image_files.ImageFile, max_pixels: int) -> None:
     is_lost = (pixels == pixels[-1, -1]).reshape(len(pixels), -1).all(axis=1)
     found = np.flatnonzero(~is_lost)
     last = int(found[-1]) if found.size else -1
-    if len(pixels) - 1 - last > image_files.MAX_LOST * len(pixels):
+    if len(pixels) - 1 - last > MAX_LOST * len(pixels):
         raise Undecodable(Damage.PARTIAL)
 
 

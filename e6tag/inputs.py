@@ -385,7 +385,7 @@ def decode(source: Input, prepare: Callable[[bytes], _T]) -> "Prepared[_T]":
     first frame.
     """
     from e6tag import stills
-    from e6tag.image_files import Undecodable
+    from e6tag.image_files.damage import Undecodable
 
     body = read(source)
     try:

@@ -17,8 +17,9 @@ from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from e6tag import decoders, image_files
-from e6tag.image_files import MAX_PIXELS, PNG_SIGNATURE, Damage, Undecodable
+from e6tag import decoders
+from e6tag.image_files.damage import MAX_PIXELS, Damage, Undecodable
+from e6tag.image_files.png import PNG_SIGNATURE, without_animation
 
 _T = TypeVar("_T")
 
@@ -96,7 +97,7 @@ def prepare(
             raise
     kind = _format(body)
     if kind == "PNG":
-        return Prepared(decode(image_files.without_animation(body)), FIRST_FRAME)
+        return Prepared(decode(without_animation(body)), FIRST_FRAME)
     if kind not in _DECODERS:
         what = f"a file of {kind}" if kind else "not an image"
         raise NotRead(f"{what}; read are {READ}")

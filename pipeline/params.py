@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from e6tag.image_files import MAX_PIXELS
+from e6tag.image_files.damage import MAX_PIXELS
 from pipeline.errors import BadParameter
 from pipeline.param_models import Choice, Section, Share, choices
 from pipeline.train_params import Train

@@ -8,7 +8,7 @@ from functools import partial
 from threading import Event, Thread
 from typing import TypeVar
 
-from e6tag.image_files import Undecodable
+from e6tag.image_files.damage import Undecodable
 
 _T = TypeVar("_T")
 PLAIN_INTERVAL = 10.0  # seconds between plain lines

@@ -42,14 +42,10 @@ from pipeline.sample import (
     strategy_report,
 )
 from pipeline.sample import vocabulary as vocabularies
-from pipeline.sample.candidates import (
-    CANDIDATE,
-    REASONS,
-    CandidatePosts,
-    CandidateReader,
-)
+from pipeline.sample.candidates import CandidatePosts, CandidateReader
 from pipeline.sample.co_occurrence import co_occurrence
 from pipeline.sample.cover import Selection
+from pipeline.sample.exclusions import CANDIDATE, REASONS
 from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
 from pipeline.sample.vocabulary import VocabularyResult
 from pipeline.schemas.reasons import PostExclusion
@@ -115,9 +111,7 @@ def run(params: Sample, paths: Paths) -> None:
     written["posts"] = sampled, SAMPLED_POSTS
     _write(params, paths, chosen, written)
     counts = _count_per_split(records, chosen.sample)
-    warnings = infeasible.warnings(
-        params, vocabulary, tables.listed, tables.relations, reader.policed, counts
-    )
+    warnings = _warnings(params, tables, vocabulary, reader, counts)
     summary = _summary(vocabulary, posts, counts)
     _log_results(summary, warnings, _describe_anomalies(found))
 
@@ -136,6 +130,19 @@ def _label_matrix(
 ) -> LabelMatrix:
     label_of = _labels_by_code(tables.relations, vocabulary.vocabulary)
     return LabelMatrix.make(posts, assigned, label_of)
+
+
+def _warnings(
+    params: Sample,
+    tables: _TagTables,
+    vocabulary: VocabularyResult,
+    reader: CandidateReader,
+    counts: NDArray[np.int64],
+) -> Iterable[str]:
+    policed = reader.codes.policed
+    return infeasible.warnings(
+        params, vocabulary, tables.listed, tables.relations, policed, counts
+    )
 
 
 def _log_results(

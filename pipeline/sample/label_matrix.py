@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.paths import SPLITS
-from pipeline.sample.candidates import CANDIDATE, CandidatePosts
+from pipeline.sample.candidates import CandidatePosts
+from pipeline.sample.exclusions import CANDIDATE
 from pipeline.sample.splits import SplitAssignment
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.paths import SPLITS, Paths
-from pipeline.sample.candidates import CANDIDATE, REASONS, CandidatePosts
+from pipeline.sample.candidates import CandidatePosts
 from pipeline.sample.cover import Selection
+from pipeline.sample.exclusions import CANDIDATE, REASONS
 from pipeline.sample.label_matrix import LabelMatrix
 from pipeline.sample.splits import SplitAssignment
 from pipeline.schemas.reasons import PostExclusion

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pipeline.params import Sample
 from pipeline.paths import SPLITS
+from pipeline.sample.name_lists import post_of
 from pipeline.tag_graph import TagGraph
 
 if TYPE_CHECKING:
@@ -144,6 +145,24 @@ def splits_of_artists(relations: TagGraph, params: Sample) -> NDArray[np.int8]:
     by_code = np.full(len(relations.code), NO_ARTIST, dtype=np.int8)
     by_code[: len(of_tags)] = np.where(is_artist.to_numpy(), of_tags, NO_ARTIST)
     return by_code
+
+
+def shared_split(
+    starts: NDArray[np.int64], split: NDArray[np.int8]
+) -> NDArray[np.int8]:
+    """Returns the split that the artists of each post share, NO_ARTIST or TORN.
+
+    split: of the names on posts; post n has split[starts[n] : starts[n + 1]].
+    """
+    named = np.flatnonzero(split != NO_ARTIST)
+    row = post_of(starts, named)
+    lowest = np.full(len(starts) - 1, 127, dtype=np.int8)
+    highest = np.full(len(starts) - 1, NO_ARTIST, dtype=np.int8)
+    np.minimum.at(lowest, row, split[named])
+    np.maximum.at(highest, row, split[named])
+    shared = np.where(lowest == highest, highest, TORN)
+    shared = np.where(highest == NO_ARTIST, NO_ARTIST, shared)
+    return np.where(lowest == TORN, TORN, shared).astype(np.int8)
 
 
 def split_of_id(number: NDArray[np.int64], params: Sample) -> NDArray[np.int8]:

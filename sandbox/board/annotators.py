@@ -3,7 +3,7 @@
 They overlook, confuse and lag behind.
 """
 
-from sandbox.board.scenes import Draw
+from sandbox.board.random_choice import Draw
 from sandbox.board.traits import (
     ALIASES,
     CLOSURE,

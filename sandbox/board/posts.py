@@ -12,9 +12,11 @@ from random import Random
 from sandbox.art.encode import final_size
 from sandbox.art.style import STYLES
 from sandbox.board.annotators import annotate, let_lag
+from sandbox.board.ground_truth import truth
 from sandbox.board.provenance import gap_id, origin_of, post_id, scene_of
+from sandbox.board.random_choice import Draw
 from sandbox.board.records import Post
-from sandbox.board.scenes import Draw, Scene, truth
+from sandbox.board.scenes import Scene
 from sandbox.board.traits import CLOSURE, YOUNG
 
 FIRST_DAY = datetime(2016, 1, 5, 9, 0, tzinfo=UTC)

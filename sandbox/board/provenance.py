@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
-from sandbox.board.scenes import Scene, compose, recolour
+from sandbox.board.random_scenes import compose
+from sandbox.board.scenes import Scene, recolour
 
 FIRST_ID = 10_007
 _STRIDE = 3  # ids per post; those in between were expunged long ago

@@ -46,7 +46,7 @@ which sets the allocator of Arrow, is one too."""
 A_SITE = "sandbox"
 """Package that is a site: what it serves is pinned by checksums, not by its code."""
 
-WHOLE_FOLDERS = frozenset({"pipeline/site"})
+WHOLE_FOLDERS = frozenset({"e6tag/image_files", "pipeline/site"})
 """Folders that are listed as such, besides the folder of the stage itself.
 
 Not pipeline/model: a new backbone must not make a model stale that does not use it."""

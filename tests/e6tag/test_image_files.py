@@ -9,7 +9,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from e6tag import image_files, images
-from e6tag.image_files import Damage, Undecodable
+from e6tag.image_files.damage import Damage, Undecodable
+from e6tag.image_files.jpeg import first_scan
+from e6tag.image_files.png import PNG_SIGNATURE
+from e6tag.image_files.webp import webp_pixels
 from sandbox.art.png import chunk
 from tests.builders.image_cases import encode
 
@@ -63,7 +66,7 @@ def test_animation_is_no_image(form: str) -> None:
 
 def test_animation_of_one_frame_is_an_image() -> None:
     body = encode(FRAMES[0], "PNG")
-    header = len(image_files.PNG_SIGNATURE) + 25
+    header = len(PNG_SIGNATURE) + 25
     control = chunk(b"acTL", (1).to_bytes(4, "big") + bytes(4))
     assert damage_of(body[:header] + control + body[header:]) is None
 
@@ -113,8 +116,8 @@ def test_pixels_of_a_webp(*, lossless: bool, extended: bool) -> None:
     image = Image.new("RGB", (321, 123))
     body = encode(image, "WEBP", lossless=lossless, exif=exif)
     assert (b"VP8X" in body) == extended
-    assert image_files.webp_pixels(body) == 321 * 123
-    assert image_files.webp_pixels(body[:12]) == 0
+    assert webp_pixels(body) == 321 * 123
+    assert webp_pixels(body[:12]) == 0
 
 
 @pytest.mark.parametrize("form", ["L", "CMYK"])
@@ -155,7 +158,7 @@ def test_rows_that_a_png_lost_are_white() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
 def test_part_of_a_png_is_no_image(share: float) -> None:
-    header = len(image_files.PNG_SIGNATURE) + 25
+    header = len(PNG_SIGNATURE) + 25
     cut = PNG[: header + int((len(PNG) - header) * share)]
     assert damage_of(cut) == Damage.PARTIAL
 
@@ -181,7 +184,7 @@ def interlace(image: Image.Image) -> bytes:
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     )
-    return image_files.PNG_SIGNATURE + b"".join(chunk(*part) for part in parts)
+    return PNG_SIGNATURE + b"".join(chunk(*part) for part in parts)
 
 
 def with_wrong_checksum(body: bytes, kind: bytes) -> bytes:
@@ -219,7 +222,7 @@ def test_clear_colour_with_a_wrong_checksum_is_no_clear_colour() -> None:
 
 
 def test_metadata_may_have_any_size() -> None:
-    header = len(image_files.PNG_SIGNATURE) + 25
+    header = len(PNG_SIGNATURE) + 25
     caption = b"Comment\0\0" + zlib.compress(b"a" * (80 << 20))
     profile = b"profile\0\0" + zlib.compress(bytes(2 << 20))
     for extra in (chunk(b"zTXt", caption), chunk(b"iCCP", profile)):
@@ -242,14 +245,14 @@ def test_header_of_a_bomb_does_not_fill_the_memory() -> None:
     header = (60_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
     pixels = zlib.compress(bytes(64 << 20))
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", pixels)
-    assert damage_of(image_files.PNG_SIGNATURE + parts) == Damage.TOO_MANY_PIXELS
+    assert damage_of(PNG_SIGNATURE + parts) == Damage.TOO_MANY_PIXELS
 
 
 def test_first_scan_needs_all_colours() -> None:
     scan = PROGRESSIVE.find(b"\xff\xda")
     assert PROGRESSIVE[scan + 4] == 3
-    assert image_files.first_scan(PROGRESSIVE) is not None
+    assert first_scan(PROGRESSIVE) is not None
     one_colour = bytearray(PROGRESSIVE)
     one_colour[scan + 4] = 1
-    assert image_files.first_scan(bytes(one_colour)) is None
-    assert image_files.first_scan(JPEG) is None
+    assert first_scan(bytes(one_colour)) is None
+    assert first_scan(JPEG) is None

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from e6tag import image_files
+from e6tag.image_files.jpeg import first_scan
 from pipeline.manifest import duplicates, fingerprint, hamming_index, leakage
 from pipeline.manifest.hamming_index import pairs_within_distance
 from sandbox.board.drawn import SandboxBoard
@@ -228,7 +228,7 @@ def test_first_scan_tells_the_same_as_the_whole_file(originals: list[bytes]) -> 
     for body in originals[:20]:
         large = opened(body).resize((900, 700))
         progressive = encoded(large, quality=90, progressive=True)
-        start = image_files.first_scan(progressive)
+        start = first_scan(progressive)
         assert start is not None
         assert len(start) < len(progressive) / 2
         differing = (
@@ -239,7 +239,7 @@ def test_first_scan_tells_the_same_as_the_whole_file(originals: list[bytes]) -> 
 
 
 def test_baseline_jpeg_has_no_first_scan_to_cut_at(originals: list[bytes]) -> None:
-    assert image_files.first_scan(encoded(opened(originals[0]))) is None
+    assert first_scan(encoded(opened(originals[0]))) is None
 
 
 def test_first_scan_that_lacks_a_colour_is_not_enough(originals: list[bytes]) -> None:
@@ -247,7 +247,7 @@ def test_first_scan_that_lacks_a_colour_is_not_enough(originals: list[bytes]) ->
     scan = progressive.find(b"\xff\xda")
     assert progressive[scan + 4] == 3
     progressive[scan + 4] = 1
-    assert image_files.first_scan(bytes(progressive)) is None
+    assert first_scan(bytes(progressive)) is None
 
 
 @given(

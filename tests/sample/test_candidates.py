@@ -20,12 +20,8 @@ from pipeline.errors import CorruptFile, ImpossibleSample
 from pipeline.params import Sample, SplitShares
 from pipeline.paths import Paths
 from pipeline.sample import cover, strategies
-from pipeline.sample.candidates import (
-    CANDIDATE,
-    REASONS,
-    CandidatePosts,
-    CandidateReader,
-)
+from pipeline.sample.candidates import CandidatePosts, CandidateReader
+from pipeline.sample.exclusions import CANDIDATE, REASONS
 from pipeline.sample.label_matrix import LabelMatrix
 from pipeline.schemas.snapshot import POSTS, RELATIONS, TAGS
 from pipeline.tag_graph import TagGraph
@@ -195,7 +191,7 @@ def test_noise_counts_what_is_missing_and_misspelt(
         if number >= 2 and not set(tags) & (names.opt_out | policy.ANIMATED_TAGS)
     ]  # fmt: skip
     for name in KNOWN:
-        assert found.evidence.spelled[reader.code[name]] == sum(
+        assert found.evidence.spelled[reader.codes.code[name]] == sum(
             name in tags for tags in seen
         )
     given = [{relations.canonical.get(name, name) for name in tags} for tags in seen]
