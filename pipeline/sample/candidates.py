@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pipeline import parquet, policy
 from pipeline.errors import CorruptFile
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample.label_noise import LabelNoiseCounts
 from pipeline.sample.splits import NO_ARTIST, PSEUDO_ARTISTS, TORN
 from pipeline.schemas.reasons import PostExclusion
