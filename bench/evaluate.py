@@ -28,7 +28,7 @@ from pipeline.evaluate.evaluators.originals import Originals
 from pipeline.evaluate.informed import Informed
 from pipeline.evaluate.results import Inputs
 from pipeline.metrics.tag_scores import TagScores, sparse_rows
-from pipeline.params import Evaluate
+from pipeline.params.evaluate import Evaluate
 
 LABELS = 40  # on an image
 SKLEARN_TAGS = 32

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.mine import estimates, histograms, labels, predict, regression
 from pipeline.mine.estimates import Estimates
 from pipeline.mine.labels import Labels
-from pipeline.params import Mine
+from pipeline.params.mine import Mine
 from pipeline.paths import Paths
 from sandbox.board.drawn import SandboxBoard
 

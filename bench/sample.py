@@ -163,7 +163,7 @@ def stage(project: Path, sample_params: dict[str, object]) -> None:
     """Runs the stage and prints seconds, CPU seconds and peak memory with imports."""
     started = time.monotonic()
     from pipeline import sample
-    from pipeline.params import Sample
+    from pipeline.params.sample import Sample
     from pipeline.paths import Paths
 
     params = Sample.model_validate({**sample_params, "since": SINCE})
@@ -249,7 +249,7 @@ def write_export(folder: Path, largest: int, posts: int) -> Path:
 def loop(export: Path) -> None:
     """The hobby project's method with this project's rules, written plainly."""
     from pipeline import parquet, policy
-    from pipeline.params import Sample
+    from pipeline.params.sample import Sample
     from pipeline.sample import strategies
     from pipeline.tag_graph import TagGraph
 

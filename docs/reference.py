@@ -2,7 +2,7 @@
 
     python docs/reference.py        # in the project's folder
 
-Reads       pipeline/params.py     names, defaults, allowed values, unit and effect
+Reads       pipeline/params/       names, defaults, allowed values, unit and effect
             pipeline/train_params.py
             pipeline/model/        the same of the choices in its modules `choices`
             pipeline/schemas/      columns with their meaning, the files they are for,

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 
 from pipeline import parquet, policy
 from pipeline.errors import BadParameter
-from pipeline.params import CATEGORIES, Params, Sample
+from pipeline.params import Params
+from pipeline.params.sample import CATEGORIES, Sample
 from pipeline.paths import SPLITS, Paths
 from pipeline.sample import DECIDED_BY, splits
 from pipeline.sample.label_matrix import TARGET_SPLITS

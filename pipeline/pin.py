@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import files
 from pipeline.errors import BadInput
-from pipeline.params import SITE_NAMES, Site
+from pipeline.params.site import SITE_NAMES, Site
 
 EXPORTS = ("posts", "tags", "tag_aliases", "tag_implications")
 """The exports that the pipeline reads, named as in the index of the site

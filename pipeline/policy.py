@@ -26,7 +26,7 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import PolicyViolation
-from pipeline.params import (
+from pipeline.params.site import (
     CEILING_REQUESTS_PER_SECOND,
     DEFAULT_REQUESTS_PER_SECOND,
     Site,

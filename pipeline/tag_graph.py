@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.params import CATEGORIES
+from pipeline.params.sample import CATEGORIES
 from pipeline.policy import EFFECTIVE
 
 

@@ -1,8 +1,8 @@
 """The parameters of `train`: the model and how it learns.
 
-Apart from `pipeline.params`, which joins all sections, only for its length. The choices
-of the model stand beside their builders in `pipeline/model/`; those of the optimizer
-and the schedule are here, since `pipeline.train` itself reads parameters.
+`pipeline.params` joins them with the other sections. The choices of the model stand
+beside their builders in `pipeline/model/`; those of the optimizer and the schedule are
+here, since `pipeline.train` itself reads parameters.
 """
 
 from pathlib import PurePosixPath

@@ -23,7 +23,7 @@ from uuid import uuid4
 
 from pipeline import files, os_errors
 from pipeline.errors import BadParameter, SiteUnreachable, TryAgainLater
-from pipeline.params import Cluster
+from pipeline.params.cluster import Cluster
 from pipeline.paths import Paths
 
 if TYPE_CHECKING:

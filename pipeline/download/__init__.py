@@ -32,7 +32,8 @@ from pipeline.download.ledger import Failures, Ledger
 from pipeline.download.plan import RunPlan
 from pipeline.download.variants import ImageRequest
 from pipeline.errors import SiteUnreachable, TooManyRejects
-from pipeline.params import Download, Site
+from pipeline.params.download import Download
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.schemas.images import OUTCOMES
 from pipeline.schemas.reasons import KEPT, DownloadFailure

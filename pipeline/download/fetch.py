@@ -21,7 +21,8 @@ from pipeline.download.spool import Spool, SpooledImage
 from pipeline.download.variants import ImageKey, ImageRequest
 from pipeline.errors import SiteUnreachable, TryAgainLater
 from pipeline.packs import PackedImage
-from pipeline.params import Download, Site
+from pipeline.params.download import Download
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.schemas.reasons import KEPT, DownloadFailure
 from pipeline.site.circuit_breaker import retry_hint

@@ -22,7 +22,8 @@ from pipeline.download.takedowns import Removals
 from pipeline.download.variants import ImageKey, ImageRequest, image_request
 from pipeline.download.verified_packs import VerifiedPack
 from pipeline.errors import CorruptFile, E6tagError, PolicyViolation
-from pipeline.params import Download, Site
+from pipeline.params.download import Download
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 
 _COLUMNS = {

@@ -16,7 +16,7 @@ from pipeline.download.permissions import Permissions
 from pipeline.download.spool import SpooledImage
 from pipeline.download.verified_packs import StoredImage
 from pipeline.errors import BadInput
-from pipeline.params import Download
+from pipeline.params.download import Download
 from pipeline.paths import Paths
 from pipeline.schemas.images import TAKEDOWNS
 

@@ -41,7 +41,8 @@ from pipeline.data import shards
 from pipeline.errors import BadInput
 from pipeline.evaluate.case import ScoredSplit
 from pipeline.model import backend, saved
-from pipeline.params import Evaluate, Shard
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 
 if TYPE_CHECKING:

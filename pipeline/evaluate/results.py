@@ -31,7 +31,7 @@ from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.calibration import Calibration, Method, Reliability
 from pipeline.metrics.catalogue import HEADLINE, Metric
 from pipeline.metrics.thresholds import Thresholds
-from pipeline.params import Evaluate
+from pipeline.params.evaluate import Evaluate
 from pipeline.schemas.evaluation import CURVES, PER_TAG, SLICES
 
 SLICED_SPLITS = ("test", "fresh")

@@ -51,7 +51,8 @@ from pipeline.export.failures import Failures
 from pipeline.export.measured import MeasuredImages
 from pipeline.metrics.calibration import Calibration
 from pipeline.model import backend, saved
-from pipeline.params import Export, Shard
+from pipeline.params.export import Export
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pipeline.export import deepdanbooru, folding, heatmaps, imgutils
 from pipeline.export.built import Built
 from pipeline.export.graphs import Head
 from pipeline.export.network import with_features
-from pipeline.params import LARGEST_TOLERANCE
+from pipeline.params.export import LARGEST_TOLERANCE
 
 Arrays = Mapping[str, np.ndarray]
 """Outputs by name."""

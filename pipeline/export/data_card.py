@@ -6,7 +6,7 @@ from typing import Any
 from pipeline import templates
 from pipeline.export import markdown, origin
 from pipeline.export.data_facts import DataFacts
-from pipeline.params import Export
+from pipeline.params.export import Export
 
 _TEMPLATE = "DATA_CARD.md.jinja"
 

@@ -15,7 +15,7 @@ from pipeline.export import comparison, variants
 from pipeline.export.built import Built
 from pipeline.export.measured import MeasuredImages
 from pipeline.metrics import ranking
-from pipeline.params import Export
+from pipeline.params.export import Export
 
 TFLITE = f"{bundle.VARIANTS}/{bundle.TFLITE}"
 

@@ -12,7 +12,7 @@ from pipeline.export import markdown, origin
 from pipeline.export.data_facts import DataFacts
 from pipeline.export.failures import Failures
 from pipeline.metrics.catalogue import LABELS
-from pipeline.params import Export
+from pipeline.params.export import Export
 
 if TYPE_CHECKING:
     import jinja2

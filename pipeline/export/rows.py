@@ -9,7 +9,7 @@ import polars as pl
 
 from e6tag import bundle
 from e6tag.bundle import Row, Tag
-from pipeline.params import CATEGORIES
+from pipeline.params.sample import CATEGORIES
 
 KNOWN_RATING = 9_999_999
 """tag_id of a rating that the network knows: what the WD taggers have for all four."""

@@ -21,7 +21,8 @@ from pathlib import Path
 from pipeline import files, parquet, pin
 from pipeline.errors import BadExport, ExportChanged
 from pipeline.harvest import api, changes, csv_reader, delta, exports
-from pipeline.params import Harvest, Site
+from pipeline.params.harvest import Harvest
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin
 from pipeline.schemas.snapshot import SNAPSHOT_REJECTED

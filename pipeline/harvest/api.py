@@ -40,7 +40,7 @@ from pipeline.harvest.api_models import (
 )
 from pipeline.harvest.page_cache import LIMIT, NEWEST, CachedPage, Endpoint, PageCache
 from pipeline.harvest.queries import ask, look_up
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.pin import Pin, Search
 from pipeline.schemas.snapshot import SNAPSHOT_REJECTED

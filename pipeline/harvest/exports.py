@@ -25,7 +25,7 @@ import aiohttp
 
 from pipeline import files, pin, progress
 from pipeline.errors import BadExport, ExportChanged
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.pin import ExportFile, Pin
 from pipeline.site import responses

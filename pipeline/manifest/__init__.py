@@ -25,7 +25,9 @@ from pipeline.errors import CorruptFile
 from pipeline.manifest import duplicates, leakage, overlay
 from pipeline.manifest.hash_job import SCHEMA, HashJob, hash_images
 from pipeline.manifest.overlay import Overlay
-from pipeline.params import Cluster, Manifest, Params
+from pipeline.params import Params
+from pipeline.params.cluster import Cluster
+from pipeline.params.manifest import Manifest
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.manifest import LEAKAGE, MANIFEST, OVERLAY, REJECTED
 from pipeline.schemas.reasons import KEPT, DownloadFailure, RecordRejection

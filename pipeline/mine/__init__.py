@@ -28,7 +28,8 @@ from pipeline.mine import estimates, histograms, labels, proposals, regression
 from pipeline.mine.labels import Labels
 from pipeline.mine.network import NetworkOutputs
 from pipeline.model import backend, saved
-from pipeline.params import Mine, Site
+from pipeline.params.mine import Mine
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.schemas.mining import LABEL_NOISE, PROPOSALS
 

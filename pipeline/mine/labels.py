@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline import parquet, policy
 from pipeline.errors import BadInput
-from pipeline.params import Mine
+from pipeline.params.mine import Mine
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.reasons import OverlayOutcome, TagExclusion
 from pipeline.tag_graph import TagGraph

@@ -12,7 +12,8 @@ from pipeline.mine.estimates import Estimates
 from pipeline.mine.histograms import Histograms, chunks, parts_of
 from pipeline.mine.labels import Labels
 from pipeline.mine.network import NetworkOutputs
-from pipeline.params import E621_URL, Mine, Site
+from pipeline.params.mine import Mine
+from pipeline.params.site import E621_URL, Site
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -1,6 +1,6 @@
 """What is truly in an image: known of the sandbox, which draws its images."""
 
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.report.examples import Truth
 from pipeline.report.inputs import Inputs
 from pipeline.site import boards

@@ -30,7 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline import files, parquet, policy, progress
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.paths import SPLITS, Paths
 from pipeline.sample import (
     anomalies,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline import parquet, policy
 from pipeline.errors import CorruptFile
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample.exclusions import CANDIDATE, exclude_by_columns, exclude_by_tags
 from pipeline.sample.label_noise import LabelNoiseCounts
 from pipeline.sample.name_lists import NameLists, any_bits, keep_posts, name_lists

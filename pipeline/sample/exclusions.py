@@ -5,7 +5,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline import policy
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample.tag_codes import ANIMATED, OPT_OUT, YOUNG
 from pipeline.schemas.reasons import PostExclusion
 

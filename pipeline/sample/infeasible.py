@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.errors import ImpossibleSample
-from pipeline.params import CATEGORIES, RATINGS, Sample
+from pipeline.params.sample import CATEGORIES, RATINGS, Sample
 from pipeline.paths import SPLITS
 from pipeline.sample.label_matrix import TARGET_SPLITS
 from pipeline.sample.strategies import largest_minimum, targets, with_reserve

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.paths import SPLITS
 from pipeline.sample.name_lists import post_of
 from pipeline.tag_graph import TagGraph

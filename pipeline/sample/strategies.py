@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample import splits
 from pipeline.sample.cover import Selection, greedy_cover
 from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix

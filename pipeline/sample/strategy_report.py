@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.params import DEFAULT_REQUESTS_PER_SECOND
+from pipeline.params.site import DEFAULT_REQUESTS_PER_SECOND
 from pipeline.sample.cover import Selection
 from pipeline.sample.label_matrix import TARGET_SPLITS, LabelMatrix
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline import policy
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample.splits import PSEUDO_ARTISTS
 from pipeline.tag_graph import TagGraph
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline import os_errors
 from pipeline.errors import BadParameter
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.sample.label_matrix import TARGET_SPLITS
 from pipeline.sample.strategies import targets
 from pipeline.schemas.reasons import TagExclusion

@@ -23,7 +23,8 @@ import polars as pl
 
 from pipeline import files, parquet, progress, workers
 from pipeline.errors import TooManyRejects
-from pipeline.params import Cluster, Shard
+from pipeline.params.cluster import Cluster
+from pipeline.params.shard import Shard
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.manifest import REJECTED
 from pipeline.schemas.shards import SHARDS

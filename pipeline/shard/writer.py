@@ -14,7 +14,7 @@ from typing import Any
 from e6tag import images
 from e6tag.images import Undecodable
 from pipeline import files, packs, progress
-from pipeline.params import Shard
+from pipeline.params.shard import Shard
 from pipeline.schemas.reasons import DownloadFailure
 from pipeline.shard import tfrecord
 

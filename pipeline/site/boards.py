@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 from pipeline.errors import MissingPackage
-from pipeline.params import Site
+from pipeline.params.site import Site
 
 if TYPE_CHECKING:
     from sandbox.board.records import Board

@@ -14,7 +14,7 @@ from aiohttp import encode_basic_auth
 
 from pipeline import policy
 from pipeline.errors import BadParameter
-from pipeline.params import E621_URL, Site
+from pipeline.params.site import E621_URL, Site
 from pipeline.paths import Paths
 from pipeline.site import boards, request_stats
 from pipeline.site.client import Client

@@ -15,12 +15,9 @@ import polars as pl
 from e6tag import bundle as bundle_format
 from pipeline import files, parquet
 from pipeline.metrics.catalogue import HEADLINE
-from pipeline.params import (
-    FEWEST_COMPARED,
-    LARGEST_TOLERANCE,
-    SITE_NAMES,
-    Params,
-)
+from pipeline.params import Params
+from pipeline.params.export import FEWEST_COMPARED, LARGEST_TOLERANCE
+from pipeline.params.site import SITE_NAMES
 from pipeline.paths import Paths
 from pipeline.releases import POSTS_DIGEST, TAGS_DIGEST
 from pipeline.validate import (

@@ -13,7 +13,8 @@ from decimal import Decimal
 import polars as pl
 
 from pipeline import parquet, policy
-from pipeline.params import CATEGORIES, Params
+from pipeline.params import Params
+from pipeline.params.sample import CATEGORIES
 from pipeline.paths import SPLITS, Paths
 from pipeline.schemas.reasons import PostExclusion, TagExclusion
 from pipeline.validate import (

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.params import CATEGORIES, Params
+from pipeline.params import Params
+from pipeline.params.sample import CATEGORIES
 from pipeline.paths import Paths
 from pipeline.validate import columns, dataset_files, tag_closure
 from pipeline.validate.checks import (

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.site.client import (
     LOCAL_TIMEOUTS,

@@ -85,7 +85,9 @@ def opened(
 def toy(trained: Paths, folder: Path) -> tuple[Path, Path]:
     """Exports the toy project; returns the bundle and a folder of images."""
     from pipeline import evaluate, export
-    from pipeline.params import Evaluate, Export, Shard
+    from pipeline.params.evaluate import Evaluate
+    from pipeline.params.export import Export
+    from pipeline.params.shard import Shard
 
     paths = Paths(folder / "project")
     shutil.copytree(trained.root, paths.root)

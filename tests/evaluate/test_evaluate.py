@@ -19,7 +19,8 @@ from pipeline import originals, packs, parquet
 from pipeline.errors import BadInput, CorruptFile
 from pipeline.evaluate import run
 from pipeline.metrics.catalogue import LABELS, NO_CONTEST
-from pipeline.params import Evaluate, Shard
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 from pipeline.schemas.evaluation import PER_TAG, SLICES
 from tests.builders import toy_shards

@@ -34,7 +34,7 @@ from pipeline.metrics.bootstrap import Resampling
 from pipeline.metrics.calibration import Reliability
 from pipeline.metrics.tag_scores import TagScores
 from pipeline.metrics.thresholds import Thresholds
-from pipeline.params import Evaluate
+from pipeline.params.evaluate import Evaluate
 from tests.builders.scores import example
 
 TAGS = ["animal", "canine", "wolf", "hat"]

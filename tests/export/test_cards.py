@@ -17,7 +17,7 @@ from pipeline.export import data_card, markdown, model_card
 from pipeline.export.data_facts import DataFacts
 from pipeline.export.failures import Failures
 from pipeline.lineage import KEY
-from pipeline.params import Export
+from pipeline.params.export import Export
 from pipeline.paths import Paths
 from pipeline.schemas.evaluation import PER_TAG
 from pipeline.schemas.manifest import REJECTED

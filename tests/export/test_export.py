@@ -28,7 +28,9 @@ from pipeline.evaluate import run as evaluate
 from pipeline.export import measuring, model_card, run
 from pipeline.metrics import ranking
 from pipeline.metrics.calibration import Calibration
-from pipeline.params import Evaluate, Export, Shard
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.export import Export
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 from pipeline.schemas.manifest import MANIFEST
 from pipeline.schemas.sample import VOCABULARY

@@ -20,7 +20,7 @@ from pipeline.errors import (
     ExportChanged,
     SiteUnreachable,
 )
-from pipeline.params import Site as SiteParams
+from pipeline.params.site import Site as SiteParams
 from sandbox import faults
 from sandbox.board.drawn import SandboxBoard
 from sandbox.server.exports import build_exports

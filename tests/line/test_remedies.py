@@ -34,7 +34,10 @@ from pipeline.errors import (
     GateFailed,
     TooManyRejects,
 )
-from pipeline.params import Evaluate, Export, Params, Shard
+from pipeline.params import Params
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.export import Export
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 from pipeline.train_params import Train
 from sandbox.board.drawn import SandboxBoard

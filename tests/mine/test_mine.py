@@ -10,7 +10,8 @@ import pytest
 from pipeline import mine, parquet
 from pipeline.errors import BadInput
 from pipeline.manifest import overlay
-from pipeline.params import Mine, Site
+from pipeline.params.mine import Mine
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.schemas.manifest import MANIFEST
 from tests.builders import mining_project

@@ -9,7 +9,7 @@ from pipeline.mine import proposals
 from pipeline.mine.estimates import Estimates
 from pipeline.mine.histograms import BINS, PRESENT, Histograms
 from pipeline.mine.labels import Labels
-from pipeline.params import Mine
+from pipeline.params.mine import Mine
 
 NAMES = ["canine", "fox", "hat", "fennec"]
 """fox implies canine; fennec, which is rare, implies both."""

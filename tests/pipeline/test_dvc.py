@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from pipeline.param_models import Choice, choices
-from pipeline.params import LISTS, RELEASES, Params
+from pipeline.params import Params
+from pipeline.params.export import RELEASES
+from pipeline.params.sample import LISTS
 from pipeline.paths import DATASETS, Paths
 from pipeline.train_params import INITIAL_MODELS, Train
 from tests.builders import stage_inputs

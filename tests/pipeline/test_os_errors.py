@@ -98,7 +98,7 @@ def test_too_little_memory_for_the_libraries_can_be_tried_again(ready: Project) 
 
 def test_memory_that_a_worker_lacks_can_be_tried_again() -> None:
     from pipeline import workers
-    from pipeline.params import Cluster
+    from pipeline.params.cluster import Cluster
     from pipeline.paths import Paths
     from pipeline.stage_runner import _expected
 

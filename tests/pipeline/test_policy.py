@@ -7,7 +7,7 @@ import pytest
 
 from pipeline import policy
 from pipeline.errors import PolicyViolation
-from pipeline.params import Site
+from pipeline.params.site import Site
 
 RELATIONS = {"antecedent": pl.String, "consequent": pl.String, "status": pl.String}
 NONE = pl.DataFrame(schema=RELATIONS)

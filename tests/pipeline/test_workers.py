@@ -12,7 +12,7 @@ from distributed import LocalCluster
 
 from pipeline import shard
 from pipeline.errors import BadParameter
-from pipeline.params import Cluster
+from pipeline.params.cluster import Cluster
 from tests.builders.project import ROOT, Project, hashes
 
 StartWorker = Callable[..., None]

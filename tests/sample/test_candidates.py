@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from pipeline import parquet, policy, sample
 from pipeline.errors import CorruptFile, ImpossibleSample
-from pipeline.params import Sample, SplitShares
+from pipeline.params.sample import Sample, SplitShares
 from pipeline.paths import Paths
 from pipeline.sample import cover, strategies
 from pipeline.sample.candidates import CandidatePosts, CandidateReader

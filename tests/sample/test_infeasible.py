@@ -9,7 +9,8 @@ import pytest
 
 from pipeline import harvest, sample, validate
 from pipeline.errors import GateFailed, ImpossibleSample
-from pipeline.params import CATEGORIES, Params
+from pipeline.params import Params
+from pipeline.params.sample import CATEGORIES
 from tests.builders.project import Project, make_project
 from tests.validate.gates import GX_WARNINGS
 

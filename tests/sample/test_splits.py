@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.paths import SPLITS
 from pipeline.sample import splits
 from pipeline.sample.splits import NO_ARTIST, TORN, SplitAssignment

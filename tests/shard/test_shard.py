@@ -22,7 +22,7 @@ from PIL import Image
 from e6tag.images import fit_jpeg
 from pipeline import packs, shard, workers
 from pipeline.errors import CorruptFile, SiteUnreachable, TooManyRejects
-from pipeline.params import Cluster
+from pipeline.params.cluster import Cluster
 from pipeline.shard import tfrecord
 from tests.builders.project import ROOT, Project, damage, hashes
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import (
     ChallengePage,
 )
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.site import request_stats
 from pipeline.site.session import open_site

@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import ValidationError
 
 from pipeline.errors import BadParameter, PolicyViolation
-from pipeline.params import Site
+from pipeline.params.site import Site
 from pipeline.paths import Paths
 from pipeline.site import request_stats, responses
 from pipeline.site.session import open_site

@@ -14,7 +14,9 @@ import pytest
 from pipeline import evaluate, export, parquet, train
 from pipeline.data import shards
 from pipeline.model import saved
-from pipeline.params import Evaluate, Export, Shard
+from pipeline.params.evaluate import Evaluate
+from pipeline.params.export import Export
+from pipeline.params.shard import Shard
 from pipeline.paths import Paths
 from pipeline.train_params import Train
 from tests.builders import toy_shards

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import validate
 from pipeline.errors import GateFailed
-from pipeline.params import Sample
+from pipeline.params.sample import Sample
 from pipeline.paths import Paths
 from pipeline.sample import splits, strategies
 from pipeline.schemas.sample import ANOMALIES, CO_OCCURRENCE, MISSING_IMPLICATIONS

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.params import DEFAULT_REQUESTS_PER_SECOND
+from pipeline.params.site import DEFAULT_REQUESTS_PER_SECOND
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.lineage import parameters
 from pipeline.report.sections.section import PageData, Values
