@@ -6,7 +6,7 @@ import pytest
 
 from pipeline import files, validate
 from pipeline.paths import Paths
-from pipeline.validate import bundle_json
+from pipeline.validate.bundle import json_files
 from tests.builders import results, tiny_models
 from tests.builders.tables import PARAMS
 from tests.validate.edits import JPEG, Edit, appended, file, removed
@@ -202,7 +202,7 @@ BROKEN = [
             ),
             *[
                 (f"a list in {name}", "json_kind", file(f"bundle/{name}", b"[1]"))
-                for name in bundle_json.OBJECTS
+                for name in json_files.OBJECTS
             ],
             (
                 "no list of categories",
