@@ -9,8 +9,8 @@ Guarantees  same data and parameters, same verdict; both are written also when t
 
 Rules about single rows run over the files chunk by chunk. Rules that take more than one
 row are counted by Polars, and Great Expectations checks the small tables of counts.
-Each dataset has a module here, such as `snapshot.py`, with all of its rules: a new rule
-is one `yield` there.
+Each dataset has a module here, such as `snapshot.py`, with all of its rules; `bundle/`
+has a module per kind of rule. A new rule is one `yield` there.
 """
 
 import json

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from pipeline.validate.violations import Violations
+from pipeline.validate.violations import Violations, listed
 
 Severity = Literal["critical", "warning"]
 """A failed critical check stops the pipeline; a failed warning is only reported."""
@@ -109,6 +109,13 @@ def no_violations(
     arguments = {"column": column, "value_set": [0]}
     kind = "ExpectColumnValuesToBeInSet"
     return Check(kind, arguments, description, severity, found)
+
+
+def no_findings(
+    column: str, found: Iterable[dict[str, Any]], checked: int, description: str
+) -> Check:
+    """Nothing was found that breaks the rule. checked: how many were looked at."""
+    return no_violations(column, description, listed(list(found), checked))
 
 
 def columns_equal(column: str, other: str, description: str) -> Check:

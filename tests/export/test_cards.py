@@ -21,7 +21,7 @@ from pipeline.params.export import Export
 from pipeline.paths import Paths
 from pipeline.schemas.evaluation import PER_TAG
 from pipeline.schemas.manifest import REJECTED
-from pipeline.validate.bundle import ADDRESS
+from pipeline.validate.bundle.addresses import ADDRESS
 from tests.builders import toy_data, toy_shards
 
 TOTAL = sum(toy_shards.RECORDS.values())

@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 
 from pipeline.metrics import catalogue
-from pipeline.report import metric_values, plots
+from pipeline.report import evaluation_plots, metric_values
 from pipeline.report.inputs import Inputs
 from pipeline.report.metric_values import MetricValue
 from pipeline.report.sections.section import PageData, Values
+from pipeline.report.thinning import MAX_TAGS
 
 TITLE = "Evaluation"
 LINK = "Evaluation"
@@ -53,13 +54,15 @@ def _plots(inputs: Inputs) -> Values:
     rates = ("false positive rate", "true positive rate")
     shares = ("recall", "precision")
     return {
-        "roc_plot": plots.curve(curves, "roc", "ROC, micro", *rates),
-        "pr_plot": plots.curve(curves, "pr", "Precision and recall, micro", *shares),
-        "calibration_plot": plots.calibration(curves),
+        "roc_plot": evaluation_plots.curve(curves, "roc", "ROC, micro", *rates),
+        "pr_plot": evaluation_plots.curve(
+            curves, "pr", "Precision and recall, micro", *shares
+        ),
+        "calibration_plot": evaluation_plots.calibration(curves),
         "is_calibrated": "calibration_before" in set(curves["curve"]),
-        "per_tag_plot": plots.per_tag(inputs.per_tag),
-        "is_thinned": inputs.per_tag.height > plots.MAX_TAGS,
-        "max_tags": plots.MAX_TAGS,
+        "per_tag_plot": evaluation_plots.per_tag(inputs.per_tag),
+        "is_thinned": inputs.per_tag.height > MAX_TAGS,
+        "max_tags": MAX_TAGS,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.paths import SPLITS
-from pipeline.report import data_quality, plots
+from pipeline.report import data_plots, data_quality
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.lineage import parameters
 from pipeline.report.sections.section import PageData, Values
@@ -22,7 +22,7 @@ def build(data: PageData) -> Values:
         "leakage": data_quality.leakage(data.inputs, near),
         "near": near,
         "splits": splits(data.inputs),
-        "plot": plots.leakage(data.inputs.leakage, near),
+        "plot": data_plots.leakage(data.inputs.leakage, near),
     }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.report import counts, plots
+from pipeline.report import counts, data_plots
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.section import PageData, Values
 from pipeline.schemas.reasons import KEPT, PostExclusion, RecordRejection, TagExclusion
@@ -135,12 +135,12 @@ def _positives_plot(data: PageData) -> str:
     eval_minimum = data.params.sample.min_eval_positives
     train = positives(data.inputs, "train")
     test = positives(data.inputs, "test")
-    return plots.positives(train, test, minimum, eval_minimum)
+    return data_plots.positives(train, test, minimum, eval_minimum)
 
 
 def _tags_plot(inputs: Inputs) -> str:
     training = inputs.records.filter(pl.col("split") == "train")
-    return plots.tags_per_record(training["tags"].to_list())
+    return data_plots.tags_per_record(training["tags"].to_list())
 
 
 def _frequencies_plot(inputs: Inputs) -> str | None:
@@ -155,4 +155,4 @@ def _frequencies_plot(inputs: Inputs) -> str | None:
         return None
     before = [posts / candidates for posts in inputs.vocabulary["candidate_posts"]]
     after = [images / trained_on for images in positives(inputs, "train")]
-    return plots.frequencies(before, after)
+    return data_plots.frequencies(before, after)

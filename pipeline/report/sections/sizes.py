@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.report import plots
+from pipeline.report import data_plots
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.lineage import parameters
 from pipeline.report.sections.section import PageData, Values
@@ -33,8 +33,8 @@ def build(data: PageData) -> Values:
         "network": network,
         "shares": shares,
         "formats": formats(data.inputs),
-        "sides_plot": plots.sides(records.select(longer).to_series(), network),
-        "aspects_plot": plots.aspects(ratios.to_list()),
+        "sides_plot": data_plots.sides(records.select(longer).to_series(), network),
+        "aspects_plot": data_plots.aspects(ratios.to_list()),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.report import plots
+from pipeline.report import evaluation_plots
 from pipeline.report.inputs import Inputs
 from pipeline.report.sections.section import PageData, Values
 
@@ -79,4 +79,4 @@ def _plot(inputs: Inputs, slices: pl.DataFrame) -> str | None:
     if not rows:
         return None
     of_all = inputs.metrics["splits"]["test"]["macro_map"]["value"]
-    return plots.slices(rows, of_all)
+    return evaluation_plots.slices(rows, of_all)

@@ -1,6 +1,6 @@
 """Section: loss and validation metrics per epoch."""
 
-from pipeline.report import plots
+from pipeline.report import training_plots
 from pipeline.report.sections.section import PageData, Values
 
 TITLE = "Training"
@@ -13,6 +13,6 @@ def build(data: PageData) -> Values:
     best = int(training["best_epoch"])
     return {
         "training": training,
-        "loss_plot": plots.loss(history, best),
-        "validation_plot": plots.validation(history, best),
+        "loss_plot": training_plots.loss(history, best),
+        "validation_plot": training_plots.validation(history, best),
     }

@@ -1,0 +1,1 @@
+"""The rules of data/bundle: each way to break it fails the rule meant for it."""
