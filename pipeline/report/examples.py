@@ -60,11 +60,15 @@ class ExampleImage:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The test images of the page."""
+    """The test images of the page.
+
+    is_truth_known: whether the tags say what is true of an image.
+    """
 
     typical: list[ExampleImage]
     best: list[ExampleImage]
     worst: list[ExampleImage]
+    is_truth_known: bool
 
 
 def choose_examples(
@@ -85,6 +89,7 @@ def choose_examples(
         typical=[by_md5[record["md5"]] for record in typical],
         best=[by_md5[record["md5"]] for record in best],
         worst=[by_md5[record["md5"]] for record in worst],
+        is_truth_known=truth is not None,
     )
 
 

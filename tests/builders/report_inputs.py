@@ -150,7 +150,7 @@ def written(paths: Paths) -> str:
 
 def section_of(section: Section, paths: Paths) -> str:
     """Returns one section of the page, without images."""
-    shown = Examples([], [], [])
+    shown = Examples([], [], [], is_truth_known=False)
     data = PageData(PARAMS, inputs.read(paths), shown, [], NoBatch())
     return render.render_section(section, data).html
 
