@@ -9,6 +9,9 @@ from typing import Any
 
 import polars as pl
 
+Row = dict[str, Any]
+"""A row of a table, by its columns; of files, what is wrong with one."""
+
 SAMPLES = 20
 """Offending rows kept per rule: five are printed, all of them are on the page."""
 
@@ -19,7 +22,7 @@ class Violations:
 
     checked: int
     count: int
-    rows: list[dict[str, Any]]  # the first SAMPLES of them
+    rows: list[Row]  # the first SAMPLES of them
 
 
 NONE = Violations(0, 0, [])

@@ -14,12 +14,12 @@ from e6tag import bundle as bundle_format
 from pipeline.validate.bundle import csv_files, model_form, tables
 from pipeline.validate.bundle.contents import BundleContents
 from pipeline.validate.bundle.model_form import SIZE
-from pipeline.validate.bundle.onnx_files import TAGGERS, OnnxFile, Row
+from pipeline.validate.bundle.onnx_files import TAGGERS, OnnxFile
 from pipeline.validate.checks import Check, no_findings
+from pipeline.validate.violations import Row
 
 FLAT = 0.35
 FLAT_CHARACTER = 0.85
-CHARACTER = 4
 
 # Scores nearer to 0 or 1 have lost the digits of their logits.
 _NEAREST = 1e-5
@@ -150,7 +150,7 @@ def _folding_problems(
             continue
         moved, error = 0.0, 0.0
         if is_folded:
-            flat = FLAT_CHARACTER if categories[row] == CHARACTER else FLAT
+            flat = FLAT_CHARACTER if categories[row] == tables.CHARACTER else FLAT
             moved = _logit(flat) - _logit(threshold)
             # What the margin of the export may add.
             error = min(_error_in_logits(threshold), 2.0)

@@ -3,9 +3,8 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+from pipeline.validate.violations import Row
 
 COLUMNS = {
     "selected_tags.csv": ["tag_id", "name", "category", "count"],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Row = dict[str, Any]
+from pipeline.validate.violations import Row
 
 OBJECTS = (
     "preprocessing.json",

@@ -9,8 +9,9 @@ from typing import Any
 
 from e6tag import bundle as bundle_format
 from pipeline.validate.bundle.contents import BundleContents
-from pipeline.validate.bundle.onnx_files import IMGUTILS_MODEL, TAGGERS, OnnxFile, Row
+from pipeline.validate.bundle.onnx_files import IMGUTILS_MODEL, TAGGERS, OnnxFile
 from pipeline.validate.checks import Check, no_findings
+from pipeline.validate.violations import Row
 
 MAX_OPSET = 17
 MAX_IR_VERSION = 8

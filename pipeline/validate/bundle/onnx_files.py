@@ -10,8 +10,7 @@ import onnx
 import onnxruntime
 
 from e6tag import bundle as bundle_format
-
-Row = dict[str, Any]
+from pipeline.validate.violations import Row
 
 TAGGERS = (
     bundle_format.MODEL,

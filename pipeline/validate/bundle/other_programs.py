@@ -10,9 +10,10 @@ from typing import Any
 from e6tag import bundle as bundle_format
 from pipeline import files
 from pipeline.validate.bundle.contents import BundleContents
-from pipeline.validate.bundle.csv_files import Row, Tables, number
+from pipeline.validate.bundle.csv_files import Tables, number
 from pipeline.validate.bundle.tables import RATING, RATINGS, is_dead
 from pipeline.validate.checks import Check, no_findings
+from pipeline.validate.violations import Row
 
 _SQUARE = [448, 448]
 

@@ -8,8 +8,9 @@ import polars as pl
 from e6tag import bundle as bundle_format
 from pipeline.validate.bundle import csv_files
 from pipeline.validate.bundle.contents import BundleContents
-from pipeline.validate.bundle.csv_files import Row, number
+from pipeline.validate.bundle.csv_files import number
 from pipeline.validate.checks import Check, no_findings
+from pipeline.validate.violations import Row
 
 RATINGS = ["general", "sensitive", "questionable", "explicit"]
 RATING, GENERAL, CHARACTER = 9, 0, 4
