@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e6tag import index
-from e6tag.embeddings import EmbeddingsFile, ImageFile, Row, Update, normalised
+from e6tag.embeddings import ImageFile, Row, normalised
+from e6tag.embeddings.file import EmbeddingsFile
+from e6tag.embeddings.update import Update
 from e6tag.index import SimilarImages, index_path
 
 IMAGES = 500_000

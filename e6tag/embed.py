@@ -5,7 +5,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from e6tag.embeddings import BadName, ImageFile, Row, Update
+from e6tag.embeddings import BadName, ImageFile, Row
+from e6tag.embeddings.update import Update
 from e6tag.files import reason
 from e6tag.inference import Inferred, infer
 from e6tag.inputs import Input

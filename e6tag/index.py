@@ -19,14 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e6tag import extras, files, locks
-from e6tag.embeddings import (
-    EXTRA,
-    EmbeddingsError,
-    EmbeddingsFile,
-    Floats,
-    Ids,
-    normalised,
-)
+from e6tag.embeddings import EXTRA, EmbeddingsError, Floats, normalised
+from e6tag.embeddings.file import EmbeddingsFile, Ids
 
 MIN_SIMILARITY = 0.95
 """From which similarity on a pair of images passes for duplicates, where nothing else

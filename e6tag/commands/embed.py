@@ -55,7 +55,8 @@ def embed(
         raise NoImages(", ".join(paths))
     from e6tag.devices import open_tagger
     from e6tag.embed import Embedder
-    from e6tag.embeddings import Update, embedding_size, model_identity
+    from e6tag.embeddings import embedding_size, model_identity
+    from e6tag.embeddings.update import Update
 
     tagger = open_tagger(find_bundle(bundle), gpu=device is Device.GPU)
     model = model_identity(tagger.bundle)

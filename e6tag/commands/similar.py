@@ -86,7 +86,7 @@ def similar(
 ) -> None:
     """Find the images of a file of embeddings that are most like an image."""
     _check_usage(context, paths or [], duplicates=duplicates)
-    from e6tag.embeddings import EmbeddingsFile
+    from e6tag.embeddings.file import EmbeddingsFile
     from e6tag.index import MIN_SIMILARITY, SimilarImages
 
     file = EmbeddingsFile(embeddings)
@@ -208,7 +208,8 @@ def _print_pairs(
     answer_format: Format,
 ) -> None:
     """Prints the pairs that are alike, and how many there are."""
-    from e6tag.embeddings import EmbeddingsError, is_below
+    from e6tag.embeddings import EmbeddingsError
+    from e6tag.embeddings.update import is_below
     from e6tag.index import SMALL
 
     if not exact and len(images) > SMALL:

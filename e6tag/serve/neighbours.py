@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from e6tag.bundle import Bundle
-from e6tag.embeddings import EmbeddingsFile, model_identity
+from e6tag.embeddings import model_identity
+from e6tag.embeddings.file import EmbeddingsFile
 from e6tag.index import Neighbour, SimilarImages
 from e6tag.records import DIGITS
 from e6tag.tagger import Floats

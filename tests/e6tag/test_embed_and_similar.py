@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from e6tag.embeddings import EmbeddingsFile, partial_path
+from e6tag.embeddings.file import EmbeddingsFile
+from e6tag.embeddings.update import partial_path
 from tests.builders.e6tag_command import run_here
 from tests.builders.project import ROOT
 from tests.builders.toy_bundle import write_bundle

@@ -11,16 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from e6tag import embeddings
-from e6tag.embeddings import (
-    COLUMNS,
-    EmbeddingsError,
-    EmbeddingsFile,
-    ImageFile,
-    Row,
-    Update,
-    partial_path,
-)
+from e6tag.embeddings import EmbeddingsError, ImageFile, Row, update
+from e6tag.embeddings.file import COLUMNS, EmbeddingsFile
+from e6tag.embeddings.update import Update, partial_path
 
 MODEL = "ab" * 32
 OTHER = "cd" * 32
@@ -122,7 +115,7 @@ def test_run_without_images_writes_an_empty_file(target: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from e6tag.embeddings import Update
+from e6tag.embeddings.update import Update
 from tests.e6tag.test_embeddings import DIMENSION, MODEL, row
 update = Update(Path(sys.argv[1]), model=MODEL, dimension=DIMENSION)
 for number, name in enumerate(sys.argv[2:]):
@@ -167,7 +160,7 @@ def test_one_run_at_a_time(target: Path) -> None:
 def test_run_that_starts_while_another_ends_keeps_its_rows(
     folder: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_partial = embeddings._open_partial
+    open_partial = update._open_partial
 
     def open_after_the_other(*arguments: object) -> object:
         monkeypatch.undo()
@@ -175,11 +168,11 @@ def test_run_that_starts_while_another_ends_keeps_its_rows(
         return open_partial(*arguments)
 
     # What happens between two statements of one run is another run.
-    monkeypatch.setattr(embeddings, "_open_partial", open_after_the_other)
-    with Update(target, model=MODEL, dimension=DIMENSION) as update:
-        assert update.is_current(ImageFile.of(folder / "a.png"))
-        update.add([row(folder / "c.png")])
-        update.publish()
+    monkeypatch.setattr(update, "_open_partial", open_after_the_other)
+    with Update(target, model=MODEL, dimension=DIMENSION) as later:
+        assert later.is_current(ImageFile.of(folder / "a.png"))
+        later.add([row(folder / "c.png")])
+        later.publish()
     assert names(target) == ["a.png", "c.png"]
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from e6tag import index
-from e6tag.embeddings import EmbeddingsError, EmbeddingsFile, ImageFile, Row, Update
+from e6tag.embeddings import EmbeddingsError, ImageFile, Row
+from e6tag.embeddings.file import EmbeddingsFile
+from e6tag.embeddings.update import Update
 from e6tag.index import SimilarImages, index_path
 from tests.builders.project import ROOT
 
@@ -222,7 +224,7 @@ BUILD = """
 import os, sys
 from pathlib import Path
 from e6tag import index
-from e6tag.embeddings import EmbeddingsFile
+from e6tag.embeddings.file import EmbeddingsFile
 from e6tag.index import SimilarImages
 index._CHUNK = 100
 index._SAVED = 100  # after each chunk
