@@ -6,6 +6,7 @@ import pytest
 
 from pipeline import explain
 from pipeline.errors import BadParameter
+from pipeline.explain import posts, tags
 from pipeline.paths import Paths
 from pipeline.schemas.reasons import PostExclusion, TagExclusion
 from pipeline.schemas.sample import EXCLUDED_POSTS, EXCLUDED_TAGS, SAMPLED_POSTS
@@ -107,7 +108,7 @@ def test_tag_named_like_a_posts_id_is_explained_beside_the_post(
 
 def test_cycle_of_aliases_ends_where_labels_end_it(paths: Paths) -> None:
     pairs = [("a", "b"), ("b", "a"), ("c", "a"), ("d", "c")]
-    final = {name: explain._end(dict(pairs), name) for name in "abcd"}
+    final = {name: tags.final_name(dict(pairs), name) for name in "abcd"}
     canonical = canonical_names(pairs)
     assert final == {name: canonical.get(name, name) for name in "abcd"}
 
@@ -135,10 +136,10 @@ def test_unknown_subject_is_an_error(paths: Paths, subject: str) -> None:
 def test_every_reason_has_its_words(paths: Paths) -> None:
     row = dict.fromkeys(EXCLUDED_TAGS.names, 1)
     for reason in TagExclusion:
-        assert explain.TAG_REASONS[reason].format(params=tables.PARAMS.sample, **row)
+        assert tags.TAG_REASONS[reason].format(params=tables.PARAMS.sample, **row)
     post = dataclasses.asdict(Post())
     for reason in PostExclusion:
-        assert explain._why_excluded(
+        assert posts.why_excluded(
             tables.PARAMS, paths, post, {"reason": reason, "group_id": 1}
         )
 
@@ -157,4 +158,4 @@ class Post:
 @pytest.mark.parametrize("category", [-1, 99])
 def test_category_that_is_unknown_is_invalid(category: int) -> None:
     tag = {"name": "fox", "tag_id": 1, "category": category, "post_count": 2}
-    assert explain._tag_line(tag).startswith("fox: category invalid, tag id 1")
+    assert tags.tag_line(tag).startswith("fox: category invalid, tag id 1")
