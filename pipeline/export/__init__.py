@@ -21,35 +21,26 @@ Guarantees  Every file but float16 and int8 agrees with Keras within export.tole
             Same inputs, same bytes. The folder appears whole, by a rename.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from e6tag import bundle, images
-from pipeline import files, lineage, os_errors, parquet, policy, releases
-from pipeline.data import shards
-from pipeline.errors import BadInput, CorruptFile
+from pipeline import files, lineage, policy, releases
 from pipeline.export import (
     data_card,
     folding,
     imgutils,
     model_card,
-    relations,
     resizing,
     rows,
 )
 from pipeline.export.built import Built
-from pipeline.export.data_facts import DataFacts
-from pipeline.export.failures import Failures
-from pipeline.export.measured import MeasuredImages
-from pipeline.metrics.calibration import Calibration
+from pipeline.export.inputs import Inputs, read
 from pipeline.model import backend, saved
 from pipeline.params.export import Export
 from pipeline.params.shard import Shard
@@ -77,30 +68,12 @@ _MODEL_FACTS = (
 _DECIMALS = 6  # of variants.json
 
 
-@dataclass(frozen=True, slots=True)
-class _Inputs:
-    """What the earlier stages left."""
-
-    vocabulary: pl.DataFrame
-    train: shards.Split
-    test: shards.Split
-    model: saved.SavedModel
-    thresholds: dict[str, float]
-    calibration: Calibration
-    metrics: dict[str, Any]
-    measured: MeasuredImages
-    implications: relations.Rows
-    renamed: relations.Rows
-    data: DataFacts
-    failures: Failures
-
-
 def run(params: Export, paths: Paths, *, shard: Shard) -> None:
     """Converts, compares on test images, measures the variants, describes, publishes.
 
     shard: how images were fitted.
     """
-    inputs = _read(params, paths, shard)
+    inputs = read(params, paths, shard)
     origin = _lineage(params, paths, shard, inputs.model)
     built = _build(params, paths, shard, inputs)
     with files.atomic_folder(paths.bundle) as folder:
@@ -134,53 +107,7 @@ def _temporary_files_below(folder: Path) -> Iterator[None]:
         shutil.rmtree(place)
 
 
-def _read(params: Export, paths: Paths, shard: Shard) -> _Inputs:
-    vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
-    train, test = shards.require(shards.read_splits(paths), "train", "test")
-    shards.verify(train, test)
-    thresholds = _read_json(paths.evaluation / "thresholds.json")
-    if set(vocabulary["name"]) != set(thresholds):
-        raise BadInput(
-            "data/evaluation/thresholds.json has other tags than the vocabulary. Run "
-            "dvc repro again."
-        )
-    metrics = _read_json(paths.evaluation / "metrics.json")
-    canonical = relations.canonical_names(paths)
-    names = vocabulary["name"].to_list()
-    measured = MeasuredImages.read(
-        paths,
-        limit=max(metrics["originals"]["records"], params.compared),
-        tags=vocabulary.height,
-        fit=shard.fit,
-    )
-    return _Inputs(
-        vocabulary=vocabulary,
-        train=train,
-        test=test,
-        model=saved.read(paths, vocabulary.height),
-        thresholds=thresholds,
-        calibration=_read_calibration(paths),
-        metrics=metrics,
-        measured=measured,
-        implications=relations.implications(paths, names, canonical),
-        renamed=relations.renamed(paths, params.previous, canonical),
-        data=DataFacts.read(paths),
-        failures=Failures.read(paths),
-    )
-
-
-def _read_calibration(paths: Paths) -> Calibration:
-    path = paths.evaluation / "calibration.json"
-    try:
-        return Calibration.from_json(_read_json(path)["calibration"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptFile(
-            f"{path} holds no calibration: {error!r}. Run dvc repro again: evaluate "
-            "makes it anew."
-        ) from error
-
-
-def _build(params: Export, paths: Paths, shard: Shard, inputs: _Inputs) -> Built:
+def _build(params: Export, paths: Paths, shard: Shard, inputs: Inputs) -> Built:
     """Returns the network and all that is decided about the model around it."""
     # Not on a GPU, whose products are coarser than export.tolerance.
     backend.start("tensorflow", "cpu")
@@ -221,7 +148,7 @@ def _write_models(folder: Path, built: Built) -> None:
     files.write_bytes(folder / bundle.HEATMAP_MODEL, onnx.serialize(heatmap))
 
 
-def _write_variants(folder: Path, built: Built, inputs: _Inputs) -> None:
+def _write_variants(folder: Path, built: Built, inputs: Inputs) -> None:
     """Writes the networks of variants/; of each, only one copy is in memory at once."""
     from pipeline.export import network, variants
 
@@ -244,7 +171,7 @@ def _write_variant(path: Path, network: Any, built: Built) -> None:
 
 
 def _measure(
-    params: Export, folder: Path, built: Built, inputs: _Inputs
+    params: Export, folder: Path, built: Built, inputs: Inputs
 ) -> dict[str, Any]:
     """Writes variants.json and returns its content; raises BadInput.
 
@@ -260,7 +187,7 @@ def _measure(
 
 
 def _variants_list(
-    folder: Path, found: "Measurement", inputs: _Inputs
+    folder: Path, found: "Measurement", inputs: Inputs
 ) -> dict[str, Any]:
     """Returns the content of variants.json.
 
@@ -290,7 +217,7 @@ def _variants_list(
     }
 
 
-def _write_tables(folder: Path, layout: rows.Layout, inputs: _Inputs) -> None:
+def _write_tables(folder: Path, layout: rows.Layout, inputs: Inputs) -> None:
     """Writes the tables of the folder itself."""
     tables = {
         bundle.ROWS: bundle.rows_csv(layout.rows),
@@ -350,7 +277,7 @@ def _describe(
     params: Export,
     folder: Path,
     shard: Shard,
-    inputs: _Inputs,
+    inputs: Inputs,
     built: Built,
     origin: dict[str, Any],
     measured: dict[str, Any],
@@ -410,14 +337,3 @@ def _lineage(
     }
     facts = {name: model.facts[name] for name in _MODEL_FACTS}
     return {**origin, "parameters": parameters, "model": facts}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        os_errors.raise_for_machine(error, path)
-        raise CorruptFile(
-            f"{path} cannot be read: {error}. Run dvc repro again: evaluate makes it "
-            "anew."
-        ) from error
