@@ -1,7 +1,4 @@
-"""Which requests a fault spoils, and how often.
-
-The honest answer that it starts from.
-"""
+"""Which requests a fault spoils and how often, and the honest answer it starts from."""
 
 import re
 from collections import Counter
@@ -21,7 +18,8 @@ def all_of(*faults: Fault) -> Fault:
 
     async def first(request: web.Request) -> web.StreamResponse | None:
         for fault in faults:
-            if answer := await fault(request):
+            answer = await fault(request)
+            if answer:
                 return answer
         return None
 
@@ -83,7 +81,9 @@ async def honest_body(request: web.Request) -> bytes:
 
 def body_of(answer: web.Response) -> bytes:
     """The bytes of a body that is at hand as a whole."""
-    return answer.body if isinstance(answer.body, bytes) else b""
+    if isinstance(answer.body, bytes):
+        return answer.body
+    return b""
 
 
 def page(
@@ -99,4 +99,6 @@ def page(
 
 def retry_after(seconds: int | None) -> dict[str, str]:
     """The header that asks to wait; none for None."""
-    return {} if seconds is None else {"Retry-After": str(seconds)}
+    if seconds is None:
+        return {}
+    return {"Retry-After": str(seconds)}

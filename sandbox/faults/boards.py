@@ -1,7 +1,4 @@
-"""Boards that are odd in themselves: what they serve is honest.
-
-And bad or extreme all the same.
-"""
+"""Boards that are odd in themselves: what they serve is honest, yet bad or extreme."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -18,10 +15,14 @@ class _Altered:
     def __init__(
         self, board: Board, posts: Sequence[Post], tags: Sequence[Tag]
     ) -> None:
-        self.name, self.day, self.now = board.name, board.day, board.now
-        self.posts, self.tags = tuple(posts), tuple(tags)
-        self.aliases, self.implications = board.aliases, board.implications
         self._board = board
+        self.name = board.name
+        self.day = board.day
+        self.now = board.now
+        self.posts = tuple(posts)
+        self.tags = tuple(tags)
+        self.aliases = board.aliases
+        self.implications = board.implications
 
     def original(self, md5: str) -> bytes:
         """As the board's."""
@@ -41,14 +42,16 @@ class Planted(_Altered):
         files: Mapping[int, bytes],
         sizes: Mapping[int, tuple[int, int]] | None = None,
     ) -> None:
-        self._files = {hashlib.md5(data).hexdigest(): data for data in files.values()}  # noqa: S324  # as the site does
+        self._files = {_md5(data): data for data in files.values()}
         md5s = dict(zip(files, self._files, strict=True))
+        listed_sizes = sizes or {}
         posts = []
         for post in board.posts:
             if post.id not in files:
                 posts.append(post)
                 continue
-            width, height = (sizes or {}).get(post.id, (post.width, post.height))
+            own_size = (post.width, post.height)
+            width, height = listed_sizes.get(post.id, own_size)
             planted = replace(
                 post,
                 md5=md5s[post.id],
@@ -61,7 +64,13 @@ class Planted(_Altered):
 
     def original(self, md5: str) -> bytes:
         """The planted bytes, or the board's own."""
-        return self._files[md5] if md5 in self._files else super().original(md5)
+        if md5 in self._files:
+            return self._files[md5]
+        return super().original(md5)
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 class ManyTags(_Altered):
@@ -74,15 +83,13 @@ class ManyTags(_Altered):
         self, board: Board, tags: int = MOST_TAGS, post_id: int | None = None
     ) -> None:
         crowded = next(post for post in board.posts if post_id in (None, post.id))
-        names = [f"crowd_{number:04}" for number in range(tags - len(crowded.tags))]
-        start = board.tags[-1].id + 1
+        lacking = tags - len(crowded.tags)
+        names = [f"crowd_{number:04}" for number in range(lacking)]
+        numbered = enumerate(names, start=board.tags[-1].id + 1)
         new = [
-            Tag(start + place, name, 0, 1, board.now, board.now)
-            for place, name in enumerate(names)
+            Tag(number, name, 0, 1, board.now, board.now) for number, name in numbered
         ]
-        full = replace(crowded, tags=tuple(sorted((*crowded.tags, *names))))
-        super().__init__(
-            board,
-            [full if post is crowded else post for post in board.posts],
-            [*board.tags, *new],
-        )
+        posts = list(board.posts)
+        all_names = tuple(sorted([*crowded.tags, *names]))
+        posts[posts.index(crowded)] = replace(crowded, tags=all_names)
+        super().__init__(board, posts, [*board.tags, *new])

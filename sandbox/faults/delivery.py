@@ -44,7 +44,8 @@ class Shortened(Aimed):
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
         answer = await honest(request)
-        return _like(web.Response, answer, body_of(answer)[: len(body_of(answer)) // 2])
+        body = body_of(answer)
+        return _like(web.Response, answer, body[: len(body) // 2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +152,9 @@ class _Reset(_Broken):
         self, body: bytes, writer: AbstractStreamWriter, request: web.BaseRequest
     ) -> None:
         await _send_part(body[: len(body) // 2], writer)
-        await asyncio.sleep(
-            GONE_POLL
-        )  # for the client to read it: a reset throws away what it has not
-        if (transport := request.transport) and (
-            connection := transport.get_extra_info("socket")
-        ):
-            connection.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            transport.abort()
+        # For the client to read it: a reset throws away what it has not.
+        await asyncio.sleep(GONE_POLL)
+        _reset(request)
 
 
 class _Stalled(_Broken):
@@ -202,15 +196,13 @@ class _Dripping(_Broken):
 def _like(kind: type[_R], answer: web.Response, body: bytes | None = None) -> _R:
     """An answer of that kind with the head of an honest one.
 
-    And its body unless another is given.
+    Its body too, unless another is given.
     """
     headers = answer.headers.copy()
     headers.popall("Content-Length", None)
-    return kind(
-        status=answer.status,
-        headers=headers,
-        body=body_of(answer) if body is None else body,
-    )
+    if body is None:
+        body = body_of(answer)
+    return kind(status=answer.status, headers=headers, body=body)
 
 
 async def _send_part(part: bytes, writer: AbstractStreamWriter) -> None:
@@ -223,6 +215,18 @@ async def _send_part(part: bytes, writer: AbstractStreamWriter) -> None:
 def _hang_up(request: web.BaseRequest) -> None:
     if request.transport:
         request.transport.close()  # after what is buffered is sent
+
+
+def _reset(request: web.BaseRequest) -> None:
+    """Closes a connection that may not linger: it sends an RST."""
+    transport = request.transport
+    if not transport:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection:
+        no_linger = struct.pack("ii", 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+        transport.abort()
 
 
 async def _until_gone(request: web.BaseRequest, seconds: float) -> None:

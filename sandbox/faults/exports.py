@@ -16,7 +16,7 @@ from sandbox.faults.base import honest_body
 from sandbox.faults.delivery import Truncated
 from sandbox.faults.inflating import inflating_gzip
 from sandbox.server.exports import Export, build_exports, stored_gzip
-from sandbox.server.serializers import export_row
+from sandbox.server.serializers import export_rows
 from sandbox.server.service import SERVICE, json_response
 from sandbox.server.static_routes import file_response
 
@@ -35,11 +35,8 @@ class WrongChecksum:
         """The index with one checksum changed."""
         if request.path != INDEX:
             return None
-        return await _spoiled_index(
-            request,
-            self.export,
-            {"checksum": hashlib.sha256(b"another file").hexdigest()},
-        )
+        checksum = hashlib.sha256(b"another file").hexdigest()
+        return await _spoiled_index(request, self.export, {"checksum": checksum})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +48,15 @@ class _Remade:
         name = self._name()
         if request.path not in (INDEX, _path(name)):
             return None
-        body = self._remake((await request.app[SERVICE].exports())[name].body)
+        service = request.app[SERVICE]
+        exports = await service.exports()
+        body = self._remake(exports[name].body)
         checksum = hashlib.sha256(body).hexdigest()
         if request.path == INDEX:
-            return await _spoiled_index(
-                request, name, {"checksum": checksum, "file_size": len(body)}
-            )
+            news = {"checksum": checksum, "file_size": len(body)}
+            return await _spoiled_index(request, name, news)
         return file_response(
-            request, body, "application/gzip", checksum, request.app[SERVICE].board.now
+            request, body, "application/gzip", checksum, service.board.now
         )
 
     def _name(self) -> str:
@@ -79,9 +77,10 @@ class MissingColumn(_Remade):
         return self.export
 
     def _remake(self, body: bytes) -> bytes:
-        header, *rows = _read(body)
-        place = header.index(self.column)
-        return _written(row[:place] + row[place + 1 :] for row in [header, *rows])
+        rows = list(_read(body))
+        place = rows[0].index(self.column)
+        shorter = [row[:place] + row[place + 1 :] for row in rows]
+        return _written(shorter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +94,8 @@ class ExtraColumns(_Remade):
 
     def _remake(self, body: bytes) -> bytes:
         header, *rows = _read(body)
-        return _written(
-            [
-                ["news", *header, "more_news"],
-                *(['a "b",\r\nc', *row, "{1,2}"] for row in rows),
-            ]
-        )
+        longer = [['a "b",\r\nc', *row, "{1,2}"] for row in rows]
+        return _written([["news", *header, "more_news"], *longer])
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +152,7 @@ class Swapped:
     )
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
-        """Half of the old file once; later the new file.
-
-        And the new index when its time has come.
-        """
+        """Half of the old file once; later the new file, and in time the new index."""
         if not self._seen["broken"]:
             if request.path != _path(self.export):
                 return None
@@ -168,12 +160,15 @@ class Swapped:
             return await Truncated()(request)
         if request.path == INDEX:
             self._seen["index"] += 1
-        all_new = self.index_lag is not None and self._seen["index"] > self.index_lag
+        lag = self.index_lag
+        all_new = lag is not None and self._seen["index"] > lag
         if request.path == INDEX and all_new:
             return self._new_index(request)
         names = self._new_exports() if all_new else [self.export]
-        name = next((name for name in names if request.path == _path(name)), None)
-        return self._new_file(request, name) if name else None
+        for name in names:
+            if request.path == _path(name):
+                return self._new_file(request, name)
+        return None
 
     def _new_exports(self) -> dict[str, Export]:
         if not self._exports:
@@ -182,12 +177,7 @@ class Swapped:
 
     def _new_index(self, request: web.Request) -> web.Response:
         static_url = request.app[SERVICE].static_url
-        return json_response(
-            [
-                export_row(export, static_url)
-                for _, export in sorted(self._new_exports().items())
-            ]
-        )
+        return json_response(export_rows(self._new_exports(), static_url))
 
     def _new_file(self, request: web.Request, name: str) -> web.Response:
         new = self._new_exports()[name]
@@ -201,11 +191,13 @@ def _path(export: str) -> str:
 
 
 def _read(body: bytes) -> Rows:
-    return csv.reader(io.StringIO(gzip.decompress(body).decode(), newline=""))
+    text = gzip.decompress(body).decode()
+    return csv.reader(io.StringIO(text, newline=""))
 
 
 def _written(rows: Rows) -> bytes:
-    csv.writer(out := io.StringIO(newline=""), lineterminator="\n").writerows(rows)
+    out = io.StringIO(newline="")
+    csv.writer(out, lineterminator="\n").writerows(rows)
     return stored_gzip(out.getvalue().encode())
 
 
@@ -213,6 +205,7 @@ async def _spoiled_index(
     request: web.Request, export: str, news: dict[str, object]
 ) -> web.Response:
     rows = json.loads(await honest_body(request))
-    return json_response(
-        [{**row, **news} if row["name"] == export else row for row in rows]
-    )
+    for row in rows:
+        if row["name"] == export:
+            row.update(news)
+    return json_response(rows)

@@ -1,6 +1,6 @@
-"""JSON answers that are odd.
+"""JSON answers that are odd (contract section 2).
 
-More keys than known, pages that repeat, another shape, a bomb (contract section 2).
+More keys than known, pages that repeat, another shape, a bomb.
 """
 
 import json
@@ -27,7 +27,8 @@ class ExtraKeys(Aimed):
     where: str | Collection[str] = r"/.*\.json$"
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
-        return json_response(_with_news(json.loads(await honest_body(request))))
+        value = json.loads(await honest_body(request))
+        return json_response(_with_news(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ class ShortPages(Aimed):
     posts: int = 7
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
-        limit = int(request.query.get("limit", "75"))
-        return await honest(_asking(request, limit=str(min(limit, self.posts))))
+        asked = int(request.query.get("limit", "75"))
+        limit = min(asked, self.posts)
+        return await honest(_asking(request, limit=str(limit)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,22 @@ def _with_news(value: object) -> object:
         return [_with_news(one) for one in value]
     if not isinstance(value, dict):
         return value
-    holds_lists = value and all(isinstance(one, list) for one in value.values())
-    news: object = [] if holds_lists else {"since": 2027}
-    return {**{key: _with_news(one) for key, one in value.items()}, "news": news}
+    longer = {key: _with_news(one) for key, one in value.items()}
+    longer["news"] = [] if _holds_lists(value) else {"since": 2027}
+    return longer
+
+
+def _holds_lists(value: dict[str, object]) -> bool:
+    """Whether these are lists by name, as the tags of a post by category are."""
+    return bool(value) and all(isinstance(one, list) for one in value.values())
 
 
 def _posts(answer: web.Response) -> list[object]:
     """The posts of a listing of either shape."""
     listing = json.loads(answer.text or "[]")
-    return list(listing["posts"] if isinstance(listing, dict) else listing)
+    if isinstance(listing, dict):
+        return list(listing["posts"])
+    return list(listing)
 
 
 def _asking(request: web.Request, **query: str) -> web.Request:

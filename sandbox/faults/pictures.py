@@ -50,13 +50,17 @@ def bomb() -> bytes:
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:
-    """An 8-bit grey PNG; `rows` are the unpacked scan lines, each with its filter byte.
+    """An 8-bit grey PNG.
 
-    And may fall short.
+    `rows` are the unpacked scan lines, each with its filter byte, and may fall short.
     """
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
+    chunks = (
+        chunk(b"IHDR", header),
+        chunk(b"IDAT", zlib.compress(rows)),
+        chunk(b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _picture(body: bytes) -> web.Response:

@@ -22,9 +22,8 @@ class Down(Aimed):
     retry_after: int | None = None
 
     async def _spoil(self, _request: web.Request) -> web.StreamResponse:
-        return page(
-            503, "503 Service Unavailable", headers=retry_after(self.retry_after)
-        )
+        headers = retry_after(self.retry_after)
+        return page(503, "503 Service Unavailable", headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +53,10 @@ class Failing(Aimed):
     async def _spoil(self, _request: web.Request) -> web.StreamResponse:
         if self.status in (500, 501):
             text = "An unexpected error occurred."
-            return json_response(
-                {"success": False, "message": text, "code": "c0ffee621"}, self.status
-            )
-        return page(
-            self.status,
-            f"Error {self.status}",
-            "<p>Web server is returning an unknown error</p>",
-        )
+            body = {"success": False, "message": text, "code": "c0ffee621"}
+            return json_response(body, self.status)
+        text = "<p>Web server is returning an unknown error</p>"
+        return page(self.status, f"Error {self.status}", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +82,8 @@ class Forbidden(Aimed):
 
     async def _spoil(self, _request: web.Request) -> web.StreamResponse:
         if self.html:
-            return page(
-                403,
-                "403 Forbidden",
-                "<p>Send a descriptive User-Agent that names a contact.</p>",
-            )
+            text = "<p>Send a descriptive User-Agent that names a contact.</p>"
+            return page(403, "403 Forbidden", text)
         return json_response({"success": False, "reason": "Access Denied"}, 403)
 
 
@@ -112,6 +104,5 @@ class Redirected(Aimed):
     to: str = "http://127.0.0.1:9"  # the port named discard: nobody listens there
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
-        return web.Response(
-            status=302, headers={"Location": f"{self.to}{request.path_qs}"}
-        )
+        headers = {"Location": f"{self.to}{request.path_qs}"}
+        return web.Response(status=302, headers=headers)

@@ -20,10 +20,11 @@ import hashlib
 import re
 import struct
 import xml.etree.ElementTree as ET
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 from sandbox.board.records import CATEGORIES, Post, Relation, Tag
@@ -37,17 +38,17 @@ from sandbox.openclipart.keywords import (
 
 ROOT = Path("/usr/share/openclipart")  # where the packages put their files
 
-OPENED = datetime(
-    2005, 1, 1, tzinfo=UTC
-)  # of the first post; the library grew from 2004 to 2010
+# Of the first post; the library grew from 2004 to 2010
+OPENED = datetime(2005, 1, 1, tzinfo=UTC)
 PACE = timedelta(hours=8)  # from post to post, which ends in 2011
 NOW = datetime(2012, 1, 1, 5, 0, tzinfo=UTC)
 
 DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
-MAIL = re.compile(
-    r"[\[(<].*?[\])>]|\S+@\S+"
-)  # remarks and addresses that stand beside some creators' names
+# Remarks and addresses that stand beside some creators' names
+MAIL = re.compile(r"[\[(<].*?[\])>]|\S+@\S+")
 SERIES = re.compile(r"[ _-]*\d+$")  # what tells the drawings of a series apart
+
+UNKNOWN_UPLOADER = 99  # user id where no artist is named; those of artists follow
 
 
 class OpenclipartMissing(RuntimeError):
@@ -72,11 +73,13 @@ class Drawing:
     @property
     def words(self) -> Words:
         """Its keywords, and the folders of every path."""
-        folders = tuple(
-            tuple(tag_name(part) for part in path.split("/")[:-1])
-            for path in self.paths
-        )
+        folders = tuple(map(_folders, self.paths))
         return Words(frozenset(self.keywords), folders, self.artist)
+
+
+def _folders(path: str) -> tuple[str, ...]:
+    parts = path.split("/")[:-1]
+    return tuple(map(tag_name, parts))
 
 
 class OpenclipartBoard:
@@ -119,7 +122,8 @@ def _read_drawings(folder: Path) -> list[Drawing]:
     """Distinct files, by the first of their sorted paths."""
     drawings: dict[str, Drawing] = {}
     for file in sorted(folder.rglob("*.png")):
-        data, path = file.read_bytes(), file.relative_to(folder).as_posix()
+        data = file.read_bytes()
+        path = file.relative_to(folder).as_posix()
         md5 = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if md5 in drawings:
             drawings[md5].paths.append(path)
@@ -156,18 +160,19 @@ def _metadata(file: Path) -> ET.Element | None:
 
 def _texts(metadata: ET.Element | None, name: str, ending: str) -> Iterable[str]:
     """Returns texts of the elements with that name inside Dublin Core elements."""
-    if metadata is not None:
-        for outer in metadata.iter(DUBLIN_CORE + name):
-            yield from (
-                inner.text
-                for inner in outer.iter()
-                if inner.tag.endswith(ending) and inner.text
-            )
+    if metadata is None:
+        return
+    for outer in metadata.iter(DUBLIN_CORE + name):
+        for inner in outer.iter():
+            if inner.tag.endswith(ending) and inner.text:
+                yield inner.text
 
 
 def _artist(creator: str) -> str | None:
     name = tag_name(MAIL.sub("", creator))
-    return name if len(name) > 1 and not name.startswith("hash(") else None
+    if len(name) < 2 or name.startswith("hash("):
+        return None
+    return name
 
 
 def _name_artists(
@@ -176,22 +181,28 @@ def _name_artists(
     """The tag of each artist: the name, marked where it is a word as well."""
     words = frozenset().union(vocabulary.aliases, *vocabulary.tags)
     names = sorted({drawing.artist for drawing in drawings if drawing.artist})
-    return {name: f"{name}_(artist)" if name in words else name for name in names}
+    tags = {}
+    for name in names:
+        tags[name] = f"{name}_(artist)" if name in words else name
+    return tags
 
 
 def _posts(
     drawings: Sequence[Drawing], vocabulary: Vocabulary, artist_tags: dict[str, str]
 ) -> Iterable[Post]:
     parents = _parents(drawings)
-    uploaders = {artist: 100 + place for place, artist in enumerate(artist_tags)}
-    for place, (drawing, tags) in enumerate(
-        zip(drawings, vocabulary.tags, strict=True)
-    ):
-        artist = {artist_tags[drawing.artist]} if drawing.artist else set()
-        created = OPENED + place * PACE
+    uploaders = dict(zip(artist_tags, count(UNKNOWN_UPLOADER + 1), strict=False))
+    tagged = zip(drawings, vocabulary.tags, strict=True)
+    for number, (drawing, words) in enumerate(tagged, start=1):
+        tags = words.union(_size_tags(drawing))
+        uploader_id = UNKNOWN_UPLOADER
+        if drawing.artist:
+            tags |= {artist_tags[drawing.artist]}
+            uploader_id = uploaders[drawing.artist]
+        created = OPENED + (number - 1) * PACE
         yield Post(
-            id=place + 1,
-            uploader_id=uploaders.get(drawing.artist or "", 99),
+            id=number,
+            uploader_id=uploader_id,
             created_at=created,
             updated_at=created,
             md5=drawing.md5,
@@ -200,8 +211,8 @@ def _posts(
             height=drawing.height,
             file_size=drawing.file_size,
             rating="s",
-            tags=tuple(sorted({*tags, *artist, *_size_tags(drawing)})),
-            change_seq=place + 1,
+            tags=tuple(sorted(tags)),
+            change_seq=number,
             parent_id=parents.get(drawing.md5),
             source="\n".join(drawing.paths),
             # Drawn for paper: on the site's dark blue, black lines would be lost
@@ -211,27 +222,33 @@ def _posts(
 
 def _parents(drawings: Iterable[Drawing]) -> dict[str, int]:
     """The parent's post id by md5: the first drawing of the same series."""
-    series = defaultdict(list)
+    first_members: dict[tuple[str, str], int] = {}
+    parents = {}
     for number, drawing in enumerate(drawings, start=1):
         stem = Path(drawing.paths[0]).stem
-        if drawing.artist and SERIES.search(stem):
-            series[drawing.artist, SERIES.sub("", stem).lower()].append(
-                (drawing.md5, number)
-            )
-    return {md5: members[0][1] for members in series.values() for md5, _ in members[1:]}
+        if not drawing.artist or not SERIES.search(stem):
+            continue
+        series = (drawing.artist, SERIES.sub("", stem).lower())
+        first = first_members.setdefault(series, number)
+        if first != number:
+            parents[drawing.md5] = first
+    return parents
 
 
 def _size_tags(drawing: Drawing) -> Iterable[str]:
     """What the site derives from the size alone (contract section 6)."""
-    width, height = drawing.width, drawing.height
-    sizes = {
-        "hi_res": width >= 1600 or height >= 1200,
-        "absurd_res": width >= 3200 or height >= 2400,
-        "superabsurd_res": width >= 10_000 and height >= 10_000,
-        "low_res": width <= 500 and height <= 500,
-        "thumbnail": width <= 250 and height <= 250,
-    }
-    return (name for name, holds in sizes.items() if holds)
+    width = drawing.width
+    height = drawing.height
+    if width >= 1600 or height >= 1200:
+        yield "hi_res"
+    if width >= 3200 or height >= 2400:
+        yield "absurd_res"
+    if width >= 10_000 and height >= 10_000:
+        yield "superabsurd_res"
+    if width <= 500 and height <= 500:
+        yield "low_res"
+    if width <= 250 and height <= 250:
+        yield "thumbnail"
 
 
 SIZE_TAGS = frozenset(
@@ -243,27 +260,32 @@ def _tags(
     posts: Iterable[Post], vocabulary: Vocabulary, artists: frozenset[str]
 ) -> tuple[Tag, ...]:
     """Every tag on a post, and those that are only aliased away, with no posts."""
-    counts = Counter(name for post in posts for name in post.tags)
+    counts: Counter[str] = Counter()
+    for post in posts:
+        counts.update(post.tags)
     categories = {
         **dict.fromkeys(artists, "artist"),
         **dict.fromkeys(SIZE_TAGS, "meta"),
     }
     names = sorted({*counts, *vocabulary.aliases})
-    return tuple(
-        Tag(
-            number,
-            name,
-            CATEGORIES.index(categories.get(name, "general")),
-            counts[name],
-            OPENED,
-            OPENED,
-        )
-        for number, name in enumerate(names, start=1)
-    )
+    tags = []
+    for number, name in enumerate(names, start=1):
+        category = CATEGORIES.index(categories.get(name, "general"))
+        tags.append(Tag(number, name, category, counts[name], OPENED, OPENED))
+    return tuple(tags)
 
 
 def _relations(pairs: Iterable[tuple[str, str]]) -> tuple[Relation, ...]:
-    return tuple(
-        Relation(number, before, after, "active", OPENED, OPENED, creator_id=99)
-        for number, (before, after) in enumerate(sorted(pairs), start=1)
-    )
+    relations = []
+    for number, (before, after) in enumerate(sorted(pairs), start=1):
+        relation = Relation(
+            number,
+            before,
+            after,
+            "active",
+            OPENED,
+            OPENED,
+            creator_id=UNKNOWN_UPLOADER,
+        )
+        relations.append(relation)
+    return tuple(relations)

@@ -22,42 +22,38 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, filterfalse
 
 MAX_NAME = 100  # characters of a tag name; contract section 6
-# Of the pictures with a folder's word that must carry the one above it, to make it
-# implied
-IMPLIED_SHARE = 0.95
+IMPLIED_SHARE = 0.95  # of the images with a folder's word that must carry the parent's
 
 NOISE = frozenset(
     {
-        *(
-            "clip_art",
-            "clipart",
-            "openclipart",
-            "open_clip_art",
-            "externalsource",
-            "inkscape",
-        ),
-        *(
-            "svg",
-            "png",
-            "image",
-            "picture",
-            "graphic",
-            "hash",
-            "example",
-            "sample",
-            "test",
-        ),
-        *(
-            "unsorted",
-            "duplicates",
-            "special",
-            "examples",
-            "00_strawberry_border",
-            "01_gift_certificate",
-        ),
-        *("miscellany", "misc", "stock", "generic"),
+        "clip_art",
+        "clipart",
+        "openclipart",
+        "open_clip_art",
+        "externalsource",
+        "inkscape",
+        "svg",
+        "png",
+        "image",
+        "picture",
+        "graphic",
+        "hash",
+        "example",
+        "sample",
+        "test",
+        "unsorted",
+        "duplicates",
+        "special",
+        "examples",
+        "00_strawberry_border",
+        "01_gift_certificate",
+        "miscellany",
+        "misc",
+        "stock",
+        "generic",
     }
 )
 JUNK = re.compile(r".|[\d._-]+|hash\(.*|www\..*|.*://.*|.*@.*", re.DOTALL)
@@ -86,19 +82,17 @@ class Vocabulary:
 
 def build_vocabulary(pictures: Sequence[Words]) -> Vocabulary:
     """Applies the rules above to a whole library; names must come from `tag_name`."""
-    words = [_without_junk(picture) for picture in pictures]
-    aliases = _find_aliases(
-        Counter(name for picture in words for name in _all_names(picture))
-    )
+    words = list(map(_without_junk, pictures))
+    all_names = chain.from_iterable(map(_all_names, words))
+    aliases = _find_aliases(Counter(all_names))
     words = [_resolved(picture, aliases) for picture in words]
     meaningful = _shared_names(words).union(*map(_folder_names, words))
     tags = [
         (picture.keywords & meaningful) | _folder_names(picture) for picture in words
     ]
     implications = _find_implications(words, tags)
-    return Vocabulary(
-        tuple(_closed(names, implications) for names in tags), aliases, implications
-    )
+    closed = tuple(_closed(names, implications) for names in tags)
+    return Vocabulary(closed, aliases, implications)
 
 
 def tag_name(text: str) -> str:
@@ -106,7 +100,8 @@ def tag_name(text: str) -> str:
 
     Empty if nothing is left of it.
     """
-    name = re.sub(r"\s+", "_", unicodedata.normalize("NFC", text).strip().lower())
+    name = unicodedata.normalize("NFC", text).strip().lower()
+    name = re.sub(r"\s+", "_", name)
     name = re.sub(r'[*,#%$\\"\x00-\x1f]', "", name)
     name = re.sub(r"([_~-])[_~-]+", r"\1", name)
     return name.lstrip("-~_+:(){}[]/`")[:MAX_NAME].rstrip("_")
@@ -119,21 +114,21 @@ def split_keywords(text: str) -> Iterator[str]:
 
 def _without_junk(picture: Words) -> Words:
     own = {picture.artist, *(picture.artist or "").split("_")}
-    keywords = {
-        name for name in picture.keywords if name not in own and name not in NOISE
-    }
-    folders = tuple(
-        tuple(name for name in path if name not in NOISE) for path in picture.folders
-    )
-    return Words(
-        frozenset(name for name in keywords if not JUNK.fullmatch(name)),
-        folders,
-        picture.artist,
-    )
+    keywords = filterfalse(_is_junk, picture.keywords - own)
+    folders = tuple(map(_without_noise, picture.folders))
+    return Words(frozenset(keywords), folders, picture.artist)
+
+
+def _is_junk(keyword: str) -> bool:
+    return keyword in NOISE or JUNK.fullmatch(keyword) is not None
+
+
+def _without_noise(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in path if name not in NOISE)
 
 
 def _folder_names(picture: Words) -> frozenset[str]:
-    return frozenset(name for path in picture.folders for name in path)
+    return frozenset(chain.from_iterable(picture.folders))
 
 
 def _all_names(picture: Words) -> frozenset[str]:
@@ -145,45 +140,63 @@ def _find_aliases(counts: Counter[str]) -> dict[str, str]:
 
     No chains.
     """
-    aliases: dict[str, str] = {}
-    spellings = defaultdict(list)
-    for name in sorted(counts):
-        spellings[re.sub("[_-]", "", name)].append(name)
-        singulars = [candidate for candidate in _singulars(name) if candidate in counts]
-        if singulars:
-            aliases[name] = max(
-                singulars, key=lambda candidate: (counts[candidate], candidate)
-            )
-    for group in spellings.values():
-        best = max(group, key=lambda name: (counts[name], "_" in name, name))
-        aliases |= {name: best for name in group if name != best}
+    aliases = _plural_aliases(counts) | _spelling_aliases(counts)
     return {name: _end_of(name, aliases) for name in aliases}
 
 
+def _plural_aliases(counts: Counter[str]) -> dict[str, str]:
+    aliases = {}
+    for name in sorted(counts):
+        singulars = [singular for singular in _singulars(name) if singular in counts]
+        if singulars:
+            aliases[name] = _most_frequent(singulars, counts)
+    return aliases
+
+
+def _spelling_aliases(counts: Counter[str]) -> dict[str, str]:
+    """From names that differ in `_` and `-` alone; `_` wins if they are as frequent."""
+    spellings = defaultdict(list)
+    for name in sorted(counts):
+        spellings[re.sub("[_-]", "", name)].append(name)
+    aliases = {}
+    for group in spellings.values():
+        best = max(group, key=lambda name: (counts[name], "_" in name, name))
+        for name in group:
+            if name != best:
+                aliases[name] = best
+    return aliases
+
+
+def _most_frequent(names: Iterable[str], counts: Counter[str]) -> str:
+    return max(names, key=lambda name: (counts[name], name))
+
+
 def _singulars(name: str) -> Iterator[str]:
+    if name.endswith("ss"):
+        return
     for ending, singular in (("s", ""), ("es", ""), ("ies", "y")):
-        if (
-            name.endswith(ending)
-            and not name.endswith("ss")
-            and len(name) > len(ending) + 2
-        ):
+        if name.endswith(ending) and len(name) > len(ending) + 2:
             yield name.removesuffix(ending) + singular
 
 
 def _end_of(name: str, aliases: Mapping[str, str]) -> str:
     passed = {name}
-    while (following := aliases.get(name)) and following not in passed:
+    following = aliases.get(name)
+    while following and following not in passed:
         passed.add(following)
         name = following
+        following = aliases.get(name)
     return name
 
 
 def _resolved(picture: Words, aliases: Mapping[str, str]) -> Words:
-    keywords = frozenset(aliases.get(name, name) for name in picture.keywords)
-    folders = tuple(
-        tuple(aliases.get(name, name) for name in path) for path in picture.folders
-    )
+    keywords = frozenset(_resolve(picture.keywords, aliases))
+    folders = tuple(_resolve(path, aliases) for path in picture.folders)
     return Words(keywords, folders, picture.artist)
+
+
+def _resolve(names: Iterable[str], aliases: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(aliases.get(name, name) for name in names)
 
 
 def _shared_names(words: Iterable[Words]) -> frozenset[str]:
@@ -199,21 +212,31 @@ def _shared_names(words: Iterable[Words]) -> frozenset[str]:
 def _find_implications(
     words: Iterable[Words], tags: Sequence[frozenset[str]]
 ) -> dict[str, str]:
-    above: defaultdict[str, set[str | None]] = defaultdict(set)
+    implications = {}
+    for inner, parents in sorted(_parent_folders(words).items()):
+        if len(parents) > 1:
+            continue
+        (outer,) = parents
+        if outer and outer != inner and _is_implied(outer, inner, tags):
+            implications[inner] = outer
+    return implications
+
+
+def _parent_folders(words: Iterable[Words]) -> dict[str, set[str | None]]:
+    """The folders that each folder lies in; None for the top of the library."""
+    parents: defaultdict[str, set[str | None]] = defaultdict(set)
     for picture in words:
         for path in picture.folders:
             for inner, outer in zip(path, (None, *path), strict=False):
-                above[inner].add(outer)
-    implications = {}
-    for inner, places in sorted(above.items()):
-        outer = next(iter(places))
-        if len(places) == 1 and outer and outer != inner:
-            carriers = [names for names in tags if inner in names]
-            if sum(outer in names for names in carriers) >= IMPLIED_SHARE * len(
-                carriers
-            ):
-                implications[inner] = outer
-    return implications
+                parents[inner].add(outer)
+    return parents
+
+
+def _is_implied(outer: str, inner: str, tags: Iterable[frozenset[str]]) -> bool:
+    """Whether nearly all images with the inner folder's word carry the outer's."""
+    carriers = [names for names in tags if inner in names]
+    both = [names for names in carriers if outer in names]
+    return len(both) >= IMPLIED_SHARE * len(carriers)
 
 
 def _closed(names: frozenset[str], implications: Mapping[str, str]) -> frozenset[str]:

@@ -5,14 +5,14 @@ The API and the index of the exports (contract sections 1.2, 2 and 3).
 
 import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from aiohttp import web
 
-from sandbox.board.records import Post, Relation, Tag
-from sandbox.server.search import EFFECTIVE, is_like
-from sandbox.server.serializers import Json, export_row
+from sandbox.board.records import CATEGORIES, Post, Relation, Tag
+from sandbox.server.search import EFFECTIVE, Index, is_like
+from sandbox.server.serializers import Json, export_rows
 from sandbox.server.service import SERVICE, Refused, json_response
 
 MAX_LIMIT = 320
@@ -23,6 +23,7 @@ MAX_COUNT = 240_001
 
 Row = TypeVar("Row", Post, Tag, Relation)
 
+ARTIST = CATEGORIES.index("artist")
 OPT_OUTS = frozenset({"avoid_posting", "conditional_dnp"})
 
 ROBOTS = """User-agent: GPTBot
@@ -38,29 +39,14 @@ Disallow: /posts.json
 
 async def export_index(request: web.Request) -> web.Response:
     """The exports there are, ordered by name."""
-    service = request.app[SERVICE]
-    exports = await service.exports()
-    return json_response(
-        [
-            export_row(export, service.static_url)
-            for _, export in sorted(exports.items())
-        ]
-    )
+    return json_response(await _export_rows(request))
 
 
 async def export_page(request: web.Request) -> web.Response:
     """The same for people."""
-    service = request.app[SERVICE]
-    rows = [
-        export_row(export, service.static_url)
-        for _, export in sorted((await service.exports()).items())
-    ]
-    lines = (
-        f'<li><a href="{row["url"]}">{row["file_name"]}</a> '
-        f"{row['file_size']:,} bytes</li>"
-        for row in rows
-    )
-    return _page("DB exports", f"<ul>{''.join(lines)}</ul>")
+    rows = await _export_rows(request)
+    lines = "".join(map(_export_line, rows))
+    return _page("DB exports", f"<ul>{lines}</ul>")
 
 
 async def old_export_page(_request: web.Request) -> web.Response:
@@ -72,30 +58,31 @@ async def posts(request: web.Request) -> web.Response:
     """A search, or with `md5` one post."""
     service = request.app[SERVICE]
     service.viewer(request)  # a wrong login is refused before anything else
-    if md5 := request.query.get("md5"):
+    md5 = request.query.get("md5")
+    if md5:
         return _one_post(request, service.index.by_md5.get(md5.lower()))
-    found = service.index.find(request.query.get("tags", ""), **_order(request))
+    text = request.query.get("tags", "")
+    found = service.index.find(text, order=_order(request))
     return _post_list(request, _page_of(request, found))
 
 
 async def post(request: web.Request) -> web.Response:
     """One post, deleted ones too."""
-    return _one_post(
-        request, request.app[SERVICE].index.by_id.get(int(request.match_info["id"]))
-    )
+    number = int(request.match_info["id"])
+    return _one_post(request, request.app[SERVICE].index.by_id.get(number))
 
 
 async def random_post(request: web.Request) -> web.Response:
     """One post that a search finds: the same every time, as everything here."""
-    found = request.app[SERVICE].index.find(
-        request.query.get("tags", ""), order="random"
-    )
-    return _one_post(request, found[0] if found else None)
+    text = request.query.get("tags", "")
+    found = request.app[SERVICE].index.find(text, order="random")
+    return _one_post(request, next(iter(found), None))
 
 
 async def count(request: web.Request) -> web.Response:
     """How many posts a search finds."""
-    found = len(request.app[SERVICE].index.find(request.query.get("tags", "")))
+    text = request.query.get("tags", "")
+    found = len(request.app[SERVICE].index.find(text))
     return json_response({"count": min(found, MAX_COUNT), "capped": found >= MAX_COUNT})
 
 
@@ -103,26 +90,12 @@ async def tags(request: web.Request) -> web.Response:
     """Tags by name, pattern, category or id."""
     service = request.app[SERVICE]
     search = _search(request)
-    names = _list(search.get("name"))
-    pattern = search.get("name_matches")
-    matching = (
-        frozenset(service.index.match_names(pattern.lower())) if pattern else None
-    )
-    ids = _list(search.get("id"))
-    found = [
-        tag
-        for tag in service.board.tags
-        if (
-            tag.post_count > 0
-            or search.get("hide_empty", "true") in ("false", "no", "0")
-        )
-        and (names is None or tag.name in names)
-        and (matching is None or tag.name in matching)
-        and (ids is None or str(tag.id) in ids)
-        and search.get("category", str(tag.category)) == str(tag.category)
-    ]
-    found.sort(key=TAG_ORDERS.get(search.get("order", "count"), TAG_ORDERS["count"]))  # type: ignore[arg-type]
-    return json_response(list(map(service.shapes.tag, _page_of(request, found))))
+    is_asked_for = _tag_test(search, service.index)
+    found = list(filter(is_asked_for, service.board.tags))
+    order = TAG_ORDERS.get(search.get("order", "count"), TAG_ORDERS["count"])
+    found.sort(key=order)  # type: ignore[arg-type]  # keys of one order are comparable
+    shaped = list(map(service.shapes.tag, _page_of(request, found)))
+    return json_response(shaped)
 
 
 TAG_ORDERS: dict[str, Callable[[Tag], object]] = {
@@ -136,7 +109,8 @@ TAG_ORDERS: dict[str, Callable[[Tag], object]] = {
 
 async def tag(request: web.Request) -> web.Response:
     """One tag by id or name."""
-    service, wanted = request.app[SERVICE], request.match_info["id_or_name"].lower()
+    service = request.app[SERVICE]
+    wanted = request.match_info["id_or_name"].lower()
     for found in service.board.tags:
         if wanted in (found.name, str(found.id)):
             return json_response(service.shapes.tag(found))
@@ -146,41 +120,30 @@ async def tag(request: web.Request) -> web.Response:
 async def aliases(request: web.Request) -> web.Response:
     """Tag aliases of any status."""
     service = request.app[SERVICE]
-    return json_response(
-        list(map(service.shapes.alias, _relations(request, service.board.aliases)))
-    )
+    found = _relations(request, service.board.aliases)
+    return json_response(list(map(service.shapes.alias, found)))
 
 
 async def implications(request: web.Request) -> web.Response:
     """Tag implications of any status."""
     service = request.app[SERVICE]
-    return json_response(
-        list(
-            map(
-                service.shapes.implication,
-                _relations(request, service.board.implications),
-            )
-        )
-    )
+    found = _relations(request, service.board.implications)
+    return json_response(list(map(service.shapes.implication, found)))
 
 
 async def avoid_postings(request: web.Request) -> web.Response:
     """Artists who opted out: those of posts that carry an opt-out tag."""
     board = request.app[SERVICE].board
-    artists = {tag.name: tag for tag in board.tags if tag.category == 1}
-    names = {
-        name
-        for post in board.posts
-        if not OPT_OUTS.isdisjoint(post.tags)
-        for name in post.tags
-    }
-    listed = [artists[name] for name in sorted(names & artists.keys())]
-    return json_response(
-        [
-            {"id": place, "artist_name": artist.name, "is_active": True}
-            for place, artist in enumerate(listed, start=1)
-        ]
-    )
+    artists = {tag.name for tag in board.tags if tag.category == ARTIST}
+    names: set[str] = set()
+    for post in board.posts:
+        if not OPT_OUTS.isdisjoint(post.tags):
+            names.update(post.tags)
+    listed = enumerate(sorted(names & artists), start=1)
+    rows = [
+        {"id": place, "artist_name": name, "is_active": True} for place, name in listed
+    ]
+    return json_response(rows)
 
 
 async def robots(_request: web.Request) -> web.Response:
@@ -218,16 +181,33 @@ ROUTES = [
 ]
 
 
+async def _export_rows(request: web.Request) -> list[Json]:
+    service = request.app[SERVICE]
+    exports = await service.exports()
+    return export_rows(exports, service.static_url)
+
+
+def _export_line(row: Json) -> str:
+    link = f'<a href="{row["url"]}">{row["file_name"]}</a>'
+    return f"<li>{link} {row['file_size']:,} bytes</li>"
+
+
 def _one_post(request: web.Request, found: Post | None) -> web.Response:
     if not found:
         raise web.HTTPNotFound
-    shaped = _shape(request, found)
-    return json_response(shaped if _is_bare(request) else {"post": shaped})
+    return _wrapped(request, "post", _shape(request, found))
 
 
 def _post_list(request: web.Request, found: Iterable[Post]) -> web.Response:
     shaped = [_shape(request, post) for post in found]
-    return json_response(shaped if _is_bare(request) else {"posts": shaped})
+    return _wrapped(request, "posts", shaped)
+
+
+def _wrapped(request: web.Request, key: str, shaped: Json | list[Json]) -> web.Response:
+    """Under a key, but bare in the shapes of v2 and where `only` is given."""
+    if request.query.get("v2") == "true" or "only" in request.query:
+        return json_response(shaped)
+    return json_response({key: shaped})
 
 
 def _shape(request: web.Request, post: Post) -> Json:
@@ -237,36 +217,45 @@ def _shape(request: web.Request, post: Post) -> Json:
         return service.shapes.v2(post, viewer, request.query.get("mode", "basic"))
     shaped = service.shapes.legacy(post, viewer)
     only = _list(request.query.get("only"))
-    return (
-        {key: value for key, value in shaped.items() if key in only} if only else shaped
-    )
+    if not only:
+        return shaped
+    return {key: value for key, value in shaped.items() if key in only}
 
 
-def _is_bare(request: web.Request) -> bool:
-    return request.query.get("v2") == "true" or "only" in request.query
+def _order(request: web.Request) -> str | None:
+    """Cursors always list by id, high to low, whatever `order:` or `random` say.
 
-
-def _order(request: web.Request) -> dict[str, str]:
-    """Cursors always list by id, high to low, whatever `order:` or `random` say."""
+    None leaves the order to the query.
+    """
     if _page_text(request)[0] in "ab":
-        return {"order": "id_desc"}
-    return {"order": "random"} if "random" in request.query else {}
+        return "id_desc"
+    if "random" in request.query:
+        return "random"
+    return None
 
 
 def _page_of(request: web.Request, rows: Sequence[Row]) -> Sequence[Row]:
-    """The rows of one page.
-
-    `b<ID>` gives those just below an id, `a<ID>` those just above, both high to low.
-    """
-    limit, page = _limit(request), _page_text(request)
+    """The rows of one page."""
+    limit = _limit(request)
+    page = _page_text(request)
     if page[0] in "ab":
-        bound, by_id = int(page[1:]), sorted(rows, key=lambda row: -row.id)
-        if page[0] == "b":
-            return [row for row in by_id if row.id < bound][:limit]
-        above = [row for row in by_id if row.id > bound]
-        return above[max(0, len(above) - limit) :]
+        return _page_beside_id(page, rows, limit)
     start = (int(page) - 1) * limit
     return rows[start : start + limit]
+
+
+def _page_beside_id(page: str, rows: Iterable[Row], limit: int) -> Sequence[Row]:
+    """`b<ID>`: those just below an id; `a<ID>`: those just above; both high to low."""
+    bound = int(page[1:])
+    by_id = _newest_first(rows)
+    if page[0] == "b":
+        return [row for row in by_id if row.id < bound][:limit]
+    above = [row for row in by_id if row.id > bound]
+    return above[max(0, len(above) - limit) :]
+
+
+def _newest_first(rows: Iterable[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: -row.id)
 
 
 def _limit(request: web.Request) -> int:
@@ -290,38 +279,82 @@ def _page_text(request: web.Request) -> str:
 
 def _search(request: web.Request) -> dict[str, str]:
     """The `search[...]` parameters by their inner names."""
-    found = (re.fullmatch(r"search\[(\w+)\]", key) for key in request.query)
-    return {match[1]: request.query[match[0]] for match in found if match}
+    search = {}
+    for key in request.query:
+        match = re.fullmatch(r"search\[(\w+)\]", key)
+        if match:
+            search[match[1]] = request.query[key]
+    return search
 
 
 def _list(text: str | None) -> frozenset[str] | None:
     """A comma list; None where it was not asked for."""
-    return None if not text else frozenset(part.strip() for part in text.split(","))
+    if not text:
+        return None
+    return frozenset(part.strip() for part in text.split(","))
+
+
+def _is_in(value: str, wanted: Container[str] | None) -> bool:
+    """Whether the value is among the wanted ones; None wants all."""
+    return wanted is None or value in wanted
+
+
+def _tag_test(search: Mapping[str, str], index: Index) -> Callable[[Tag], bool]:
+    """The test of a tag that the `search[...]` parameters stand for."""
+    shows_empty = search.get("hide_empty", "true") in ("false", "no", "0")
+    names = _list(search.get("name"))
+    ids = _list(search.get("id"))
+    category = search.get("category")
+    matching: frozenset[str] | None = None
+    pattern = search.get("name_matches")
+    if pattern:
+        matching = frozenset(index.match_names(pattern.lower()))
+
+    def is_asked_for(tag: Tag) -> bool:
+        return (
+            (shows_empty or tag.post_count > 0)
+            and _is_in(tag.name, names)
+            and _is_in(tag.name, matching)
+            and _is_in(str(tag.id), ids)
+            and category in (None, str(tag.category))
+        )
+
+    return is_asked_for
 
 
 def _relations(
     request: web.Request, relations: Sequence[Relation]
 ) -> Sequence[Relation]:
-    search = _search(request)
-    before, after = (
-        _list(search.get("antecedent_name")),
-        _list(search.get("consequent_name")),
-    )
-    matching = search.get("name_matches")
-    status = search.get("status", "").lower()
-    found = [
-        relation
-        for relation in relations
-        if (before is None or relation.antecedent_name in before)
-        and (after is None or relation.consequent_name in after)
-        and (not matching or _matches(relation, matching.lower()))
-        and (
-            not status
-            or relation.status == status
-            or (status == "approved" and relation.status in EFFECTIVE)
+    is_asked_for = _relation_test(_search(request))
+    found = filter(is_asked_for, relations)
+    return _page_of(request, _newest_first(found))
+
+
+def _relation_test(search: Mapping[str, str]) -> Callable[[Relation], bool]:
+    """The test of a relation that the `search[...]` parameters stand for."""
+    befores = _list(search.get("antecedent_name"))
+    afters = _list(search.get("consequent_name"))
+    pattern = search.get("name_matches", "").lower()
+    statuses = _statuses(search.get("status", "").lower())
+
+    def is_asked_for(relation: Relation) -> bool:
+        return (
+            _is_in(relation.antecedent_name, befores)
+            and _is_in(relation.consequent_name, afters)
+            and (not pattern or _matches(relation, pattern))
+            and _is_in(relation.status, statuses)
         )
-    ]
-    return _page_of(request, sorted(found, key=lambda relation: -relation.id))
+
+    return is_asked_for
+
+
+def _statuses(status: str) -> frozenset[str] | None:
+    """Those that a `search[status]` stands for: `approved` for all that take effect."""
+    if not status:
+        return None
+    if status == "approved":
+        return EFFECTIVE | {status}
+    return frozenset({status})
 
 
 def _matches(relation: Relation, pattern: str) -> bool:

@@ -18,7 +18,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -99,16 +101,11 @@ async def serve(
         site_socket = stack.enter_context(socket.create_server((host, port)))
         static_socket = stack.enter_context(socket.create_server((host, static_port)))
         requests: list[Request] = []
-        keep: Callable[[Request], None] = requests.append
+        file: TextIO | None = None
         if log:
-            file = stack.enter_context(
-                log.open("a", encoding="utf-8", buffering=1)
-            )  # whole lines, even if killed
-
-            def keep(request: Request) -> None:
-                requests.append(request)
-                file.write(json.dumps(asdict(request)) + "\n")
-
+            # Buffered by line: whole lines, even if killed
+            file = stack.enter_context(log.open("a", encoding="utf-8", buffering=1))
+        keep = partial(_keep, requests, file)
         painter = await stack.enter_async_context(Painter(board, workers))
         service = Service(board, _url(static_socket), painter, login)
         for role, routes, listener in (
@@ -118,11 +115,29 @@ async def serve(
             app = web.Application(middlewares=[_answering(role, keep, fault)])
             app[SERVICE] = service
             app.add_routes(routes)
-            runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.SockSite(runner, listener).start()
+            await stack.enter_async_context(_running(app, listener))
         yield Site(_url(site_socket), service.static_url, requests)
+
+
+def _keep(requests: list[Request], file: TextIO | None, request: Request) -> None:
+    """Adds the request to the log in memory, and to its file if there is one."""
+    requests.append(request)
+    if file:
+        file.write(json.dumps(asdict(request)) + "\n")
+
+
+@asynccontextmanager
+async def _running(
+    app: web.Application, listener: socket.socket
+) -> AsyncIterator[None]:
+    """Answers what comes in at the socket until the block is left."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
 
 
 def _url(listener: socket.socket) -> str:
@@ -142,27 +157,30 @@ def _answering(
         try:
             complete = await _deliver(request, response)
         finally:  # a server that is shut down leaves here too
-            body = (
-                getattr(response, "body", None)
-                if complete and request.method != "HEAD"
-                else None
-            )
-            keep(
-                Request(
-                    time=time.monotonic(),
-                    host=host,
-                    method=request.method,
-                    path=request.path,
-                    query=request.query_string,
-                    status=response.status,
-                    bytes_sent=len(body or b""),
-                    complete=complete,
-                    agent=request.headers.get("User-Agent", ""),
-                )
-            )
+            keep(_record(host, request, response, complete))
         return response
 
     return answer
+
+
+def _record(
+    host: str, request: web.Request, response: web.StreamResponse, complete: bool
+) -> Request:
+    bytes_sent = 0
+    if complete and request.method != "HEAD":
+        body = getattr(response, "body", None)
+        bytes_sent = len(body or b"")
+    return Request(
+        time=time.monotonic(),
+        host=host,
+        method=request.method,
+        path=request.path,
+        query=request.query_string,
+        status=response.status,
+        bytes_sent=bytes_sent,
+        complete=complete,
+        agent=request.headers.get("User-Agent", ""),
+    )
 
 
 async def _respond(
@@ -171,8 +189,11 @@ async def _respond(
     if not is_welcome(request.headers.get("User-Agent", "")):
         return web.Response(status=403, text=FORBIDDEN_PAGE, content_type="text/html")
     try:
-        faulty = await fault(request) if fault else None
-        return faulty or await handler(request)
+        if fault:
+            spoilt = await fault(request)
+            if spoilt:
+                return spoilt
+        return await handler(request)
     except Refused as refusal:
         return _error(refusal.status, refusal.message)
     except BadQuery as refusal:
@@ -197,13 +218,15 @@ async def _deliver(request: web.Request, response: web.StreamResponse) -> bool:
     except ConnectionError:
         return False
     # Polled, because a transport tells of an empty buffer by this number alone.
-    while (  # noqa: ASYNC110
-        (transport := request.transport)
-        and transport.get_write_buffer_size()
-        and not transport.is_closing()
-    ):
+    while _has_unsent_bytes(request.transport):  # noqa: ASYNC110
         await asyncio.sleep(0.002)
-    return transport is not None and not transport.is_closing()
+    return request.transport is not None and not request.transport.is_closing()
+
+
+def _has_unsent_bytes(transport: asyncio.WriteTransport | None) -> bool:
+    if transport is None or transport.is_closing():
+        return False
+    return transport.get_write_buffer_size() > 0
 
 
 def is_welcome(agent: str) -> bool:

@@ -1,6 +1,6 @@
-"""The site's bulk exports: gzip CSV as PostgreSQL's `COPY ...
+"""The site's bulk exports: gzip CSV as PostgreSQL's COPY with CSV HEADER writes it.
 
-CSV HEADER` writes it (contract sections 1.4 and 1.5).
+See contract sections 1.4 and 1.5.
 
 Guarantees  the bytes depend on the board alone: same board, same checksums, on every
             machine.
@@ -9,7 +9,7 @@ Guarantees  the bytes depend on the board alone: same board, same checksums, on 
 import hashlib
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -54,6 +54,8 @@ COLUMNS = {
 No board has rows for those that are not in `ROWS`.
 """
 
+BLOCK = 65_535  # bytes; the most that an uncompressed block of deflate holds
+
 
 @dataclass(frozen=True, slots=True)
 class Export:
@@ -78,9 +80,11 @@ def build_exports(board: Board) -> dict[str, Export]:
     exports = {}
     for place, (name, header) in enumerate(COLUMNS.items()):
         rows = ROWS[name](board) if name in ROWS else ()
-        body = stored_gzip("\n".join([header, *rows, ""]).encode())
+        text = "\n".join([header, *rows, ""])
+        body = stored_gzip(text.encode())
+        checksum = hashlib.sha256(body).hexdigest()
         stamp = board.now + timedelta(seconds=20 * place, milliseconds=244)
-        exports[name] = Export(name, body, hashlib.sha256(body).hexdigest(), stamp)
+        exports[name] = Export(name, body, checksum, stamp)
     return exports
 
 
@@ -126,23 +130,23 @@ ROWS: dict[str, Callable[[Board], Iterable[str]]] = {
 
 def descendants(implications: Iterable[Relation]) -> dict[str, list[str]]:
     """Returns, per antecedent, all tags that it implies to any depth, sorted."""
-    implications = tuple(implications)
-    direct: dict[str, set[str]] = {
-        relation.antecedent_name: set() for relation in implications
-    }
+    direct: dict[str, set[str]] = {}
     for relation in implications:
+        consequents = direct.setdefault(relation.antecedent_name, set())
         if relation.status == "active":
-            direct[relation.antecedent_name].add(relation.consequent_name)
-    closure = {}
-    for name in direct:
-        reached: set[str] = set()
-        waiting = [name]
-        while waiting:
-            news = direct.get(waiting.pop(), set()) - reached
-            reached |= news
-            waiting += news
-        closure[name] = sorted(reached)
-    return closure
+            consequents.add(relation.consequent_name)
+    return {name: sorted(_reachable(name, direct)) for name in direct}
+
+
+def _reachable(name: str, direct: Mapping[str, set[str]]) -> set[str]:
+    """All that follow from a name; the name itself only where it is in a circle."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        news = direct.get(waiting.pop(), set()) - reached
+        reached |= news
+        waiting += news
+    return reached
 
 
 def stored_gzip(data: bytes) -> bytes:
@@ -154,49 +158,82 @@ def stored_gzip(data: bytes) -> bytes:
     """
     parts: list[bytes | memoryview] = [b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"]
     view = memoryview(data)
-    for start in range(0, max(1, len(data)), 65_535):  # the most a stored block holds
-        block = view[start : start + 65_535]
-        last = start + 65_535 >= len(data)
-        parts += [struct.pack("<BHH", last, len(block), len(block) ^ 0xFFFF), block]
+    for start in range(0, max(1, len(data)), BLOCK):
+        end = start + BLOCK
+        block = view[start:end]
+        is_last = end >= len(data)
+        parts.append(struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF))
+        parts.append(block)
     parts.append(struct.pack("<II", zlib.crc32(data), len(data) & 0xFFFFFFFF))
     return b"".join(parts)
 
 
 def _post_row(post: Post) -> str:
-    score = post.up_score + post.down_score
-    return (
-        f"{post.id},{post.uploader_id},{_time(post.created_at)},{post.md5},"
-        f"{_text(post.source)},{post.rating},"
-        f"{post.width},{post.height},{_text(' '.join(post.tags))},"
-        f"{_text(' '.join(post.locked_tags) or None)},"
-        f"{post.fav_count},{post.ext},{_number(post.parent_id)},{post.change_seq},"
-        f"{_number(post.approver_id)},"
-        f"{post.file_size},{post.comment_count},{_text(post.description)},"
-        f"{_number(post.duration)},"
-        f"{_time(post.updated_at)},{_flag(post.is_deleted)},{_flag(post.is_pending)},"
-        f"{_flag(post.is_flagged)},"
-        f"{score},{post.up_score},{post.down_score},{_flag(post.is_rating_locked)},"
-        f"{_flag(post.is_status_locked)},"
-        f"{_flag(post.is_note_locked)},{_text(post.bg_color)},,"
+    locked_tags = " ".join(post.locked_tags) or None
+    columns = (
+        str(post.id),
+        str(post.uploader_id),
+        _time(post.created_at),
+        post.md5,
+        _text(post.source),
+        post.rating,
+        str(post.width),
+        str(post.height),
+        _text(" ".join(post.tags)),
+        _text(locked_tags),
+        str(post.fav_count),
+        post.ext,
+        _number(post.parent_id),
+        str(post.change_seq),
+        _number(post.approver_id),
+        str(post.file_size),
+        str(post.comment_count),
+        _text(post.description),
+        _number(post.duration),
+        _time(post.updated_at),
+        _flag(post.is_deleted),
+        _flag(post.is_pending),
+        _flag(post.is_flagged),
+        str(post.up_score + post.down_score),
+        str(post.up_score),
+        str(post.down_score),
+        _flag(post.is_rating_locked),
+        _flag(post.is_status_locked),
+        _flag(post.is_note_locked),
+        _text(post.bg_color),
+        "",  # last_noted_at
+        "",  # last_commented_at
     )
+    return ",".join(columns)
 
 
 def _tag_row(tag: Tag) -> str:
-    return (
-        f"{tag.id},{_text(tag.name)},{tag.category},{tag.post_count},"
-        f"{_time(tag.created_at)},{_time(tag.updated_at)},"
-        f"{_flag(tag.is_locked)}"
+    columns = (
+        str(tag.id),
+        _text(tag.name),
+        str(tag.category),
+        str(tag.post_count),
+        _time(tag.created_at),
+        _time(tag.updated_at),
+        _flag(tag.is_locked),
     )
+    return ",".join(columns)
 
 
 def _relation_start(relation: Relation) -> str:
     """The nine columns that aliases and implications share."""
-    return (
-        f"{relation.id},{_text(relation.antecedent_name)},"
-        f"{_text(relation.consequent_name)},"
-        f"{_time(relation.created_at)},{_text(relation.status)},,,"
-        f"{_text(relation.reason)},{_time(relation.updated_at)}"
+    columns = (
+        str(relation.id),
+        _text(relation.antecedent_name),
+        _text(relation.consequent_name),
+        _time(relation.created_at),
+        _text(relation.status),
+        "",  # forum_post_id
+        "",  # forum_topic_id
+        _text(relation.reason),
+        _time(relation.updated_at),
     )
+    return ",".join(columns)
 
 
 def _text(value: str | None) -> str:
@@ -204,7 +241,8 @@ def _text(value: str | None) -> str:
     if value is None:
         return ""
     if not value or "," in value or '"' in value or "\n" in value or "\r" in value:
-        return '"' + value.replace('"', '""') + '"'
+        doubled = value.replace('"', '""')
+        return f'"{doubled}"'
     return value
 
 
@@ -214,13 +252,17 @@ def _array(names: Iterable[str]) -> str:
 
 
 def _array_element(name: str) -> str:
-    if (
-        name
-        and name.upper() != "NULL"
-        and not any(char in '{},"\\' or char.isspace() for char in name)
-    ):
+    if not _needs_quotes(name):
         return name
-    return '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _needs_quotes(name: str) -> bool:
+    """Whether an element of an array would be read as something else without them."""
+    if not name or name.upper() == "NULL":
+        return True
+    return any(char in '{},"\\' or char.isspace() for char in name)
 
 
 def _time(moment: datetime | None) -> str:
@@ -228,7 +270,9 @@ def _time(moment: datetime | None) -> str:
     if moment is None:
         return ""
     text = moment.replace(tzinfo=None).isoformat(" ")
-    return text.rstrip("0") if moment.microsecond else text
+    if moment.microsecond:
+        return text.rstrip("0")
+    return text
 
 
 def _number(value: float | None) -> str:

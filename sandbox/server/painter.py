@@ -1,6 +1,4 @@
-"""Draws originals and variants in processes.
-
-So the event loop stays free and all cores work.
+"""Draws originals and variants in processes: the event loop stays free, all cores work.
 
 The processes start with the first picture asked for, each gets the board once, and they
 end with this process however it ends: a SIGKILL leaves none behind.
@@ -24,9 +22,8 @@ from PIL import Image
 from sandbox.board.records import Board, Post
 from sandbox.server.variants import Encoding, Kind, NoPicture, render
 
-CACHE_BYTES = (
-    64 << 20
-)  # of painted files; pictures are asked for again by other clients and after restarts
+# Of painted files; pictures are asked for again by other clients and after restarts
+CACHE_BYTES = 64 << 20
 
 Key = tuple[str, str, str]  # md5, kind of file, encoding
 
@@ -43,12 +40,12 @@ class Painter:
         0.7 s of CPU for 30,000 posts.
         """
         self._pool: ProcessPoolExecutor | None = None
+        # Spawned: forking a process with an event loop copies its threads.
+        context = multiprocessing.get_context("spawn")
         self._start = partial(
             ProcessPoolExecutor,
             max_workers=workers,
-            mp_context=multiprocessing.get_context(
-                "spawn"
-            ),  # forking a process with an event loop copies its threads
+            mp_context=context,
             initializer=_open_worker,
             initargs=(board,),
         )
@@ -65,25 +62,20 @@ class Painter:
 
     async def original(self, post: Post) -> bytes:
         """The file as uploaded."""
-        painted = await self._paint(
-            (post.md5, "original", post.ext), partial(_paint_original, post.md5)
-        )
+        key = (post.md5, "original", post.ext)
+        painted = await self._paint(key, partial(_paint_original, post.md5))
         return painted or b""
 
     async def variant(self, post: Post, kind: Kind, encoding: Encoding) -> bytes | None:
         """The sample or preview.
 
-        None where the original is nothing that Pillow can read, such as a
-        video.
+        None where the original is nothing that Pillow can read, such as a video.
         """
         task = partial(_paint_variant, post.md5, kind, encoding, post.bg_color)
         return await self._paint((post.md5, kind, encoding), task)
 
     async def _paint(self, key: Key, task: Callable[[], bytes | None]) -> bytes | None:
-        """Asks the cache, then whoever is painting the same file already.
-
-        Then a process.
-        """
+        """Asks the cache, then whoever is painting the same file, then a process."""
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -99,18 +91,21 @@ class Painter:
         self._pool = self._pool or self._start()
         # In a thread: to submit may start a process, and waits for it to read the
         # board.
-        return await asyncio.wrap_future(
-            await asyncio.to_thread(self._pool.submit, task)
-        )
+        submitted = await asyncio.to_thread(self._pool.submit, task)
+        return await asyncio.wrap_future(submitted)
 
     def _keep(self, key: Key, future: "asyncio.Future[bytes | None]") -> None:
         del self._painting[key]
-        if future.cancelled() or future.exception() or not (painted := future.result()):
+        if future.cancelled() or future.exception():
+            return
+        painted = future.result()
+        if not painted:
             return
         self._kept[key] = painted
         self._kept_bytes += len(painted)
         while self._kept_bytes > CACHE_BYTES:
-            self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+            _, oldest = self._kept.popitem(last=False)
+            self._kept_bytes -= len(oldest)
 
 
 _board: Board  # of a painting process; set by _open_worker
@@ -118,9 +113,8 @@ _board: Board  # of a painting process; set by _open_worker
 
 def _open_worker(board: Board) -> None:
     global _board
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches the whole group; the parent decides
+    # Ctrl-C reaches the whole group; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A picture of more than 89 million pixels takes gigabytes to scale: such posts have
     # no variants here.
     warnings.simplefilter("error", Image.DecompressionBombWarning)

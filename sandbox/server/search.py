@@ -5,22 +5,22 @@ returns the posts in order.
 """
 
 import fnmatch
+import math
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date
 
-from sandbox.board.records import Board, Post
+from sandbox.board.records import Board, Post, Tag
 
 MAX_TAGS = 40  # per query; more is refused with 422
 MAX_WILDCARD_TAGS = 40  # a wildcard stands for so many tags at most, the most used ones
 MAX_VALUES = 320  # in a list such as id:1,2,3
 MAX_DEPTH = 10  # of groups in parentheses; so many are refused with 422
 
-EFFECTIVE = frozenset(
-    {"active", "processing", "queued"}
-)  # statuses of aliases that searches resolve
+# Statuses of aliases that searches resolve
+EFFECTIVE = frozenset({"active", "processing", "queued"})
 
 Number = Callable[[Post], float]
 Test = Callable[[Post], bool]
@@ -102,39 +102,79 @@ def parse(text: str) -> Query:
     tokens = text.lower().split()
     if sum(map(_counts, tokens)) > MAX_TAGS:
         raise BadQuery(f"You cannot search for more than {MAX_TAGS} tags at a time")
-    groups: list[tuple[str, list[Term]]] = [
-        ("", [])
-    ]  # sign and terms of the open groups, the innermost last
-    order, limit, mentions_status = "id_desc", None, False
+    parser = _Parser()
     for token in tokens:
-        sign = token[0] if token[0] in "-~" and len(token) > 1 else ""
+        parser.read(token)
+    return parser.finish()
+
+
+@dataclass(slots=True)
+class _OpenGroup:
+    """A group in parentheses whose end has not been read."""
+
+    sign: str
+    terms: list[Term] = field(default_factory=list)
+
+
+class _Parser:
+    """Builds a query from its tokens, one after another."""
+
+    def __init__(self) -> None:
+        # The innermost last; the first is the query itself.
+        self._groups = [_OpenGroup(sign="")]
+        self._order = "id_desc"
+        self._limit: int | None = None
+        self._mentions_status = False
+
+    def read(self, token: str) -> None:
+        sign = _sign(token)
         body = token.removeprefix(sign)
-        key, colon, value = body.partition(":")
+        key, _, value = body.partition(":")
         if body == "(":
-            if len(groups) == MAX_DEPTH:
-                raise BadQuery(f"You cannot nest groups {MAX_DEPTH} deep")
-            groups.append((sign, []))
+            self._open_group(sign)
         elif body == ")":
-            _close(groups)
+            self._close_group()
         elif key == "order" and value in ORDERS:
-            order = value
+            self._order = value
         elif key == "limit" and value.isdecimal():
-            limit = int(value)
+            self._limit = int(value)
         else:
-            mentions_status = mentions_status or (key == "status" and value in STATUSES)
-            test = _row_test(key, value) if colon else None
-            groups[-1][1].append(Term(sign, "" if test else body, test))
-    if len(groups) > 1:
-        raise BadQuery("A group is not closed")
-    return Query(tuple(groups[0][1]), order, limit, mentions_status)
+            self._add_term(sign, body)
+
+    def finish(self) -> Query:
+        if len(self._groups) > 1:
+            raise BadQuery("A group is not closed")
+        terms = tuple(self._groups[0].terms)
+        return Query(terms, self._order, self._limit, self._mentions_status)
+
+    def _open_group(self, sign: str) -> None:
+        if len(self._groups) == MAX_DEPTH:
+            raise BadQuery(f"You cannot nest groups {MAX_DEPTH} deep")
+        self._groups.append(_OpenGroup(sign))
+
+    def _close_group(self) -> None:
+        """Makes the innermost open group a term of the one around it."""
+        if len(self._groups) == 1:
+            raise BadQuery("A group is closed that was not opened")
+        closed = self._groups.pop()
+        term = Term(closed.sign, group=tuple(closed.terms))
+        self._groups[-1].terms.append(term)
+
+    def _add_term(self, sign: str, body: str) -> None:
+        """A tag, a wildcard, or a metatag that tests the row."""
+        key, colon, value = body.partition(":")
+        if key == "status" and value in STATUSES:
+            self._mentions_status = True
+        test = _row_test(key, value) if colon else None
+        term = Term(sign, test=test) if test else Term(sign, body)
+        self._groups[-1].terms.append(term)
 
 
-def _close(groups: list[tuple[str, list[Term]]]) -> None:
-    """Makes the innermost open group a term of the one around it."""
-    if len(groups) == 1:
-        raise BadQuery("A group is closed that was not opened")
-    sign, terms = groups.pop()
-    groups[-1][1].append(Term(sign, group=tuple(terms)))
+def _sign(token: str) -> str:
+    """`-` or `~` in front of something; a token of one character has no sign."""
+    if len(token) > 1 and token[0] in "-~":
+        return token[0]
+    return ""
 
 
 def _counts(token: str) -> bool:
@@ -152,6 +192,9 @@ def _row_test(key: str, value: str) -> Test | None:
     values = frozenset(value.split(","))
     if len(values) > MAX_VALUES:
         raise BadQuery(f"You cannot list more than {MAX_VALUES} values")
+    if key in NUMBERS:
+        read = _ordinal if key == "date" else float
+        return _number_test(NUMBERS[key], value, read)
     match key:
         case "rating" if value:
             return lambda post: post.rating == value[0]
@@ -161,10 +204,6 @@ def _row_test(key: str, value: str) -> Test | None:
             return lambda post: post.md5 in values
         case "type" | "filetype":
             return lambda post: post.ext in values
-        case _ if key in NUMBERS:
-            return _number_test(
-                NUMBERS[key], value, _ordinal if key == "date" else float
-            )
     return None
 
 
@@ -179,19 +218,23 @@ def _number_test(number: Number, value: str, read: Callable[[str], float]) -> Te
     """
     try:
         if ".." in value:
-            low, high = (read(end) if end else None for end in value.split("..", 1))
-            return lambda post: (
-                (low is None or low <= number(post))
-                and (high is None or number(post) <= high)
-            )
+            return _range_test(number, value, read)
         for sign, compare in COMPARISONS:
             if value.startswith(sign):
                 bound = read(value.removeprefix(sign))
                 return lambda post: compare(number(post), bound)
-        allowed = frozenset(read(part) for part in value.split(","))
+        allowed = frozenset(map(read, value.split(",")))
     except ValueError:
         return lambda _: False
     return lambda post: number(post) in allowed
+
+
+def _range_test(number: Number, value: str, read: Callable[[str], float]) -> Test:
+    """Both ends belong to the range; an empty one is no limit."""
+    start, end = value.split("..", 1)
+    low = read(start) if start else -math.inf
+    high = read(end) if end else math.inf
+    return lambda post: low <= number(post) <= high
 
 
 class Index:
@@ -209,10 +252,8 @@ class Index:
             for alias in board.aliases
             if alias.status in EFFECTIVE
         }
-        self._names_by_use = [
-            tag.name
-            for tag in sorted(board.tags, key=lambda tag: (-tag.post_count, tag.id))
-        ]
+        by_use = sorted(board.tags, key=_use_rank)
+        self._names_by_use = [tag.name for tag in by_use]
         self._carriers: defaultdict[str, list[int]] = defaultdict(list)
         for position, post in enumerate(board.posts):
             for tag in post.tags:
@@ -224,9 +265,8 @@ class Index:
         Raises BadQuery.
         """
         query = parse(text)
-        found = [
-            self.posts[position] for position in sorted(self._matching(query.terms))
-        ]
+        positions = sorted(self._matching(query.terms))
+        found = [self.posts[position] for position in positions]
         if not query.mentions_status:
             found = [post for post in found if not post.is_deleted]
         found.sort(key=ORDERS[order or query.order])  # type: ignore[arg-type]  # keys of one order are comparable
@@ -234,9 +274,10 @@ class Index:
 
     def resolve(self, name: str) -> str:
         """Follows aliases, chains of them too."""
-        seen = {name}
-        while (name := self.aliases.get(name, name)) not in seen:
+        seen: set[str] = set()
+        while name not in seen:
             seen.add(name)
+            name = self.aliases.get(name, name)
         return name
 
     def match_names(self, pattern: str) -> list[str]:
@@ -248,40 +289,48 @@ class Index:
 
         Row tests are slow: last.
         """
-        found = set(range(len(self.posts)))
         either = [term for term in terms if term.sign == "~"]
         if either:
-            found = set().union(*map(self._holders, either))
+            found: set[int] = set().union(*map(self._holders, either))
+        else:
+            found = set(range(len(self.posts)))
         for term in terms:
-            if not term.test and term.sign == "":
+            if term.test:
+                continue
+            if term.sign == "":
                 found &= self._holders(term)
-            elif not term.test and term.sign == "-":
+            elif term.sign == "-":
                 found -= self._holders(term)
-        tests = [
-            (term.sign == "-", term.test)
-            for term in terms
-            if term.test and term.sign != "~"
-        ]
-        return {
-            place
-            for place in found
-            if all(test(self.posts[place]) is not negated for negated, test in tests)
-        }
+        for term in terms:
+            if term.test and term.sign != "~":
+                expected = term.sign == ""
+                found = self._tested(term.test, found, expected=expected)
+        return found
 
     def _holders(self, term: Term) -> set[int]:
+        """Positions of the posts of which the term is true, whatever its sign."""
         if term.group is not None:
             return self._matching(term.group)
         if term.test:
-            return {
-                position for position, post in enumerate(self.posts) if term.test(post)
-            }
-        is_pattern = "*" in term.name
-        names = (
-            self.match_names(term.name)[:MAX_WILDCARD_TAGS]
-            if is_pattern
-            else [self.resolve(term.name)]
-        )
-        return {position for name in names for position in self._carriers.get(name, ())}
+            return self._tested(term.test, range(len(self.posts)), expected=True)
+        holders: set[int] = set()
+        for name in self._tag_names(term.name):
+            holders.update(self._carriers.get(name, ()))
+        return holders
+
+    def _tested(
+        self, test: Test, positions: Iterable[int], *, expected: bool
+    ) -> set[int]:
+        return {place for place in positions if test(self.posts[place]) is expected}
+
+    def _tag_names(self, name_or_pattern: str) -> list[str]:
+        if "*" in name_or_pattern:
+            return self.match_names(name_or_pattern)[:MAX_WILDCARD_TAGS]
+        return [self.resolve(name_or_pattern)]
+
+
+def _use_rank(tag: Tag) -> tuple[int, int]:
+    return -tag.post_count, tag.id
 
 
 def is_like(name: str, pattern: str) -> bool:

@@ -15,6 +15,9 @@ from sandbox.server.variants import VIDEO, has_sample, preview_size, sample_size
 
 Json = dict[str, Any]
 
+VIDEO_CODECS = {"webm": "vp9", "mp4": "avc1"}
+THUMBNAIL_FLAGS = ("deleted", "pending", "flagged")  # those that thumbnails show
+
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
@@ -29,34 +32,43 @@ def is_visible(post: Post, viewer: Viewer) -> bool:
 
     The three rules of section 2.5.
     """
-    if post.is_deleted or (viewer.safe_mode and post.rating != "s"):
+    is_safe = post.rating == "s"
+    if post.is_deleted or (viewer.safe_mode and not is_safe):
         return False
-    return viewer.logged_in or not (
-        post.is_hidden_from_anonymous or (post.rating != "s" and "young" in post.tags)
-    )
+    if viewer.logged_in:
+        return True
+    is_for_members = not is_safe and "young" in post.tags
+    return not (post.is_hidden_from_anonymous or is_for_members)
 
 
 def site_time(moment: datetime | None) -> str | None:
     """ISO-8601 with milliseconds in the site's own zone, US Eastern."""
     if moment is None:
         return None
-    # By hand, not by zoneinfo: slim machines have no time zone database. The rule holds
-    # since 2007.
-    standard = moment.replace(tzinfo=UTC) - timedelta(
-        hours=5
-    )  # what a clock there shows without summer time
+    # By hand, not by zoneinfo: slim machines have no time zone database.
+    utc = moment.replace(tzinfo=UTC)
+    standard = utc - timedelta(hours=5)  # what a clock there shows in winter
+    offset = -4 if _is_summer_time(standard) else -5
+    local = utc.astimezone(timezone(timedelta(hours=offset)))
+    return local.isoformat(timespec="milliseconds")
+
+
+def _is_summer_time(standard: datetime) -> bool:
+    """By the rule that holds in the US since 2007."""
     starts = _sunday(standard.year, 3, 2) + timedelta(hours=2)
     ends = _sunday(standard.year, 11, 1) + timedelta(hours=1)
-    summer = starts <= standard < ends
-    zone = timezone(timedelta(hours=-4 if summer else -5))
-    return (
-        moment.replace(tzinfo=UTC).astimezone(zone).isoformat(timespec="milliseconds")
-    )
+    return starts <= standard < ends
 
 
 def _sunday(year: int, month: int, nth: int) -> datetime:
     first = datetime(year, month, 1, tzinfo=UTC)
-    return first + timedelta(days=(6 - first.weekday()) % 7 + 7 * (nth - 1))
+    days_to_sunday = (6 - first.weekday()) % 7
+    return first + timedelta(days=days_to_sunday, weeks=nth - 1)
+
+
+def export_rows(exports: Mapping[str, Export], static_url: str) -> list[Json]:
+    """The rows of the export index, ordered by name."""
+    return [export_row(exports[name], static_url) for name in sorted(exports)]
 
 
 def export_row(export: Export, static_url: str) -> Json:
@@ -100,35 +112,14 @@ class Shapes:
 
     def legacy(self, post: Post, viewer: Viewer) -> Json:
         """The default shape of /posts.json and /posts/<id>.json."""
-        links, sampled = self._links(post, viewer), has_sample(post)
-        preview = preview_size(post.width, post.height)
-        sample = _sample_size(post)
+        links = self._links(post, viewer)
         return {
             "id": post.id,
             "created_at": site_time(post.created_at),
             "updated_at": site_time(post.updated_at),
-            "file": {
-                "width": post.width,
-                "height": post.height,
-                "ext": post.ext,
-                "size": post.file_size,
-                "md5": post.md5,
-                "url": links.file,
-            },
-            "preview": {
-                "width": preview[0],
-                "height": preview[1],
-                "url": links.preview_jpg,
-                "alt": links.preview_webp,
-            },
-            "sample": {
-                "has": sampled,
-                "width": sample[0],
-                "height": sample[1],
-                "url": links.sample_jpg,
-                "alt": links.sample_webp,
-                "alternates": _alternates(post, links),
-            },
+            "file": _legacy_file(post, links),
+            "preview": _legacy_preview(post, links),
+            "sample": _legacy_sample(post, links),
             "score": _score(post),
             "tags": self._by_category(post),
             "locked_tags": list(post.locked_tags),
@@ -155,42 +146,17 @@ class Shapes:
         if mode == "thumbnails":
             return self._thumbnail(post, viewer)
         legacy = self.legacy(post, viewer)
+        relationships = legacy["relationships"]
         return {
-            **{
-                key: legacy[key]
-                for key in ("id", "created_at", "updated_at", "change_seq")
-            },
+            **_pick(legacy, "id", "created_at", "updated_at", "change_seq"),
             "files": self._files(post, viewer),
-            **{
-                key: legacy[key]
-                for key in ("uploader_id", "uploader_name", "approver_id")
-            },
-            "stats": {
-                "score": legacy["score"],
-                **{
-                    key: legacy[key]
-                    for key in ("fav_count", "is_favorited", "vote", "comment_count")
-                },
-                "hotness": 0.0,
-            },
+            **_pick(legacy, "uploader_id", "uploader_name", "approver_id"),
+            "stats": _stats(legacy),
             "flags": legacy["flags"],
-            "has": {
-                "parent": post.parent_id is not None,
-                "children": legacy["relationships"]["has_children"],
-                "active_children": legacy["relationships"]["has_active_children"],
-                "notes": False,
-                "sample": legacy["sample"]["has"],
-            },
-            "relationships": {
-                key: legacy["relationships"][key] for key in ("parent_id", "children")
-            },
-            **{
-                key: legacy[key]
-                for key in ("pools", "rating", "locked_tags", "sources", "description")
-            },
-            "tags": legacy["tags"]
-            if mode == "extended"
-            else [tag for tag in post.tags if tag in self._category],
+            "has": _has(legacy),
+            "relationships": _pick(relationships, "parent_id", "children"),
+            **_pick(legacy, "pools", "rating", "locked_tags", "sources", "description"),
+            "tags": legacy["tags"] if mode == "extended" else self._known_tags(post),
         }
 
     def tag(self, tag: Tag) -> Json:
@@ -223,46 +189,28 @@ class Shapes:
     def _links(self, post: Post, viewer: Viewer) -> Links:
         if not is_visible(post, viewer):
             return Links(None, None, None, None, None)
-        root, folder = (
-            f"{self._static_url}/data",
-            f"{post.md5[:2]}/{post.md5[2:4]}/{post.md5}",
-        )
-        sample = f"{root}/sample/{folder}" if has_sample(post) else None
+        root = f"{self._static_url}/data"
+        path = f"{post.md5[:2]}/{post.md5[2:4]}/{post.md5}"
+        sample_jpg: str | None = None
+        sample_webp: str | None = None
+        if has_sample(post):
+            sample_jpg = f"{root}/sample/{path}.jpg"
+            sample_webp = f"{root}/sample/{path}.webp"
         return Links(
-            file=f"{root}/{folder}.{post.ext}",
-            preview_jpg=f"{root}/preview/{folder}.jpg",
-            preview_webp=f"{root}/preview/{folder}.webp",
-            sample_jpg=sample and f"{sample}.jpg",
-            sample_webp=sample and f"{sample}.webp",
+            file=f"{root}/{path}.{post.ext}",
+            preview_jpg=f"{root}/preview/{path}.jpg",
+            preview_webp=f"{root}/preview/{path}.webp",
+            sample_jpg=sample_jpg,
+            sample_webp=sample_webp,
         )
 
     def _files(self, post: Post, viewer: Viewer) -> Json:
-        links, sampled = self._links(post, viewer), has_sample(post)
-        preview = preview_size(post.width, post.height)
-        sample = _sample_size(post)
+        links = self._links(post, viewer)
         files: Json = {
-            "meta": {
-                "md5": post.md5,
-                "ext": post.ext,
-                "size": post.file_size,
-                "duration": post.duration,
-                "has_sample": sampled,
-            },
+            "meta": _v2_meta(post),
             "original": {"width": post.width, "height": post.height, "url": links.file},
-            "preview": {
-                "width": preview[0],
-                "height": preview[1],
-                "jpg": links.preview_jpg,
-                "webp": links.preview_webp,
-            },
-            # Unlike the legacy shape, this one names the original where there is no
-            # sample.
-            "sample": {
-                "width": sample[0],
-                "height": sample[1],
-                "jpg": links.sample_jpg or links.file,
-                "webp": links.sample_webp or links.file,
-            },
+            "preview": _v2_preview(post, links),
+            "sample": _v2_sample(post, links),
         }
         if post.ext in VIDEO:
             files["video"] = _alternates(post, links)
@@ -271,11 +219,7 @@ class Shapes:
     def _thumbnail(self, post: Post, viewer: Viewer) -> Json:
         links = self._links(post, viewer)
         width, height = preview_size(post.width, post.height)
-        flags = [
-            name
-            for name in ("deleted", "pending", "flagged")
-            if getattr(post, f"is_{name}")
-        ]
+        set_flags = [name for name in THUMBNAIL_FLAGS if getattr(post, f"is_{name}")]
         return {
             "id": post.id,
             "created_at": site_time(post.created_at),
@@ -297,11 +241,14 @@ class Shapes:
             "is_favorited": False,
             "vote": 0,
             "comment_count": post.comment_count,
-            "flags": " ".join(flags),
+            "flags": " ".join(set_flags),
             "pools": "",
             "rating": post.rating,
             "tags": " ".join(post.tags),
         }
+
+    def _known_tags(self, post: Post) -> list[str]:
+        return [tag for tag in post.tags if tag in self._category]
 
     def _by_category(self, post: Post) -> dict[str, list[str]]:
         """All nine categories, empty ones too.
@@ -309,19 +256,106 @@ class Shapes:
         A tag that the tags table does not know is in none of them.
         """
         groups: dict[str, list[str]] = {category: [] for category in CATEGORIES}
-        for tag in post.tags:
-            if tag in self._category:
-                groups[self._category[tag]].append(tag)
+        for tag in self._known_tags(post):
+            groups[self._category[tag]].append(tag)
         return groups
 
     def _relationships(self, post: Post) -> Json:
         children = self._children.get(post.id, [])
+        active = [child for child in children if not child.is_deleted]
         return {
             "parent_id": post.parent_id,
             "has_children": bool(children),
-            "has_active_children": any(not child.is_deleted for child in children),
+            "has_active_children": bool(active),
             "children": [child.id for child in children],
         }
+
+
+def _legacy_file(post: Post, links: Links) -> Json:
+    return {
+        "width": post.width,
+        "height": post.height,
+        "ext": post.ext,
+        "size": post.file_size,
+        "md5": post.md5,
+        "url": links.file,
+    }
+
+
+def _legacy_preview(post: Post, links: Links) -> Json:
+    width, height = preview_size(post.width, post.height)
+    return {
+        "width": width,
+        "height": height,
+        "url": links.preview_jpg,
+        "alt": links.preview_webp,
+    }
+
+
+def _legacy_sample(post: Post, links: Links) -> Json:
+    width, height = _sample_size(post)
+    return {
+        "has": has_sample(post),
+        "width": width,
+        "height": height,
+        "url": links.sample_jpg,
+        "alt": links.sample_webp,
+        "alternates": _alternates(post, links),
+    }
+
+
+def _v2_meta(post: Post) -> Json:
+    return {
+        "md5": post.md5,
+        "ext": post.ext,
+        "size": post.file_size,
+        "duration": post.duration,
+        "has_sample": has_sample(post),
+    }
+
+
+def _v2_preview(post: Post, links: Links) -> Json:
+    width, height = preview_size(post.width, post.height)
+    return {
+        "width": width,
+        "height": height,
+        "jpg": links.preview_jpg,
+        "webp": links.preview_webp,
+    }
+
+
+def _v2_sample(post: Post, links: Links) -> Json:
+    """Unlike the legacy shape, names the original where there is no sample."""
+    width, height = _sample_size(post)
+    return {
+        "width": width,
+        "height": height,
+        "jpg": links.sample_jpg or links.file,
+        "webp": links.sample_webp or links.file,
+    }
+
+
+def _stats(legacy: Json) -> Json:
+    return {
+        **_pick(legacy, "score", "fav_count", "is_favorited", "vote", "comment_count"),
+        "hotness": 0.0,
+    }
+
+
+def _has(legacy: Json) -> Json:
+    relationships = legacy["relationships"]
+    return {
+        "parent": relationships["parent_id"] is not None,
+        "children": relationships["has_children"],
+        "active_children": relationships["has_active_children"],
+        "notes": False,
+        "sample": legacy["sample"]["has"],
+    }
+
+
+def _pick(shape: Json, *keys: str) -> Json:
+    """These keys of the shape, in this order."""
+    return {key: shape[key] for key in keys}
 
 
 def _sample_size(post: Post) -> tuple[int, int]:
@@ -336,7 +370,7 @@ def _alternates(post: Post, links: Links) -> Json:
     if post.ext not in VIDEO:
         return {}
     original: Mapping[str, Any] = {
-        "codec": "vp9" if post.ext == "webm" else "avc1",
+        "codec": VIDEO_CODECS[post.ext],
         "fps": 30.0,
         "size": post.file_size,
         "width": post.width,

@@ -1,7 +1,4 @@
-"""What the routes of both hosts answer from: the board, all that is made of it.
-
-And who asks.
-"""
+"""What the routes of both hosts answer from: the board, what it makes, who asks."""
 
 import asyncio
 import base64
@@ -71,10 +68,8 @@ class Service:
         given = _credentials(request)
         if given and given != self._login:
             raise Refused(401, "SessionLoader::AuthenticationFailure")
-        return Viewer(
-            logged_in=bool(given),
-            safe_mode=request.query.get("safe_mode", "").lower() in TRUTHY,
-        )
+        safe_mode = request.query.get("safe_mode", "").lower() in TRUTHY
+        return Viewer(logged_in=bool(given), safe_mode=safe_mode)
 
 
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
@@ -94,11 +89,10 @@ def _credentials(request: web.Request) -> tuple[str, str] | None:
     scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
-            user, _, key = (
-                base64.b64decode(encoded, validate=True).decode().partition(":")
-            )
+            decoded = base64.b64decode(encoded, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
             raise Refused(401, "SessionLoader::AuthenticationFailure") from error
+        user, _, key = decoded.partition(":")
         return user, key
     if "login" in request.query:
         return request.query["login"], request.query.get("api_key", "")

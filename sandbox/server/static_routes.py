@@ -6,6 +6,7 @@ Stricter than the real host in one thing: what the API would not link to for thi
 is a 404 here too.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import cast
@@ -54,20 +55,16 @@ async def original(request: web.Request) -> web.Response:
 
 async def variant(request: web.Request) -> web.Response:
     """The sample or preview; 404 where the site makes none of such a file."""
-    post, kind = _post(request), cast(Kind, request.match_info["kind"])
+    post = _post(request)
+    kind = cast(Kind, request.match_info["kind"])
     encoding = cast(Encoding, request.match_info["ext"])
     if kind == "sample" and not has_sample(post):
         raise web.HTTPNotFound
     body = await request.app[SERVICE].painter.variant(post, kind, encoding)
     if body is None:
         raise web.HTTPNotFound
-    return file_response(
-        request,
-        body,
-        CONTENT_TYPES[encoding],
-        f"{post.md5}-{kind}-{encoding}",
-        post.created_at,
-    )
+    tag = f"{post.md5}-{kind}-{encoding}"
+    return file_response(request, body, CONTENT_TYPES[encoding], tag, post.created_at)
 
 
 async def robots(_request: web.Request) -> web.Response:
@@ -85,13 +82,12 @@ ROUTES = [
 
 def _post(request: web.Request) -> Post:
     """The post whose file the path names, if this viewer may have it."""
-    service, path = request.app[SERVICE], request.match_info
+    service = request.app[SERVICE]
+    path = request.match_info
     post = service.index.by_md5.get(path["md5"])
-    if (
-        not post
-        or not post.md5.startswith(path["a"] + path["b"])
-        or not is_visible(post, service.viewer(request))
-    ):
+    if not post or not post.md5.startswith(path["a"] + path["b"]):
+        raise web.HTTPNotFound
+    if not is_visible(post, service.viewer(request)):
         raise web.HTTPNotFound
     return post
 
@@ -103,31 +99,39 @@ def file_response(
 
     Only of this very file if an `If-Range` says so.
     """
+    modified_utc = modified.replace(tzinfo=UTC, microsecond=0)
     headers = {
         "ETag": f'"{tag}"',
-        "Last-Modified": format_datetime(
-            modified.replace(tzinfo=UTC, microsecond=0), usegmt=True
-        ),
+        "Last-Modified": format_datetime(modified_utc, usegmt=True),
         "Accept-Ranges": "bytes",
         "Content-Type": content_type,
     }
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)
-    unchanged = request.headers.get("If-Range") in (
-        None,
-        headers["ETag"],
-        headers["Last-Modified"],
-    )
-    try:
-        asked = request.http_range
-    except ValueError:  # several ranges, or junk: the whole file is a correct answer
-        asked = slice(None)
-    if not unchanged or asked.start is None:
+    asked = _asked_range(request)
+    if asked.start is None or not _is_same_file(request, headers):
         return web.Response(body=body, headers=headers)
     start, stop, _ = asked.indices(len(body))
     if start >= stop:
-        return web.Response(
-            status=416, headers={"Content-Range": f"bytes */{len(body)}"}
-        )
+        beyond = {"Content-Range": f"bytes */{len(body)}"}
+        return web.Response(status=416, headers=beyond)
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
     return web.Response(status=206, body=body[start:stop], headers=headers)
+
+
+def _asked_range(request: web.Request) -> slice:
+    """The part that a `Range` asks for.
+
+    Without a start for the whole file, which is a correct answer to several ranges and
+    to junk too.
+    """
+    try:
+        return request.http_range
+    except ValueError:
+        return slice(None)
+
+
+def _is_same_file(request: web.Request, headers: Mapping[str, str]) -> bool:
+    """Whether the file is still the one that an `If-Range` names, if there is any."""
+    validator = request.headers.get("If-Range")
+    return validator in (None, headers["ETag"], headers["Last-Modified"])
