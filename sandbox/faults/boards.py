@@ -74,15 +74,13 @@ def _md5(data: bytes) -> str:
 
 
 class ManyTags(_Altered):
-    """The same board, but one post carries so many tags in all.
-
-    It is the first one unless `post_id` names another.
-    """
+    """The same board, but one post, by default the first, has so many tags in all."""
 
     def __init__(
         self, board: Board, tags: int = MOST_TAGS, post_id: int | None = None
     ) -> None:
-        crowded = next(post for post in board.posts if post_id in (None, post.id))
+        """Raises ValueError for a `post_id` that no post has."""
+        crowded = _post(board, post_id)
         lacking = tags - len(crowded.tags)
         names = [f"crowd_{number:04}" for number in range(lacking)]
         numbered = enumerate(names, start=board.tags[-1].id + 1)
@@ -93,3 +91,11 @@ class ManyTags(_Altered):
         all_names = tuple(sorted([*crowded.tags, *names]))
         posts[posts.index(crowded)] = replace(crowded, tags=all_names)
         super().__init__(board, posts, [*board.tags, *new])
+
+
+def _post(board: Board, post_id: int | None) -> Post:
+    """The post of this id; the first one for None."""
+    for post in board.posts:
+        if post_id in (None, post.id):
+            return post
+    raise ValueError(f"the board has no post {post_id}")

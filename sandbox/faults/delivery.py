@@ -63,10 +63,7 @@ class Unfinished(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Stalled(Aimed):
-    """The head and `share` of the body, then nothing for `seconds`.
-
-    Then a closed connection.
-    """
+    """The head and `share` of the body, then nothing for `seconds`, then a hang-up."""
 
     share: float = 0.0  # of the body's bytes
     seconds: float = 3_600.0
@@ -79,10 +76,7 @@ class Stalled(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Silent(Aimed):
-    """Takes the request and says nothing at all for `seconds`.
-
-    Then closes the connection.
-    """
+    """Takes the request, says nothing at all for `seconds`, then hangs up."""
 
     seconds: float = 3_600.0
 
@@ -94,9 +88,9 @@ class Silent(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class Dripping(Aimed):
-    """The honest answer, `bytes_at_once` every `pause` seconds: never silent.
+    """The honest answer, `bytes_at_once` every `pause` seconds.
 
-    And never done.
+    It is never silent for long and never done.
     """
 
     pause: float = 0.05  # seconds

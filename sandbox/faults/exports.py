@@ -15,7 +15,7 @@ from sandbox.board.records import Board
 from sandbox.faults.base import honest_body
 from sandbox.faults.delivery import Truncated
 from sandbox.faults.inflating import inflating_gzip
-from sandbox.server.exports import Export, build_exports, stored_gzip
+from sandbox.server.exports import COLUMNS, Export, build_exports, stored_gzip
 from sandbox.server.serializers import export_rows
 from sandbox.server.service import SERVICE, json_response
 from sandbox.server.static_routes import file_response
@@ -31,6 +31,10 @@ class WrongChecksum:
 
     export: str = "posts"
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an export that the site does not have."""
+        _columns(self.export)
+
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
         """The index with one checksum changed."""
         if request.path != INDEX:
@@ -42,6 +46,10 @@ class WrongChecksum:
 @dataclass(frozen=True, slots=True)
 class _Remade:
     """An export with other bytes; index, checksum and file agree on them."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an export that the site does not have."""
+        _columns(self._name())
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
         """The file, or the index that tells of it."""
@@ -72,6 +80,15 @@ class MissingColumn(_Remade):
 
     column: str
     export: str = "posts"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an export or a column that the site does not have."""
+        columns = _columns(self.export)
+        if self.column not in columns:
+            raise ValueError(
+                f"the export {self.export} has no column {self.column!r}; it has "
+                f"{', '.join(columns)}"
+            )
 
     def _name(self) -> str:
         return self.export
@@ -114,9 +131,9 @@ class DoubledRows(_Remade):
 
 @dataclass(frozen=True, slots=True)
 class ExportBomb(_Remade):
-    """An export of about a thousandth of these megabytes: its header.
+    """An export of its header and one record of so many megabytes.
 
-    Then one record without end.
+    On the wire it is about a thousandth of them.
     """
 
     export: str = "posts"
@@ -134,11 +151,9 @@ class ExportBomb(_Remade):
 class Swapped:
     """An export is overwritten while it is fetched.
 
-    After half of the first answer the connection breaks.
-
-    From then on the file is `board`'s. The index and the other exports follow when the
-    index was read `index_lag` times more, for the site writes it after the file; None:
-    they never do.
+    The connection breaks after half of the first answer. From then on the file is
+    `board`'s. The index and the other exports follow when the index was read
+    `index_lag` times more, for the site writes it after the file; None: they never do.
     """
 
     board: Board  # the same board a day later
@@ -150,6 +165,10 @@ class Swapped:
     _exports: dict[str, Export] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for an export that the site does not have."""
+        _columns(self.export)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse | None:
         """Half of the old file once; later the new file, and in time the new index."""
@@ -184,6 +203,14 @@ class Swapped:
         return file_response(
             request, new.body, "application/gzip", new.checksum, new.updated_at
         )
+
+
+def _columns(export: str) -> list[str]:
+    """The columns of an export; raises ValueError for one that there is not."""
+    if export not in COLUMNS:
+        known = ", ".join(COLUMNS)
+        raise ValueError(f"the site has no export {export!r}; it has {known}")
+    return COLUMNS[export].split(",")
 
 
 def _path(export: str) -> str:

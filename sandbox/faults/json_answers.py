@@ -21,7 +21,7 @@ LISTING = r"/posts\.json$"
 class ExtraKeys(Aimed):
     """Every object of the answer has a key more that nobody knows.
 
-    The tags of a post, a category more.
+    The tags of a post have a category more.
     """
 
     where: str | Collection[str] = r"/.*\.json$"
@@ -66,8 +66,10 @@ class ShortPages(Aimed):
     posts: int = 7
 
     async def _spoil(self, request: web.Request) -> web.StreamResponse:
-        asked = int(request.query.get("limit", "75"))
-        limit = min(asked, self.posts)
+        asked = request.query.get("limit", "75")
+        if not asked.isdecimal():
+            return await honest(request)  # which refuses it
+        limit = min(int(asked), self.posts)
         return await honest(_asking(request, limit=str(limit)))
 
 
@@ -84,9 +86,9 @@ class V2Anyway(Aimed):
 
 @dataclass(frozen=True, slots=True)
 class JsonBomb(Aimed):
-    """Sound JSON, an empty list with much space in it, in gzip.
+    """Sound JSON, an empty list with so many megabytes of space in it, in gzip.
 
-    About a thousandth of these megabytes on the wire.
+    On the wire it is about a thousandth of them.
     """
 
     where: str | Collection[str] = r"/.*\.json$"

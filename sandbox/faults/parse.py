@@ -131,7 +131,7 @@ def _required_fields(kind: type[Any]) -> list[str]:
 
 def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]:
     """Reads `5,times=3`: what has no name is for the first field."""
-    values = {}
+    values: dict[str, Any] = {}
     for argument in filter(None, arguments.split(",")):
         key, given, value = argument.partition("=")
         if not given:
@@ -140,6 +140,10 @@ def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]
         if key not in fields:
             raise ValueError(
                 f"the fault {name} takes no {key!r}; it takes {', '.join(fields)}"
+            )
+        if key in values:
+            raise ValueError(
+                f"the fault {name} has {key} twice: {values[key]} and {value}"
             )
         try:
             values[key] = TypeAdapter(fields[key]).validate_python(value)
@@ -152,5 +156,6 @@ def _values(name: str, fields: dict[str, Any], arguments: str) -> dict[str, Any]
 
 
 def _summary(kind: type[Any]) -> str:
+    """Its doc string in one line."""
     text = inspect.getdoc(kind) or ""
-    return text.split("\n", 1)[0]
+    return " ".join(text.split())

@@ -16,7 +16,7 @@ CHALLENGE = """<p>Checking if the site connection is secure</p>
 class Down(Aimed):
     """503 with a page of HTML, and Retry-After in seconds if given.
 
-    Maintenance, or more than 2 requests a second.
+    The site does so in maintenance, and to more than 2 requests a second.
     """
 
     retry_after: int | None = None
@@ -44,8 +44,7 @@ class Throttled(Aimed):
 class Failing(Aimed):
     """A status of the 5xx kind.
 
-    500 and 501 as JSON with the code of an incident, others as the edge's page of
-    HTML.
+    500 and 501 are JSON with the code of an incident, others the edge's page of HTML.
     """
 
     status: int = 500

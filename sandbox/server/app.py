@@ -152,7 +152,7 @@ def _answering(
 
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await _respond(request, handler, fault)
+        response = await _respond(host, request, handler, fault)
         complete = False
         try:
             complete = await _deliver(request, response)
@@ -184,7 +184,7 @@ def _record(
 
 
 async def _respond(
-    request: web.Request, handler: Handler, fault: Fault | None
+    host: str, request: web.Request, handler: Handler, fault: Fault | None
 ) -> web.StreamResponse:
     if not is_welcome(request.headers.get("User-Agent", "")):
         return web.Response(status=403, text=FORBIDDEN_PAGE, content_type="text/html")
@@ -193,6 +193,8 @@ async def _respond(
             spoilt = await fault(request)
             if spoilt:
                 return spoilt
+        if host == "site":
+            request.app[SERVICE].viewer(request)  # refuses a wrong login
         return await handler(request)
     except Refused as refusal:
         return _error(refusal.status, refusal.message)

@@ -1,4 +1,4 @@
-"""The site's bulk exports: gzip CSV as PostgreSQL's COPY with CSV HEADER writes it.
+"""The site's bulk exports, as PostgreSQL's COPY writes CSV with a header, in gzip.
 
 See contract sections 1.4 and 1.5.
 

@@ -351,6 +351,8 @@ async def test_pages_double_repeat_or_fall_short(tiny: SandboxBoard) -> None:
     async with spoilt(tiny, faults.ShortPages(posts=2)) as (site, session):
         assert await listing(session, site, "limit=5") == first[:2]
         assert await listing(session, site, f"limit=5&page=b{first[1]}") == first[2:4]
+        async with session.get(f"{site.base_url}/posts.json?limit=x") as refused:
+            assert refused.status == 410
 
 
 async def test_answers_have_more_keys_or_another_shape(tiny: SandboxBoard) -> None:
@@ -418,6 +420,15 @@ def test_faults_by_name_are_those_one_would_write(tiny: SandboxBoard) -> None:
             "missing-column",
             "the fault missing-column needs column: --fault missing-column:column=...",
         ),
+        (
+            "missing-column:colour",
+            "the export posts has no column 'colour'; it has id, uploader_id",
+        ),
+        ("wrong-checksum:post", "the site has no export 'post'; it has artists, bulk"),
+        ("swapped:post", "the site has no export 'post'; it has artists, bulk"),
+        ("doubled-rows:post", "the site has no export 'post'; it has artists, bulk"),
+        ("down:/data/,/posts", "the fault down has where twice: /data/ and /posts"),
+        ("many-tags:post_id=4711000", "the board has no post 4711000"),
     ],
 )
 def test_fault_that_cannot_be_is_refused_with_what_can(

@@ -9,7 +9,7 @@ import pytest
 from sandbox.board.records import CATEGORIES
 from sandbox.server.app import LOGIN, Site
 from sandbox.server.serializers import site_time
-from tests.builders.tiny_board import answer, ids, refusal
+from tests.builders.tiny_board import answer, refusal
 
 
 async def test_legacy_post_has_the_keys_of_the_site_in_its_order(
@@ -97,12 +97,26 @@ async def test_urls_are_null_by_the_three_rules(
         assert post["file"]["ext"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "posts.json",
+        "posts/count.json",
+        "posts/random.json",
+        "posts/1.json",
+        "tags.json",
+        "tag_aliases.json",
+        "tag_implications.json",
+        "avoid_postings.json",
+        "db_exports.json",
+    ],
+)
 async def test_wrong_key_is_unauthorised(
-    site: Site, client: aiohttp.ClientSession
+    site: Site, client: aiohttp.ClientSession, path: str
 ) -> None:
-    url = f"{site.base_url}/posts.json?login={LOGIN[0]}&api_key="
+    url = f"{site.base_url}/{path}?login={LOGIN[0]}&api_key="
     assert (await refusal(client, url + "wrong"))[0] == 401
-    assert len(ids(await answer(client, url + LOGIN[1]))) == 8
+    assert await answer(client, url + LOGIN[1]) is not None
 
 
 async def test_v2_is_bare_and_falls_back_to_the_original(
