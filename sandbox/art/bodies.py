@@ -252,7 +252,9 @@ def _legs_on_fours(pen: Pen, look: Look, pose: str, socks: RGB | None) -> None:
     lying = pose == "lying"
     bottom = 2.1 if lying else 3.1
     fill = darker(look.body, 0.1)
-    spread = (-0.75, -0.45, 0.5, 0.8) if pose == "jumping" else (0.0, 0.0, 0.0, 0.0)
+    spread = (0.0, 0.0, 0.0, 0.0)
+    if pose == "jumping":
+        spread = (-0.75, -0.45, 0.5, 0.8)
     for x, step in zip((0.2, 0.75, 2.1, 2.5), spread, strict=True):
         foot = x + step
         pen.limb(x + 0.15, 1.7, foot + 0.1, bottom, 0.33, 0.24, fill)

@@ -67,5 +67,7 @@ def _png(picture: Image.Image, transparent: bool) -> bytes:
     palette = bytes(flat.getpalette() or [])[: 3 * 128]
     indices = flat.tobytes()
     # The top left pixel is never part of a figure.
-    alpha = b"\xff" * indices[0] + b"\0" if transparent else b""
+    alpha = b""
+    if transparent:
+        alpha = b"\xff" * indices[0] + b"\0"
     return png.encode(flat.width, flat.height, indices, palette, alpha)

@@ -55,8 +55,10 @@ def _is_bright(colour: RGB) -> bool:
 
 def _belly_colour(figure: Figure, body: RGB) -> RGB:
     countershaded = "countershading" in figure.marks
+    if figure.colour == "white" and countershaded:
+        return mix(body, (205, 190, 175), 0.5)
     if figure.colour == "white":
-        return mix(body, (205, 190, 175), 0.5) if countershaded else body
+        return body
     if not countershaded:
         return lighter(body, 0.22)
     share = 0.78 if _is_bright(body) else 0.6

@@ -41,6 +41,8 @@ _MONOCHROMES: tuple[tuple[RGB, RGB], ...] = (
     ((10, 50, 25), (228, 250, 225)),
 )
 """Darkest and lightest colour of monochrome images."""
+_GRAIN = {"grain": 26, "paper": 14}
+"""How much a surface darkens at most, of 255."""
 
 
 def render(scene: Scene) -> Image.Image:
@@ -257,8 +259,7 @@ def _finish(picture: Image.Image, scene: Scene, style: Style) -> Image.Image:
         shade = gradient(size, (255, 255, 255), (232, 229, 238))
         picture = ImageChops.multiply(picture, shade)
     if style.surface and opaque:
-        strength = 26 if style.surface == "grain" else 14
-        picture = _grain(picture, scene.key, strength)
+        picture = _grain(picture, scene.key, _GRAIN[style.surface])
     if scene.finish == "greyscale":
         picture = picture.convert("L").convert("RGB")
     elif scene.finish == "monochrome":

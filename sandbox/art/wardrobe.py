@@ -77,7 +77,9 @@ _HALF_STAR = [
 
 def sleeve(look: Look) -> RGB | None:
     """The colour of the sleeves, or None for bare arms."""
-    return look.top if _has_shirt(look) else None
+    if _has_shirt(look):
+        return look.top
+    return None
 
 
 def _has_shirt(look: Look) -> bool:
@@ -150,7 +152,9 @@ def draw_headwear(pen: Pen, look: Look, view: str) -> None:
         _glasses(pen, look, side)
     if look.has("headphones"):
         _headphones(pen, look, side)
-    hat = pen.at(0.1, 0.0, 1.0, 0.08) if side else pen.at(0.0, 0.0, 1.0, -0.06)
+    hat = pen.at(0.0, 0.0, 1.0, -0.06)
+    if side:
+        hat = pen.at(0.1, 0.0, 1.0, 0.08)
     for name in look.figure.worn:
         if name in _HATS:
             _HATS[name](hat, look.hat, side)
