@@ -220,8 +220,9 @@ def _implications() -> list[Relation]:
 
 def _relation(number: int, antecedent: str, consequent: str, status: str) -> Relation:
     made = _TAGS_BEGAN + timedelta(days=20 * number, seconds=number)
-    # NULL in the oldest rows of the site
-    created_at = None if number % 40 == 7 else made
+    created_at: datetime | None = made
+    if number % 40 == 7:
+        created_at = None  # as in the oldest rows of the site
     reason = ""
     if number % 3 == 0:
         reason = _REASON

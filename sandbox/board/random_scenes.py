@@ -152,8 +152,9 @@ def _format(
         long_side = _usual_side(u, v, ext)
     elif v < 0.12:
         ratio = 1.9 if ratio > 1 else 1 / 1.9
-        # absurd_res, a handful; else hi_res
-        long_side = 3_200.0 if v < 0.03 else 1_720 + 900 * (v - 0.03)
+        long_side = 1_720 + 900 * (v - 0.03)
+        if v < 0.03:
+            long_side = 3_200.0  # absurd_res, a handful
     else:
         long_side = (860 + 200 * v) * max(ratio, 1 / ratio)
     if ratio > 1:
