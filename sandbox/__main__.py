@@ -64,10 +64,9 @@ def serve(
         typer.echo(parse.described())
         return
     with _one_line():
+        today = open_board(board, posts=posts, seed=seed, day=day)
         tomorrow = partial(open_board, board, posts=posts, seed=seed, day=2)
-        opened, spoiling = parse.spoil(
-            open_board(board, posts=posts, seed=seed, day=day), tomorrow, fault or []
-        )
+        opened, spoiling = parse.spoil(today, tomorrow, fault or [])
         asyncio.run(_serve(opened, spoiling, port, static_port, log))
 
 
@@ -97,16 +96,15 @@ def contact(
     from sandbox.contact_sheet import contact_sheet
 
     with _one_line():
-        contact_sheet(
-            open_board(board, posts=posts, seed=seed, day=day), number, seed or 0
-        ).save(file)
+        opened = open_board(board, posts=posts, seed=seed, day=day)
+        contact_sheet(opened, number, seed or 0).save(file)
 
 
 @contextmanager
 def _one_line() -> Iterator[None]:
-    """A port in use, an unknown board, packages that are missing.
+    """Says in one line what is wrong and exits with status 1.
 
-    What is wrong in one line, exit status 1.
+    Such as a port in use, an unknown board, packages that are missing.
     """
     try:
         yield

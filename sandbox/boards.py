@@ -15,11 +15,8 @@ def open_board(
     if name == "sandbox":
         from sandbox.board.drawn import SandboxBoard
 
-        chosen: dict[str, int] = {
-            key: value
-            for key, value in (("posts", posts), ("seed", seed))
-            if value is not None
-        }
+        given = {"posts": posts, "seed": seed}
+        chosen = {key: value for key, value in given.items() if value is not None}
         return SandboxBoard(**chosen, day=day)
     if name == "openclipart":
         from sandbox.openclipart.board import OpenclipartBoard

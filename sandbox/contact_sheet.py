@@ -5,14 +5,14 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.board.records import CATEGORIES, Board
+from sandbox.board.records import CATEGORIES, Board, Post
 
-_CELL, _LINES, _COLUMNS = (
-    240,
-    9,
-    8,
-)  # pixels per picture, lines of tags under it, pictures per row
+_CELL = 240  # pixels per image
+_LINES = 9  # of tags under it
+_COLUMNS = 8  # images per row
 _LINE = 11  # pixels per line of text
+_HEIGHT = _CELL + _LINES * _LINE + 6  # pixels per image and its tags
+_PAPER = (245, 245, 242)
 _STILL = ("jpg", "png", "webp")
 _SHOWN = (CATEGORIES.index("general"), CATEGORIES.index("species"))
 
@@ -22,32 +22,37 @@ def contact_sheet(board: Board, n: int = 64, seed: int = 0) -> Image.Image:
 
     Below each are its given general and species tags.
     """
-    stills = [
-        post for post in board.posts if post.ext in _STILL and not post.is_deleted
-    ]
-    draw = Random(f"contact/{seed}").random
-    chosen = sorted(stills, key=lambda post: (draw(), post.id))[:n]
+    chosen = _choose(board, n, seed)
     category = {tag.name: tag.category for tag in board.tags}
-    height = _CELL + _LINES * _LINE + 6
-    sheet = Image.new(
-        "RGB", (_COLUMNS * _CELL, -(-len(chosen) // _COLUMNS) * height), (245, 245, 242)
-    )
+    rows = -(-len(chosen) // _COLUMNS)
+    sheet = Image.new("RGB", (_COLUMNS * _CELL, rows * _HEIGHT), _PAPER)
     for place, post in enumerate(chosen):
+        row, column = divmod(place, _COLUMNS)
         tags = [tag for tag in post.tags if category.get(tag) in _SHOWN]
-        cell = _cell(board.original(post.md5), tags, height)
-        sheet.paste(cell, (place % _COLUMNS * _CELL, place // _COLUMNS * height))
+        cell = _cell(board.original(post.md5), tags)
+        sheet.paste(cell, (column * _CELL, row * _HEIGHT))
     return sheet
 
 
-def _cell(data: bytes, tags: list[str], height: int) -> Image.Image:
-    cell = Image.new("RGB", (_CELL, height), (245, 245, 242))
+def _choose(board: Board, n: int, seed: int) -> list[Post]:
+    draw = Random(f"contact/{seed}").random
+    stills = [
+        post for post in board.posts if post.ext in _STILL and not post.is_deleted
+    ]
+    return sorted(stills, key=lambda post: (draw(), post.id))[:n]
+
+
+def _cell(data: bytes, tags: list[str]) -> Image.Image:
+    cell = Image.new("RGB", (_CELL, _HEIGHT), _PAPER)
     with Image.open(io.BytesIO(data)) as original:
         picture = original.convert("RGB")
     picture.thumbnail((_CELL - 6, _CELL - 6))
-    cell.paste(picture, ((_CELL - picture.width) // 2, (_CELL - picture.height) // 2))
+    left, top = (_CELL - picture.width) // 2, (_CELL - picture.height) // 2
+    cell.paste(picture, (left, top))
     brush = ImageDraw.Draw(cell)
     font = ImageFont.load_default(9)
-    for number, line in enumerate(_wrapped(tags, brush, font)[:_LINES]):
+    lines = _wrapped(tags, brush, font)[:_LINES]
+    for number, line in enumerate(lines):
         brush.text((4, _CELL + number * _LINE), line, fill=(30, 30, 30), font=font)
     return cell
 

@@ -5,29 +5,35 @@ They are turned, mirrored and scaled onto the canvas, with the artist's line.
 A unit is the radius of a head; y grows downwards.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import cos, hypot, pi, sin
 
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
 from sandbox.art.style import Style
+from sandbox.board.random_choice import Draw
 
 RGB = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
+Matrix = tuple[float, float, float, float, float, float]
+"""An affine map: where (1, 0) and (0, 1) point, and where the origin lies."""
 
+_INK = (30, 25, 30)
 # A circle as the pen draws it: corners enough that none is seen at 200 pixels.
 _CIRCLE = tuple(
     (cos(2 * pi * step / 26), sin(2 * pi * step / 26)) for step in range(26)
+)
+_HALF_CIRCLE = tuple(
+    (cos(pi * (step / 8 - 0.5)), sin(pi * (step / 8 - 0.5))) for step in range(9)
 )
 
 
 def mix(one: RGB, other: RGB, share: float) -> RGB:
     """Returns a colour on the way from `one` (share 0) to `other` (share 1)."""
-    return (
-        round(one[0] + (other[0] - one[0]) * share),
-        round(one[1] + (other[1] - one[1]) * share),
-        round(one[2] + (other[2] - one[2]) * share),
-    )
+    red = round(one[0] + (other[0] - one[0]) * share)
+    green = round(one[1] + (other[1] - one[1]) * share)
+    blue = round(one[2] + (other[2] - one[2]) * share)
+    return red, green, blue
 
 
 def darker(colour: RGB, share: float = 0.35) -> RGB:
@@ -40,6 +46,21 @@ def lighter(colour: RGB, share: float = 0.5) -> RGB:
     return mix(colour, (255, 255, 255), share)
 
 
+def gradient(size: tuple[int, int], top: RGB, bottom: RGB) -> Image.Image:
+    """Returns a vertical gradient from one colour at the top to another below."""
+    strip = Image.new("RGB", (1, 64))
+    colours = [mix(top, bottom, step / 63) for step in range(64)]
+    strip.putdata(colours)
+    if size[1] < 64:
+        return strip.resize(size, Image.Resampling.NEAREST)
+    return strip.resize(size, Image.Resampling.BILINEAR)
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
+    """Returns the four corners, clockwise from the top left."""
+    return [(left, top), (right, top), (right, bottom), (left, bottom)]
+
+
 class Pen:
     """Draws shapes with outlines through an affine map.
 
@@ -50,8 +71,8 @@ class Pen:
         self,
         canvas: ImageDraw.ImageDraw,
         style: Style,
-        matrix: tuple[float, float, float, float, float, float],
-        draw: Callable[[], float],
+        matrix: Matrix,
+        draw: Draw,
     ) -> None:
         self.canvas, self.style, self.matrix, self.draw = canvas, style, matrix, draw
         self.unit = hypot(matrix[0], matrix[1])  # pixels per unit
@@ -70,22 +91,13 @@ class Pen:
         `turn` is in radians, clockwise.
         """
         a, b, c, d, e, f = self.matrix
-        right, down = (-scale if mirror else scale), scale
-        p, q, r, s = (
-            right * cos(turn),
-            right * sin(turn),
-            -down * sin(turn),
-            down * cos(turn),
-        )
-        moved = (
-            a * p + c * q,
-            b * p + d * q,
-            a * r + c * s,
-            b * r + d * s,
-            a * x + c * y + e,
-            b * x + d * y + f,
-        )
-        return Pen(self.canvas, self.style, moved, self.draw)
+        right = -scale if mirror else scale
+        p, q = right * cos(turn), right * sin(turn)
+        r, s = -scale * sin(turn), scale * cos(turn)
+        x_axis = (a * p + c * q, b * p + d * q)
+        y_axis = (a * r + c * s, b * r + d * s)
+        origin = (a * x + c * y + e, b * x + d * y + f)
+        return Pen(self.canvas, self.style, (*x_axis, *y_axis, *origin), self.draw)
 
     def place(self, points: Points) -> list[tuple[float, float]]:
         """Returns the points in pixels."""
@@ -95,26 +107,27 @@ class Pen:
     def shape(self, points: Points, fill: RGB, outline: bool = True) -> None:
         """Fills a polygon and draws its outline; sketching artists draw it twice."""
         dots = self.place(points)
-        style = self.style
-        self.canvas.polygon(dots, fill=lighter(fill, 0.45) if style.sketchy else fill)
-        if not outline or not self._line:
-            return
-        ink = (30, 25, 30) if style.ink == "black" else darker(fill, 0.6)
+        paint = lighter(fill, 0.45) if self.style.sketchy else fill
+        self.canvas.polygon(dots, fill=paint)
+        if outline and self._line:
+            self._outline(dots, fill)
+
+    def _outline(self, dots: list[tuple[float, float]], fill: RGB) -> None:
+        ink = _INK if self.style.ink == "black" else darker(fill, 0.6)
         joint = "curve" if len(dots) < 12 else None
-        self.canvas.line(
-            [*dots, dots[0], dots[1]], fill=ink, width=self._line, joint=joint
-        )
-        if style.sketchy:
-            off = 0.05 * self.unit
-            loose = [
-                (x + off * (self.draw() - 0.3), y + off * (self.draw() - 0.3))
-                for x, y in dots
-            ]
-            self.canvas.line(
-                [*loose, loose[0]],
-                fill=mix(ink, fill, 0.3),
-                width=max(1, self._line // 2),
-            )
+        closed = [*dots, dots[0], dots[1]]
+        self.canvas.line(closed, fill=ink, width=self._line, joint=joint)
+        if self.style.sketchy:
+            self._loose_outline(dots, mix(ink, fill, 0.3))
+
+    def _loose_outline(self, dots: list[tuple[float, float]], ink: RGB) -> None:
+        off = 0.05 * self.unit
+        loose = [
+            (x + off * (self.draw() - 0.3), y + off * (self.draw() - 0.3))
+            for x, y in dots
+        ]
+        width = max(1, self._line // 2)
+        self.canvas.line([*loose, loose[0]], fill=ink, width=width)
 
     def blob(
         self,
@@ -128,14 +141,11 @@ class Pen:
     ) -> None:
         """An ellipse with half axes rx and ry, turned by `turn` radians."""
         p, q = cos(turn), sin(turn)
-        self.shape(
-            [
-                (x + rx * u * p - ry * v * q, y + rx * u * q + ry * v * p)
-                for u, v in _CIRCLE
-            ],
-            fill,
-            outline,
-        )
+        rim = [
+            (x + rx * u * p - ry * v * q, y + rx * u * q + ry * v * p)
+            for u, v in _CIRCLE
+        ]
+        self.shape(rim, fill, outline)
 
     def limb(
         self,
@@ -150,10 +160,10 @@ class Pen:
         """Draws a tapering rounded bar between two points, of half width w0 to w1."""
         length = hypot(x1 - x0, y1 - y0) or 1.0
         u, v = (x1 - x0) / length, (y1 - y0) / length
-        start = [
-            (x0 - w0 * (c * u - s * v), y0 - w0 * (c * v + s * u)) for c, s in _HALF
-        ]
-        end = [(x1 + w1 * (c * u - s * v), y1 + w1 * (c * v + s * u)) for c, s in _HALF]
+        # The half circle turned into the bar's direction.
+        turned = [(c * u - s * v, c * v + s * u) for c, s in _HALF_CIRCLE]
+        start = [(x0 - w0 * p, y0 - w0 * q) for p, q in turned]
+        end = [(x1 + w1 * p, y1 + w1 * q) for p, q in turned]
         self.shape([*start, *end], fill)
 
     def stroke(self, points: Points, width: float, colour: RGB) -> None:
@@ -173,12 +183,14 @@ class Pen:
         ink: RGB,
     ) -> None:
         """Part of an ellipse's rim, angles in turns from the right, clockwise."""
-        steps = [2 * pi * (start + (stop - start) * step / 8) for step in range(9)]
-        self.stroke(
-            [(x + rx * cos(step), y + ry * sin(step)) for step in steps], width, ink
-        )
+        angles = [2 * pi * (start + (stop - start) * step / 8) for step in range(9)]
+        rim = [(x + rx * cos(angle), y + ry * sin(angle)) for angle in angles]
+        self.stroke(rim, width, ink)
 
 
-_HALF = tuple(
-    (cos(pi * (step / 8 - 0.5)), sin(pi * (step / 8 - 0.5))) for step in range(9)
-)
+def canvas_pen(
+    canvas: ImageDraw.ImageDraw, style: Style, size: tuple[int, int], draw: Draw
+) -> Pen:
+    """Returns a pen for the whole canvas; a unit is a tenth of its short side."""
+    unit = min(size) / 10
+    return Pen(canvas, style, (unit, 0, 0, unit, 0, 0), draw)

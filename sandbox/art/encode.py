@@ -1,6 +1,6 @@
 """From a picture to the bytes of a file.
 
-And the small fillers that stand for animations.
+Small fillers stand for animations.
 """
 
 import io
@@ -33,22 +33,16 @@ def file_bytes(scene: Scene) -> bytes:
     if scene.ext in MAGIC:
         noise = shake_128(f"{scene.key}/{scene.ext}".encode())
         return MAGIC[scene.ext] + noise.digest(400 + 4 * (scene.width % 256))
-    picture = render(scene)
-    if scene.crop:
-        x, y = round(picture.width * scene.crop), round(picture.height * scene.crop)
-        picture = picture.crop((x, y, picture.width - x, picture.height - y))
-    if scene.shrink != 1.0:
-        picture = picture.resize(final_size(scene), Image.Resampling.BILINEAR)
+    picture = _cut_to_size(render(scene), scene)
     if scene.ext == "png":
         return _png(picture, scene.place == "transparent_background")
     out = io.BytesIO()
     if scene.ext == "webp":
         picture.save(out, "WEBP", quality=scene.quality, method=0)
-    else:
-        grey = scene.finish == "greyscale" and scene.artist % 2 == 0
-        (picture.convert("L") if grey else picture).save(
-            out, "JPEG", quality=scene.quality
-        )
+        return out.getvalue()
+    if scene.finish == "greyscale" and scene.artist % 2 == 0:
+        picture = picture.convert("L")
+    picture.save(out, "JPEG", quality=scene.quality)
     return out.getvalue()
 
 
@@ -59,11 +53,21 @@ def final_size(scene: Scene) -> tuple[int, int]:
     return max(1, round(width * scene.shrink)), max(1, round(height * scene.shrink))
 
 
+def _cut_to_size(picture: Image.Image, scene: Scene) -> Image.Image:
+    if scene.crop:
+        x, y = round(picture.width * scene.crop), round(picture.height * scene.crop)
+        picture = picture.crop((x, y, picture.width - x, picture.height - y))
+    if scene.shrink != 1.0:
+        picture = picture.resize(final_size(scene), Image.Resampling.BILINEAR)
+    return picture
+
+
 def _png(picture: Image.Image, transparent: bool) -> bytes:
     flat = picture.quantize(128, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette = bytes(flat.getpalette() or [])[: 3 * 128]
     indices = flat.tobytes()
-    alpha = (
-        b"\xff" * indices[0] + b"\0" if transparent else b""
-    )  # the top left pixel is never part of a figure
+    # The top left pixel is never part of a figure.
+    alpha = b""
+    if transparent:
+        alpha = b"\xff" * indices[0] + b"\0"
     return png.encode(flat.width, flat.height, indices, palette, alpha)

@@ -1,9 +1,8 @@
 """Colour words as colours, seen through an artist's taste and a little chance."""
 
-from collections.abc import Callable
-
 from sandbox.art.draw import RGB, mix
 from sandbox.art.style import Style
+from sandbox.board.random_choice import Draw, pick
 
 BODY: dict[str, RGB] = {
     "white": (240, 238, 232), "grey": (140, 142, 150), "black": (52, 50, 58),
@@ -32,12 +31,12 @@ CLOTH: tuple[RGB, ...] = (
 
 
 class Palette:
-    """Looks colour words up for one picture: the artist's saturation and warmth.
+    """Looks colour words up for one picture.
 
-    And a jitter per picture.
+    They take on the artist's saturation and warmth, and a jitter per picture.
     """
 
-    def __init__(self, style: Style, draw: Callable[[], float]) -> None:
+    def __init__(self, style: Style, draw: Draw) -> None:
         self._style, self._draw = style, draw
         self._light = 0.92 + 0.14 * draw()
 
@@ -59,23 +58,15 @@ class Palette:
         """A body colour, a little different from picture to picture."""
         red, green, blue = BODY[word]
         wobble = 22 * (self._draw() - 0.5)
-        return self.tint(
-            (
-                _clip(red + wobble),
-                _clip(green + wobble * 0.8),
-                _clip(blue - wobble * 0.4),
-            )
-        )
+        red = _clip(red + wobble)
+        green = _clip(green + wobble * 0.8)
+        blue = _clip(blue - wobble * 0.4)
+        return self.tint((red, green, blue))
 
     def cloth(self) -> RGB:
         """Any colour for a thing."""
-        return self.tint(
-            mix(
-                CLOTH[int(self._draw() * len(CLOTH))],
-                (128, 128, 128),
-                0.2 * self._draw(),
-            )
-        )
+        colour = pick(self._draw, CLOTH)
+        return self.tint(mix(colour, (128, 128, 128), 0.2 * self._draw()))
 
 
 def _clip(value: float) -> int:

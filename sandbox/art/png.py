@@ -19,34 +19,28 @@ def encode(
     `palette` is RGB triples, `alpha` the first entries' opacity.
     """
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    rows = b"".join(
-        b"\0" + indices[start : start + width]
-        for start in range(0, width * height, width)
-    )
+    starts = range(0, width * height, width)
+    rows = b"".join(b"\0" + indices[start : start + width] for start in starts)
     chunks = [
         (b"IHDR", header),
         (b"PLTE", palette),
         (b"tRNS", alpha),
         (b"IDAT", _stored(rows)),
-        (b"IEND", b""),
     ]
-    return _SIGNATURE + b"".join(
-        chunk(kind, data) for kind, data in chunks if data or kind == b"IEND"
-    )
+    parts = [chunk(kind, data) for kind, data in chunks if data]
+    return b"".join([_SIGNATURE, *parts, chunk(b"IEND", b"")])
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
     """Returns a chunk of a PNG with its length and checksum."""
-    return (
-        struct.pack(">I", len(data))
-        + kind
-        + data
-        + struct.pack(">I", zlib.crc32(kind + data))
-    )
+    length = struct.pack(">I", len(data))
+    checksum = struct.pack(">I", zlib.crc32(kind + data))
+    return length + kind + data + checksum
 
 
 def _stored(data: bytes) -> bytes:
-    return b"\x78\x01" + b"".join(_blocks(data)) + struct.pack(">I", zlib.adler32(data))
+    checksum = struct.pack(">I", zlib.adler32(data))
+    return b"\x78\x01" + b"".join(_blocks(data)) + checksum
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:

@@ -1,11 +1,73 @@
 """What figures hold and what floats around them: props, symbols, letters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sandbox.art.draw import RGB, Pen, darker, lighter
 
 _INK = (25, 22, 30)
 _WOOD = (150, 100, 50)
+_RED = (240, 50, 40)
+_BLUE = (60, 70, 200)
+
+_COVER = [
+    (-0.75, -0.55),
+    (0, -0.35),
+    (0.75, -0.55),
+    (0.75, 0.4),
+    (0, 0.6),
+    (-0.75, 0.4),
+]
+_CANOPY = [
+    (-2.0, -2.3),
+    (-1.7, -3.1),
+    (-0.9, -3.6),
+    (0, -3.75),
+    (0.9, -3.6),
+    (1.7, -3.1),
+    (2.0, -2.3),
+    (1.35, -2.5),
+    (0.7, -2.25),
+    (0, -2.5),
+    (-0.7, -2.25),
+    (-1.35, -2.5),
+]
+_BLADE = [(-0.14, -0.2), (-0.14, -1.9), (0, -2.25), (0.14, -1.9), (0.14, -0.2)]
+_HALF_HEART = [
+    (0, 0.9),
+    (-0.9, 0.0),
+    (-0.95, -0.45),
+    (-0.7, -0.78),
+    (-0.3, -0.78),
+    (0, -0.42),
+]
+_SPARKLE = [
+    (0, -1),
+    (0.2, -0.2),
+    (1, 0),
+    (0.2, 0.2),
+    (0, 1),
+    (-0.2, 0.2),
+    (-1, 0),
+    (-0.2, -0.2),
+]
+_EXCLAMATION_BAR = [(-0.28, -1.0), (0.28, -1.0), (0.12, 0.35), (-0.12, 0.35)]
+_QUESTION_HOOK = [
+    (-0.4, -0.5),
+    (-0.3, -0.9),
+    (0.1, -1.05),
+    (0.45, -0.75),
+    (0.35, -0.35),
+    (0.0, -0.05),
+    (0.0, 0.35),
+]
+_TOADSTOOL_STEM = [(-0.25, 0), (0.25, 0), (0.2, -0.7), (-0.2, -0.7)]
+_TOADSTOOL_CAP = [
+    (-0.75, -0.6),
+    (-0.55, -1.15),
+    (0, -1.4),
+    (0.55, -1.15),
+    (0.75, -0.6),
+]
 
 
 def flower(pen: Pen, fill: RGB) -> None:
@@ -32,50 +94,25 @@ def ball(pen: Pen, fill: RGB) -> None:
 
 def book(pen: Pen, fill: RGB) -> None:
     """An open book."""
-    pen.shape(
-        [
-            (-0.75, -0.55),
-            (0, -0.35),
-            (0.75, -0.55),
-            (0.75, 0.4),
-            (0, 0.6),
-            (-0.75, 0.4),
-        ],
-        fill,
-    )
+    pen.shape(_COVER, fill)
     for sign in (-1, 1):
-        pen.shape(
-            [(0, -0.3), (sign * 0.65, -0.47), (sign * 0.65, 0.27), (0, 0.47)],
-            (252, 250, 240),
-        )
+        edge = sign * 0.65
+        page = [(0, -0.3), (edge, -0.47), (edge, 0.27), (0, 0.47)]
+        pen.shape(page, (252, 250, 240))
         for y in (-0.15, 0.05, 0.22):
-            pen.stroke(
-                [(sign * 0.12, y), (sign * 0.52, y - 0.1)], 0.04, (120, 120, 130)
-            )
+            line = [(sign * 0.12, y), (sign * 0.52, y - 0.1)]
+            pen.stroke(line, 0.04, (120, 120, 130))
 
 
 def umbrella(pen: Pen, fill: RGB) -> None:
     """An open umbrella above the hand."""
     pen.stroke([(0, 0.3), (0, -2.9)], 0.1, _WOOD)
-    canopy = [
-        (-2.0, -2.3),
-        (-1.7, -3.1),
-        (-0.9, -3.6),
-        (0, -3.75),
-        (0.9, -3.6),
-        (1.7, -3.1),
-        (2.0, -2.3),
-    ]
-    scallops = [(1.35, -2.5), (0.7, -2.25), (0, -2.5), (-0.7, -2.25), (-1.35, -2.5)]
-    pen.shape(canopy + scallops, fill)
+    pen.shape(_CANOPY, fill)
 
 
 def sword(pen: Pen, _fill: RGB) -> None:
     """A sword pointing up."""
-    pen.shape(
-        [(-0.14, -0.2), (-0.14, -1.9), (0, -2.25), (0.14, -1.9), (0.14, -0.2)],
-        (205, 215, 228),
-    )
+    pen.shape(_BLADE, (205, 215, 228))
     pen.limb(-0.42, -0.2, 0.42, -0.2, 0.1, 0.1, (240, 200, 60))
     pen.limb(0, -0.15, 0, 0.4, 0.1, 0.1, _WOOD)
 
@@ -114,33 +151,13 @@ HELD: dict[str, Callable[[Pen, RGB], None]] = {
 
 def heart(pen: Pen, _fill: RGB) -> None:
     """A heart of radius 1."""
-    left = [
-        (0, 0.9),
-        (-0.9, 0.0),
-        (-0.95, -0.45),
-        (-0.7, -0.78),
-        (-0.3, -0.78),
-        (0, -0.42),
-    ]
-    right = [(-x, y) for x, y in reversed(left[1:-1])]
-    pen.shape(left + right, (235, 45, 85))
+    right = [(-x, y) for x, y in reversed(_HALF_HEART[1:-1])]
+    pen.shape(_HALF_HEART + right, (235, 45, 85))
 
 
 def sparkle(pen: Pen, _fill: RGB) -> None:
     """A four-pointed glint."""
-    pen.shape(
-        [
-            (0, -1),
-            (0.2, -0.2),
-            (1, 0),
-            (0.2, 0.2),
-            (0, 1),
-            (-0.2, 0.2),
-            (-1, 0),
-            (-0.2, -0.2),
-        ],
-        (255, 250, 170),
-    )
+    pen.shape(_SPARKLE, (255, 250, 170))
 
 
 def bubble(pen: Pen, _fill: RGB) -> None:
@@ -157,37 +174,22 @@ def note(pen: Pen, _fill: RGB) -> None:
 
 def exclamation(pen: Pen, _fill: RGB) -> None:
     """An exclamation mark."""
-    pen.shape([(-0.28, -1.0), (0.28, -1.0), (0.12, 0.35), (-0.12, 0.35)], (240, 50, 40))
-    pen.blob(0, 0.75, 0.22, 0.22, (240, 50, 40))
+    pen.shape(_EXCLAMATION_BAR, _RED)
+    pen.blob(0, 0.75, 0.22, 0.22, _RED)
 
 
 def question(pen: Pen, _fill: RGB) -> None:
     """A question mark."""
-    pen.stroke(
-        [
-            (-0.4, -0.5),
-            (-0.3, -0.9),
-            (0.1, -1.05),
-            (0.45, -0.75),
-            (0.35, -0.35),
-            (0.0, -0.05),
-            (0.0, 0.35),
-        ],
-        0.24,
-        (60, 70, 200),
-    )
-    pen.blob(0, 0.78, 0.17, 0.17, (60, 70, 200))
+    pen.stroke(_QUESTION_HOOK, 0.24, _BLUE)
+    pen.blob(0, 0.78, 0.17, 0.17, _BLUE)
 
 
 def sleep(pen: Pen, _fill: RGB) -> None:
     """Three Z of a snorer."""
     for x, y, size in ((-0.8, 0.7, 0.35), (0.0, 0.0, 0.5), (0.9, -0.8, 0.65)):
-        letter = [
-            (x - size, y - size),
-            (x + size, y - size),
-            (x - size, y + size),
-            (x + size, y + size),
-        ]
+        left, right = x - size, x + size
+        top, bottom = y - size, y + size
+        letter = [(left, top), (right, top), (left, bottom), (right, bottom)]
         pen.stroke(letter, 0.18, (60, 70, 160))
 
 
@@ -227,35 +229,34 @@ def letters(pen: Pen, word: str, ink: RGB) -> None:
     """Writes a word with its middle at the origin, letters one unit high."""
     x = -len(word) * 0.62
     for letter in word:
-        for stroke in _STROKES.get(letter, "").split("|"):
-            points = [
-                (x + float(u) * 0.5, float(v) * 0.5 - 0.5)
-                for u, v in (dot.split() for dot in stroke.split(",") if dot)
-            ]
-            if points:
-                pen.stroke(points, 0.17, ink)
+        for stroke in _strokes(letter):
+            points = [(x + u * 0.5, v * 0.5 - 0.5) for u, v in stroke]
+            pen.stroke(points, 0.17, ink)
         x += 1.27
+
+
+def _strokes(letter: str) -> Iterator[list[tuple[float, float]]]:
+    """Yields the points of each stroke; none for a space."""
+    if letter not in _STROKES:
+        return
+    for stroke in _STROKES[letter].split("|"):
+        dots = [dot.split() for dot in stroke.split(",")]
+        yield [(float(u), float(v)) for u, v in dots]
 
 
 def speech(pen: Pen, word: str) -> None:
     """A speech bubble around a word, its tip to the lower left."""
     half = 0.75 * len(word) + 0.5
     pen.blob(0, 0, half, 1.25, (255, 255, 255))
-    pen.shape(
-        [(-half * 0.55, 0.75), (-half * 0.15, 1.05), (-half * 0.75, 2.1)],
-        (255, 255, 255),
-        outline=False,
-    )
+    tip = [(-half * 0.55, 0.75), (-half * 0.15, 1.05), (-half * 0.75, 2.1)]
+    pen.shape(tip, (255, 255, 255), outline=False)
     letters(pen, word, _INK)
 
 
 def mushroom(pen: Pen) -> None:
     """A toadstool standing on the origin."""
-    pen.shape([(-0.25, 0), (0.25, 0), (0.2, -0.7), (-0.2, -0.7)], (245, 235, 215))
-    pen.shape(
-        [(-0.75, -0.6), (-0.55, -1.15), (0, -1.4), (0.55, -1.15), (0.75, -0.6)],
-        (215, 40, 40),
-    )
+    pen.shape(_TOADSTOOL_STEM, (245, 235, 215))
+    pen.shape(_TOADSTOOL_CAP, (215, 40, 40))
     for x, y in ((-0.35, -0.85), (0.05, -1.12), (0.38, -0.8)):
         pen.blob(x, y, 0.12, 0.1, (255, 255, 255), outline=False)
 

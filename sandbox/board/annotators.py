@@ -3,7 +3,7 @@
 They overlook, confuse and lag behind.
 """
 
-from sandbox.board.random_choice import Draw
+from sandbox.board.random_choice import Draw, pick
 from sandbox.board.traits import (
     ALIASES,
     CLOSURE,
@@ -41,12 +41,14 @@ def annotate(truth: tuple[str, ...], carelessness: float, draw: Draw) -> set[str
     given: set[str] = set()
     for name in truth:
         if draw() >= _MISS[name] * carelessness:
-            wrong = CONFUSIONS.get(name)
-            given.update(CLOSURE[wrong if wrong and draw() < 0.006 else name])
+            typed = name
+            if name in CONFUSIONS and draw() < 0.006:
+                typed = CONFUSIONS[name]
+            given.update(CLOSURE[typed])
     if draw() < 0.03:
-        given.update(CLOSURE[DRAWN_GENERAL[int(draw() * len(DRAWN_GENERAL))]])
+        given.update(CLOSURE[pick(draw, DRAWN_GENERAL)])
     if draw() < 0.02:
-        given.add(_WHIMS[int(draw() * len(_WHIMS))])
+        given.add(pick(draw, _WHIMS))
     return given
 
 
@@ -59,18 +61,27 @@ def let_lag(given: set[str], old: bool, draw: Draw) -> set[str]:
     if "smile" in lagged and draw() < 0.03:
         lagged.remove("smile")
         lagged.add(DAY_2_ALIAS[0])
-    if any(name in given for name in YOUNG[1:]) and draw() < 0.4:
+    if not given.isdisjoint(YOUNG[1:]) and draw() < 0.4:
         lagged.discard("young")
-    if not old:
-        return lagged
-    if draw() < 0.05:
-        names = sorted(name for name in lagged if name in _SPELLINGS)
-        if names:
-            name = names[int(draw() * len(names))]
-            lagged.remove(name)
-            lagged.add(_SPELLINGS[name][int(draw() * len(_SPELLINGS[name]))])
-    if draw() < 0.06:
-        names = sorted(name for name in lagged if len(CLOSURE.get(name, ())) > 1)
-        if names:
-            lagged.discard(CLOSURE[names[int(draw() * len(names))]][1])
+    if old and draw() < 0.05:
+        _respell_one(lagged, draw)
+    if old and draw() < 0.06:
+        _drop_one_implied(lagged, draw)
     return lagged
+
+
+def _respell_one(tags: set[str], draw: Draw) -> None:
+    """Replaces one of the tags by a spelling that is now an alias of it."""
+    names = sorted(name for name in tags if name in _SPELLINGS)
+    if names:
+        name = pick(draw, names)
+        tags.remove(name)
+        tags.add(pick(draw, _SPELLINGS[name]))
+
+
+def _drop_one_implied(tags: set[str], draw: Draw) -> None:
+    """Removes a tag that one of the tags implies."""
+    names = sorted(name for name in tags if len(CLOSURE.get(name, ())) > 1)
+    if names:
+        name = pick(draw, names)
+        tags.discard(CLOSURE[name][1])

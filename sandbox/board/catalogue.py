@@ -1,6 +1,6 @@
 """The md5 and size of every file of the board, computed once.
 
-So exports are true before anything is drawn.
+With them the exports are true before anything is drawn.
 
 Reads       sandbox/board/catalogue-621.bin
 Writes      the same file, by `python -m sandbox catalogue`
@@ -37,9 +37,10 @@ File = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Files by the index of their post.
+    """The files of a board.
 
-    And the files that take some posts' place on day 2.
+    `originals` are by the index of their post; `replacements` take the place of some
+    of them on day 2.
     """
 
     seed: int
@@ -67,37 +68,32 @@ def load(seed: int, posts: int) -> Catalogue:
 
     Draws what the shipped one does not cover.
     """
-    shipped = _read() if seed == SEED else None
-    have = shipped.originals if shipped else ()
-    have_replaced = shipped.replacements if shipped else ()
+    have = Catalogue(seed, (), ())
+    if seed == SEED:
+        have = _read() or have
     count, replaced = _counts(posts)
-    wanted = [(index, False) for index in range(len(have), count)]
-    wanted += [
-        (REPLACED_EVERY * place + _REPLACED_FIRST, True)
-        for place in range(len(have_replaced), replaced)
-    ]
+    originals = have.originals[:count]
+    replacements = have.replacements[:replaced]
+    lacking = range(len(originals), count)
+    wanted = _files(lacking, range(len(replacements), replaced))
     if not wanted:
-        return Catalogue(seed, have[:count], have_replaced[:replaced])
+        return Catalogue(seed, originals, replacements)
     print(
         f"sandbox: drawing {len(wanted):,} pictures that the catalogue does not cover",
         file=sys.stderr,
     )
     drawn = _draw_all(seed, wanted, quiet=len(wanted) < 2_000)
-    split = len(wanted) - max(0, replaced - len(have_replaced))
     return Catalogue(
         seed,
-        (*have[:count], *drawn[:split]),
-        (*have_replaced[:replaced], *drawn[split:]),
+        (*originals, *drawn[: len(lacking)]),
+        (*replacements, *drawn[len(lacking) :]),
     )
 
 
 def rebuild() -> None:
     """Draws the whole default board and writes its catalogue; a few minutes."""
     count, replaced = _counts(POSTS)
-    wanted = [(index, False) for index in range(count)]
-    wanted += [
-        (REPLACED_EVERY * place + _REPLACED_FIRST, True) for place in range(replaced)
-    ]
+    wanted = _files(range(count), range(replaced))
     files = _draw_all(SEED, wanted, quiet=False)
     body = b"".join(_ENTRY.pack(bytes.fromhex(name), size) for name, size in files)
     part = _PATH.with_suffix(".part")
@@ -111,6 +107,15 @@ def _counts(posts: int) -> tuple[int, int]:
     return posts + new_posts(posts), len(range(_REPLACED_FIRST, posts, REPLACED_EVERY))
 
 
+def _files(originals: range, replacements: range) -> list[tuple[int, bool]]:
+    """Returns index and whether it is the replacement, of files by their place."""
+    files = [(index, False) for index in originals]
+    files += [
+        (REPLACED_EVERY * place + _REPLACED_FIRST, True) for place in replacements
+    ]
+    return files
+
+
 def _read() -> Catalogue | None:
     if not _PATH.exists():
         return None
@@ -119,9 +124,8 @@ def _read() -> Catalogue | None:
     if (magic, version) != (_MAGIC, _VERSION):
         return None
     count, replaced = _counts(posts)
-    files = [
-        (name.hex(), size) for name, size in _ENTRY.iter_unpack(data[_HEADER.size :])
-    ]
+    entries = _ENTRY.iter_unpack(data[_HEADER.size :])
+    files = [(name.hex(), size) for name, size in entries]
     return Catalogue(seed, tuple(files[:count]), tuple(files[count : count + replaced]))
 
 
@@ -131,7 +135,8 @@ def _draw_all(seed: int, wanted: list[tuple[int, bool]], quiet: bool) -> list[Fi
         return _draw_some(seed, chunks[0])
     files: list[File] = []
     reported = time.monotonic()
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=spawn) as pool:
         for some in pool.map(_draw_some, [seed] * len(chunks), chunks):
             files += some
             if not quiet and time.monotonic() - reported > 10:
@@ -146,6 +151,7 @@ def _draw_all(seed: int, wanted: list[tuple[int, bool]], quiet: bool) -> list[Fi
 def _draw_some(seed: int, wanted: list[tuple[int, bool]]) -> list[File]:
     files = []
     for index, replaced in wanted:
-        data = file_bytes(scene_of(seed, index, origin_of(seed, index), replaced))
+        scene = scene_of(seed, index, origin_of(seed, index), replaced)
+        data = file_bytes(scene)
         files.append((md5(data, usedforsecurity=False).hexdigest(), len(data)))
     return files

@@ -12,11 +12,10 @@ from sandbox.board.catalogue import File, is_replaced
 from sandbox.board.posts import file_tags, truth_of
 from sandbox.board.provenance import origin_of, scene_of
 from sandbox.board.records import Post
+from sandbox.board.scenes import Scene
 
-_FIRST_CHANGE, _CHANGES = (
-    900_000_000,
-    16,
-)  # above every change_seq of day 1, in the order of the ids
+_FIRST_CHANGE = 900_000_000  # above every change_seq of day 1
+_CHANGES = 16  # step of change_seq per post, in the order of the ids
 
 
 class Day2Event(Enum):
@@ -31,6 +30,7 @@ class Day2Event(Enum):
     OPTED_OUT = "opted out"
 
 
+_NEXT_RATING = {"s": "q", "q": "e", "e": "s"}
 _EVERY_500 = {
     40: Day2Event.TAKEN_DOWN,
     290: Day2Event.TAKEN_DOWN,
@@ -47,9 +47,9 @@ def event_of(index: int) -> Day2Event:
     """Returns what happens on day 2 to a post of day 1."""
     if is_replaced(index):
         return Day2Event.REPLACED
-    return _EVERY_1000.get(index % 1_000) or _EVERY_500.get(
-        index % 500, Day2Event.NOTHING
-    )
+    if index % 1_000 in _EVERY_1000:
+        return _EVERY_1000[index % 1_000]
+    return _EVERY_500.get(index % 500, Day2Event.NOTHING)
 
 
 def apply_event(
@@ -64,18 +64,15 @@ def apply_event(
         return post
     if fate is Day2Event.EXPUNGED:
         return None
-    tags = set(post.tags)
-    changed = replace(
-        post,
-        change_seq=_FIRST_CHANGE + _CHANGES * index,
-        updated_at=now - timedelta(seconds=60 + index % 80_000),
-    )
+    updated_at = now - timedelta(seconds=60 + index % 80_000)
+    changed = replace(post, change_seq=new_change(index), updated_at=updated_at)
     if fate is Day2Event.TAKEN_DOWN:
         return replace(changed, is_deleted=True, is_pending=False, is_flagged=False)
     if fate is Day2Event.RERATED:
-        return replace(changed, rating={"s": "q", "q": "e", "e": "s"}[post.rating])
+        return replace(changed, rating=_NEXT_RATING[post.rating])
     if fate is Day2Event.OPTED_OUT:
-        return replace(changed, tags=tuple(sorted(tags | {"conditional_dnp"})))
+        tags = {*post.tags, "conditional_dnp"}
+        return replace(changed, tags=tuple(sorted(tags)))
     if fate is Day2Event.RETAGGED:  # someone careful came by
         return replace(changed, tags=tuple(sorted(truth_of(seed, index))))
     if replacement is None:
@@ -83,12 +80,19 @@ def apply_event(
             f"sandbox: post {post.id} is replaced on day 2, but no file was given"
         )
     scene = scene_of(seed, index, origin_of(seed, index), replaced=True)
+    return _replace_file(changed, replacement, scene)
+
+
+def _replace_file(post: Post, file: File, scene: Scene) -> Post:
+    """Returns the post with a file that shows the scene."""
+    md5, file_size = file
     width, height = final_size(scene)
-    tags = (tags - {"low_res"}) | set(file_tags(scene))
+    kept = set(post.tags) - {"low_res"}
+    tags = kept.union(file_tags(scene))
     return replace(
-        changed,
-        md5=replacement[0],
-        file_size=replacement[1],
+        post,
+        md5=md5,
+        file_size=file_size,
         width=width,
         height=height,
         tags=tuple(sorted(tags)),
@@ -96,5 +100,5 @@ def apply_event(
 
 
 def new_change(index: int) -> int:
-    """Returns the change_seq of a post that came in on day 2."""
+    """Returns the change_seq of a post that came in or changed on day 2."""
     return _FIRST_CHANGE + _CHANGES * index

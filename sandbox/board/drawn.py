@@ -8,7 +8,7 @@ Guarantees  a post is a pure function of (seed, index), so that a board with few
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -33,6 +33,7 @@ from sandbox.board.traits import (
 
 DAY_1 = datetime(2026, 7, 1, 5, 0, tzinfo=UTC)  # when the exports of day 1 were made
 _TAGS_BEGAN = datetime(2016, 1, 4, 12, 0, tzinfo=UTC)
+_REASON = 'Same thing, see the wiki: "see also", line 1\nline 2'
 
 
 class WrongPicture(RuntimeError):
@@ -81,18 +82,15 @@ class SandboxBoard:
         Raises KeyError for an unknown md5.
         """
         index = self._indices[md5]
-        data = file_bytes(
-            scene_of(
-                self.seed, index, origin_of(self.seed, index), self._is_replaced(index)
-            )
-        )
+        origin = origin_of(self.seed, index)
+        scene = scene_of(self.seed, index, origin, self._is_replaced(index))
+        data = file_bytes(scene)
         drawn = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if drawn != md5:
             raise WrongPicture(
                 f"sandbox: the picture {md5} was drawn as {drawn}: the catalogue was "
-                "made with other art or another "
-                f"Pillow than {PIL.__version__}. Install the versions of "
-                "requirements.lock, or run "
+                f"made with other art or another Pillow than {PIL.__version__}. "
+                "Install the versions of requirements.lock, or run "
                 "python -m sandbox catalogue."
             )
         return data
@@ -110,17 +108,12 @@ class SandboxBoard:
     @cached_property
     def _present(self) -> dict[int, int]:
         """Ids by index of the posts that exist on this day."""
-        count = (
-            self._size
-            if self.day == 1
-            else self._size + catalogue.new_posts(self._size)
-        )
-        gone = Day2Event.EXPUNGED if self.day == 2 else None
-        return {
-            index: post_id(self.seed, index)
-            for index in range(count)
-            if index >= self._size or event_of(index) is not gone
-        }
+        indices = list(range(self._size))
+        if self.day == 2:
+            fresh = catalogue.new_posts(self._size)
+            indices = [i for i in indices if event_of(i) is not Day2Event.EXPUNGED]
+            indices += range(self._size, self._size + fresh)
+        return {index: post_id(self.seed, index) for index in indices}
 
     @cached_property
     def _indices(self) -> dict[str, int]:
@@ -144,33 +137,37 @@ def _posts(seed: int, posts: int, day: int, files: catalogue.Catalogue) -> list[
     rows = [make_post(seed, index, files.originals[index]) for index in range(posts)]
     if day == 1:
         return rows
+    return [*_changed_posts(seed, rows, files), *_new_posts(seed, posts, files)]
+
+
+def _changed_posts(
+    seed: int, rows: list[Post], files: catalogue.Catalogue
+) -> Iterator[Post]:
+    """Yields the posts of day 1 as they stand on day 2."""
     now = DAY_1 + timedelta(days=1)
-    lived: list[Post] = []
     for index, row in enumerate(rows):
-        better = (
-            files.replacements[catalogue.replacement_of(index)]
-            if event_of(index) is Day2Event.REPLACED
-            else None
-        )
+        better = None
+        if event_of(index) is Day2Event.REPLACED:
+            better = files.replacements[catalogue.replacement_of(index)]
         post = apply_event(seed, index, row, better, now)
         if post:
-            lived.append(post)
+            yield post
+
+
+def _new_posts(seed: int, posts: int, files: catalogue.Catalogue) -> Iterator[Post]:
+    """Yields the posts that came in on day 2."""
     fresh = catalogue.new_posts(posts)
     for number in range(fresh):
         index = posts + number
         made = DAY_1 + timedelta(hours=23) * ((number + 0.5) / fresh)
-        post = make_post(
-            seed, index, files.originals[index], made.replace(microsecond=0)
+        made = made.replace(microsecond=0)
+        post = make_post(seed, index, files.originals[index], made)
+        yield replace(
+            post,
+            change_seq=new_change(index),
+            is_deleted=False,
+            is_pending=number % 3 == 0,
         )
-        lived.append(
-            replace(
-                post,
-                change_seq=new_change(index),
-                is_deleted=False,
-                is_pending=number % 3 == 0,
-            )
-        )
-    return lived
 
 
 def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
@@ -179,65 +176,63 @@ def _tags(posts: Sequence[Post], aliases: Sequence[Relation]) -> list[Tag]:
     for alias in aliases:
         if alias.antecedent_name not in categories:
             categories[alias.antecedent_name] = categories.get(alias.consequent_name, 0)
-    rows = []
+    tags = []
     for number, (name, category) in enumerate(categories.items()):
-        digest = hashlib.sha256(name.encode()).digest()
-        drift = (
-            (digest[1] % 5) - 2 if digest[0] < 12 else 0
-        )  # the site's own counts drift on some tags
-        made = _TAGS_BEGAN + timedelta(hours=number, seconds=digest[2])
-        rows.append(
-            Tag(
-                id=200 + 3 * number,
-                name=name,
-                category=category,
-                post_count=counts[name] + drift,
-                created_at=made,
-                updated_at=made
-                + timedelta(days=digest[3], milliseconds=10 * digest[4]),
-                is_locked=category in (6, 7, 8),
-            )
-        )
-    return rows
+        tags.append(_tag(number, name, category, counts[name]))
+    return tags
+
+
+def _tag(number: int, name: str, category: int, count: int) -> Tag:
+    digest = hashlib.sha256(name.encode()).digest()
+    if digest[0] < 12:  # the site's own counts drift on some tags
+        count += digest[1] % 5 - 2
+    made = _TAGS_BEGAN + timedelta(hours=number, seconds=digest[2])
+    updated = made + timedelta(days=digest[3], milliseconds=10 * digest[4])
+    return Tag(
+        id=200 + 3 * number,
+        name=name,
+        category=category,
+        post_count=count,
+        created_at=made,
+        updated_at=updated,
+        is_locked=category in (6, 7, 8),
+    )
 
 
 def _aliases(day: int) -> list[Relation]:
-    pairs = [(old, new, "active") for old, new in ALIASES] + list(DEAD_ALIASES)
-    relations = [_relation(number, *pair) for number, pair in enumerate(pairs)]
+    rows = [(old, new, "active") for old, new in ALIASES]
+    rows += DEAD_ALIASES
+    relations = [_relation(number, *row) for number, row in enumerate(rows)]
     if day == 2:
-        relations.append(
-            replace(
-                _relation(len(pairs), *DAY_2_ALIAS, "active"),
-                created_at=DAY_1 + timedelta(hours=7),
-            )
-        )
+        fresh = _relation(len(rows), *DAY_2_ALIAS, "active")
+        relations.append(replace(fresh, created_at=DAY_1 + timedelta(hours=7)))
     return relations
 
 
 def _implications() -> list[Relation]:
-    triples = [
+    rows = [
         (low, high, SLOW_IMPLICATIONS.get((low, high), "active"))
         for low, high in IMPLICATIONS
     ]
-    return [
-        _relation(number, *triple)
-        for number, triple in enumerate([*triples, *DEAD_IMPLICATIONS])
-    ]
+    rows += DEAD_IMPLICATIONS
+    return [_relation(number, *row) for number, row in enumerate(rows)]
 
 
 def _relation(number: int, antecedent: str, consequent: str, status: str) -> Relation:
     made = _TAGS_BEGAN + timedelta(days=20 * number, seconds=number)
+    created_at: datetime | None = made
+    if number % 40 == 7:
+        created_at = None  # as in the oldest rows of the site
+    reason = ""
+    if number % 3 == 0:
+        reason = _REASON
     return Relation(
         id=31 + 2 * number,
         antecedent_name=antecedent,
         consequent_name=consequent,
         status=status,
-        created_at=None
-        if number % 40 == 7
-        else made,  # NULL in the oldest rows of the site
+        created_at=created_at,
         updated_at=made + timedelta(days=2),
         creator_id=100 + number % 9,
-        reason=""
-        if number % 3
-        else 'Same thing, see the wiki: "see also", line 1\nline 2',
+        reason=reason,
     )

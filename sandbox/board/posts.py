@@ -1,11 +1,12 @@
-"""From an index to a post of day 1: the scene's truth, what people typed.
+"""From an index to a post of day 1: what people typed of what is true of its scene.
 
-And everything else a post says.
+The other columns of a post are drawn here too.
 
 Ratings, ages and opt-outs are metadata only: no picture of the sandbox shows any of
 them.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
@@ -13,25 +14,35 @@ from sandbox.art.encode import final_size
 from sandbox.art.style import STYLES
 from sandbox.board.annotators import annotate, let_lag
 from sandbox.board.ground_truth import truth
-from sandbox.board.provenance import gap_id, origin_of, post_id, scene_of
-from sandbox.board.random_choice import Draw
+from sandbox.board.provenance import Origin, gap_id, origin_of, post_id, scene_of
+from sandbox.board.random_choice import Draw, by_threshold, pick
 from sandbox.board.records import Post
 from sandbox.board.scenes import Scene
 from sandbox.board.traits import CLOSURE, YOUNG
 
 FIRST_DAY = datetime(2016, 1, 5, 9, 0, tzinfo=UTC)
-LAST_DAY = datetime(
-    2026, 6, 30, 3, 0, tzinfo=UTC
-)  # day 1's exports follow 26 hours later
+# Day 1's exports follow 26 hours later.
+LAST_DAY = datetime(2026, 6, 30, 3, 0, tzinfo=UTC)
 # Posts between the two; a larger board's further posts crowd into the day after
 _SPREAD = 30_000
 # Posts before this index were last saved under older aliases and implications
 _OLD = 12_000
-_FIRST_CHANGE, _CHANGES = (
-    5_000_000,
-    16,
-)  # change_seq of the first post and step per post
+_FIRST_CHANGE = 5_000_000  # change_seq of the first post
+_CHANGES = 16  # step of change_seq per post
 ANIMATED = ("gif", "webm", "mp4", "swf")
+_TIMED = ("gif", "webm", "mp4")  # whose duration the site knows
+_FORMAT_TAGS = {"gif": "animated_gif", "webm": "webm", "mp4": "video", "swf": "flash"}
+_CARELESSNESS_BY_FIGURES = {1: 1.0, 2: 1.25, 3: 1.5}
+_RATINGS = ((0.65, "s"), (0.85, "q"), (1.0, "e"))
+_LOCKED_TAGS: tuple[tuple[float, tuple[str, ...]], ...] = (
+    (0.002, ("conditional_dnp",)),
+    (0.004, ("avoid_posting",)),
+    (0.006, ("-cub", "fox")),
+    (0.01, ("-young",)),
+    (1.0, ()),
+)
+"""Locked tags: now and then the only place where an opt-out stands."""
+_LORE = ("siblings_(lore)", "time_travel_(lore)", "disguised_(lore)")
 
 _DESCRIPTIONS = (
     "A quiet day.\n\nDrawn in one sitting, coffee included.",
@@ -53,49 +64,46 @@ def make_post(
     draw = Random(f"{seed}/post/{index}").random
     origin = origin_of(seed, index)
     scene = scene_of(seed, index, origin)
-    hidden = _unseen_tags(draw)
-    tags = _given_tags(scene, hidden, draw, old=index < _OLD)
+    tags = _given_tags(scene, index, draw)
     width, height = final_size(scene)
-    made = created or created_at(index, draw())
     identifier = post_id(seed, index)
-    parent = post_id(seed, origin.source) if origin.parented else None
-    if parent is None and draw() < 0.003:
-        parent = gap_id(seed, index // 2)  # expunged since
-    score = int(60 * draw() * draw() * draw())
-    deleted = draw() < 0.04
-    return Post(
+    made = created or created_at(index, draw())
+    # What draws is computed in the order of the keywords, which makes the board.
+    post = Post(
         id=identifier,
-        uploader_id=100 + int(900 * draw() ** 3),
         created_at=made,
+        parent_id=_parent_id(seed, index, origin, draw),
+        up_score=_up_score(draw),
+        is_deleted=draw() < 0.04,
+        uploader_id=_uploader_id(draw),
         updated_at=_updated(made, draw) if created is None else None,
         md5=file[0],
         ext=scene.ext,
         width=width,
         height=height,
         file_size=file[1],
-        rating=_rating(draw()),
+        rating=by_threshold(draw(), _RATINGS),
         tags=tags,
-        change_seq=_FIRST_CHANGE + _CHANGES * index + int(_CHANGES * draw()),
-        locked_tags=_locked(draw()),
-        parent_id=parent,
+        change_seq=_change_seq(index, draw),
+        locked_tags=by_threshold(draw(), _LOCKED_TAGS),
         source=_source(scene, identifier, draw()),
-        description=_DESCRIPTIONS[int(draw() * len(_DESCRIPTIONS))]
-        if draw() < 0.22
-        else "",
-        duration=round(0.4 + 55 * draw() ** 3, 2)
-        if scene.ext in ANIMATED[:3]
-        else None,
-        bg_color="f4e1c6"
-        if scene.place == "transparent_background" and draw() < 0.5
-        else None,
-        approver_id=11 + int(20 * draw()) if draw() < 0.8 else None,
-        fav_count=score * 2 + int(9 * draw()),
+        description=_description(draw),
+        duration=_duration(scene, draw),
+        bg_color=_bg_color(scene, draw),
+    )
+    return _add_reception(post, draw)
+
+
+def _add_reception(post: Post, draw: Draw) -> Post:
+    """Returns the post with what users and moderators did to it."""
+    return replace(
+        post,
+        approver_id=_approver_id(draw),
+        fav_count=post.up_score * 2 + int(9 * draw()),
         comment_count=int(8 * draw() ** 4),
-        up_score=score,
         down_score=-int(5 * draw() ** 3),
-        is_deleted=deleted,
-        is_pending=not deleted and draw() < 0.006,
-        is_flagged=not deleted and draw() < 0.004,
+        is_pending=not post.is_deleted and draw() < 0.006,
+        is_flagged=not post.is_deleted and draw() < 0.004,
         is_rating_locked=draw() < 0.02,
         is_status_locked=draw() < 0.01,
         is_note_locked=draw() < 0.01,
@@ -104,9 +112,9 @@ def make_post(
 
 
 def truth_of(seed: int, index: int, replaced: bool = False) -> tuple[str, ...]:
-    """Returns everything that is true of the post: what is seen, what the file says.
+    """Returns all tags that are true of the post.
 
-    And what only its tags know.
+    They are what is seen, what the file says, and what can be known from tags alone.
     """
     draw = Random(f"{seed}/post/{index}").random
     scene = scene_of(seed, index, origin_of(seed, index), replaced)
@@ -123,10 +131,9 @@ def file_tags(scene: Scene) -> list[str]:
         tags.append("absurd_res")
     if width <= 500 and height <= 500:
         tags.append("low_res")
-    kind = {"gif": "animated_gif", "webm": "webm", "mp4": "video", "swf": "flash"}.get(
-        scene.ext
-    )
-    return [*tags, *CLOSURE[kind]] if kind else tags
+    if scene.ext in _FORMAT_TAGS:
+        tags += CLOSURE[_FORMAT_TAGS[scene.ext]]
+    return tags
 
 
 def created_at(index: int, u: float) -> datetime:
@@ -148,41 +155,77 @@ def _unseen_tags(draw: Draw) -> list[str]:
     Always the same number of draws, so that `truth_of` can repeat them.
     """
     u, v, w, x = draw(), draw(), draw(), draw()
-    tags: list[str] = []
+    return [*_age_tags(u), *_consent_tags(v), *_medium_tags(w), *_credit_tags(x)]
+
+
+def _age_tags(u: float) -> tuple[str, ...]:
     if u < 0.027:
-        tags += CLOSURE[YOUNG[int(u / 0.009)]]
-    if v < 0.016:
-        tags.append("avoid_posting" if v < 0.006 else "conditional_dnp")
-    elif v > 0.97:
-        tags.append("comic")
-    if w < 0.72:
-        tags.append(
-            "digital_media_(artwork)" if w < 0.68 else "traditional_media_(artwork)"
-        )
-    elif w > 0.985:
-        tags.append(
-            ("siblings_(lore)", "time_travel_(lore)", "disguised_(lore)")[
-                int((w - 0.985) * 200)
-            ]
-        )
-    if x < 0.02:
-        tags.append("paper_crane_(colorist)" if x < 0.013 else "böcklin_(editor)")
-    elif x > 0.97:
-        tags.append("colored" if x < 0.99 else "alternate_version_at_source")
-    return tags
+        return CLOSURE[YOUNG[int(u / 0.009)]]
+    return ()
 
 
-def _given_tags(
-    scene: Scene, unseen: list[str], draw: Draw, old: bool
-) -> tuple[str, ...]:
-    seen = truth(scene)
-    carelessness = (
-        STYLES[scene.artist].carelessness * (1.0, 1.25, 1.5)[len(scene.figures) - 1]
-    )
-    given = annotate((*seen, *unseen), carelessness, draw)
-    given = let_lag(given, old, draw)
+def _consent_tags(u: float) -> tuple[str, ...]:
+    """Opt-outs, and comics at the other end of the range."""
+    if u < 0.006:
+        return ("avoid_posting",)
+    if u < 0.016:
+        return ("conditional_dnp",)
+    if u > 0.97:
+        return ("comic",)
+    return ()
+
+
+def _medium_tags(u: float) -> tuple[str, ...]:
+    if u < 0.68:
+        return ("digital_media_(artwork)",)
+    if u < 0.72:
+        return ("traditional_media_(artwork)",)
+    if u > 0.985:
+        return (_LORE[int((u - 0.985) * 200)],)
+    return ()
+
+
+def _credit_tags(u: float) -> tuple[str, ...]:
+    if u < 0.013:
+        return ("paper_crane_(colorist)",)
+    if u < 0.02:
+        return ("böcklin_(editor)",)
+    if u >= 0.99:
+        return ("alternate_version_at_source",)
+    if u > 0.97:
+        return ("colored",)
+    return ()
+
+
+def _given_tags(scene: Scene, index: int, draw: Draw) -> tuple[str, ...]:
+    unseen = _unseen_tags(draw)
+    crowd = _CARELESSNESS_BY_FIGURES[len(scene.figures)]
+    carelessness = STYLES[scene.artist].carelessness * crowd
+    given = annotate((*truth(scene), *unseen), carelessness, draw)
+    given = let_lag(given, index < _OLD, draw)
     given.update(file_tags(scene))
     return tuple(sorted(given or {"tagme"}))
+
+
+def _parent_id(seed: int, index: int, origin: Origin, draw: Draw) -> int | None:
+    """Returns the id of the parent; of a post expunged since, now and then."""
+    if origin.parented:
+        return post_id(seed, origin.source)
+    if draw() < 0.003:
+        return gap_id(seed, index // 2)
+    return None
+
+
+def _up_score(draw: Draw) -> int:
+    return int(60 * draw() * draw() * draw())
+
+
+def _uploader_id(draw: Draw) -> int:
+    return 100 + int(900 * draw() ** 3)
+
+
+def _change_seq(index: int, draw: Draw) -> int:
+    return _FIRST_CHANGE + _CHANGES * index + int(_CHANGES * draw())
 
 
 def _updated(made: datetime, draw: Draw) -> datetime | None:
@@ -192,23 +235,34 @@ def _updated(made: datetime, draw: Draw) -> datetime | None:
     return max(made, later.replace(microsecond=0))
 
 
-def _rating(u: float) -> str:
-    return "s" if u < 0.65 else "q" if u < 0.85 else "e"
-
-
-def _locked(u: float) -> tuple[str, ...]:
-    """Locked tags: now and then the only place where an opt-out stands."""
-    if u < 0.004:
-        return ("conditional_dnp",) if u < 0.002 else ("avoid_posting",)
-    return ("-cub", "fox") if u < 0.006 else ("-young",) if u < 0.01 else ()
-
-
 def _source(scene: Scene, identifier: int, u: float) -> str:
     if u < 0.25:
         return ""
     first = f"https://art.example/{scene.artist}/{identifier}"
-    return (
-        first
-        if u < 0.8
-        else f'{first}\nhttps://mirror.example/?id={identifier}&q="a,b"'
-    )
+    if u < 0.8:
+        return first
+    return f'{first}\nhttps://mirror.example/?id={identifier}&q="a,b"'
+
+
+def _description(draw: Draw) -> str:
+    if draw() >= 0.22:
+        return ""
+    return pick(draw, _DESCRIPTIONS)
+
+
+def _duration(scene: Scene, draw: Draw) -> float | None:
+    if scene.ext not in _TIMED:
+        return None
+    return round(0.4 + 55 * draw() ** 3, 2)
+
+
+def _bg_color(scene: Scene, draw: Draw) -> str | None:
+    if scene.place == "transparent_background" and draw() < 0.5:
+        return "f4e1c6"
+    return None
+
+
+def _approver_id(draw: Draw) -> int | None:
+    if draw() < 0.8:
+        return 11 + int(20 * draw())
+    return None

@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
+from sandbox.board.random_choice import by_threshold
 from sandbox.board.random_scenes import compose
 from sandbox.board.scenes import Scene, recolour
 
 FIRST_ID = 10_007
+_ANIMATIONS = ((0.5, "gif"), (0.75, "webm"), (0.93, "mp4"), (1.0, "swf"))
+_COPIES = ((0.9, "jpg"), (1.0, "webp"))
 _STRIDE = 3  # ids per post; those in between were expunged long ago
 
 
@@ -32,11 +35,8 @@ class Origin:
 
 def post_id(seed: int, index: int) -> int:
     """Returns the post's id: growing with the index, with gaps."""
-    return (
-        FIRST_ID
-        + _STRIDE * index
-        + sha256(f"{seed}/id/{index}".encode()).digest()[0] % _STRIDE
-    )
+    digest = sha256(f"{seed}/id/{index}".encode()).digest()
+    return FIRST_ID + _STRIDE * index + digest[0] % _STRIDE
 
 
 def gap_id(seed: int, index: int) -> int:
@@ -61,8 +61,10 @@ def origin_of(seed: int, index: int) -> Origin:
     source = index - 1 - int(min(index - 1, 400) * back * back)
     while source and origin_of(seed, source).kind != "original":
         source -= 1
+    if u < 0.045:
+        return Origin("recoloured", source, True, detail)
     if u < 0.06:
-        return Origin("recoloured" if u < 0.045 else "cropped", source, True, detail)
+        return Origin("cropped", source, True, detail)
     return Origin("copy", source, draw() < 0.4, detail)
 
 
@@ -72,10 +74,10 @@ def scene_of(seed: int, index: int, origin: Origin, replaced: bool = False) -> S
     `replaced`: after the better file of day 2 came in.
     """
     u = origin.u
-    scene = compose(seed, index if origin.source < 0 else origin.source)
+    drawn = index if origin.source < 0 else origin.source
+    scene = compose(seed, drawn)
     if origin.kind == "animation":
-        ext = "gif" if u < 0.5 else "webm" if u < 0.75 else "mp4" if u < 0.93 else "swf"
-        scene = replace(scene, ext=ext)
+        scene = replace(scene, ext=by_threshold(u, _ANIMATIONS))
     elif origin.kind == "recoloured":
         # A crop of its own keeps two children in the same colour apart: no two posts
         # may share an md5.
@@ -83,16 +85,22 @@ def scene_of(seed: int, index: int, origin: Origin, replaced: bool = False) -> S
     elif origin.kind == "cropped":
         scene = replace(scene, crop=0.03 + 0.04 * u)
     elif origin.kind == "copy":
-        scene = replace(
-            scene,
-            ext="jpg" if u < 0.9 else "webp",
-            quality=55 + int(30 * u),
-            shrink=0.62 + 0.36 * u,
-        )
-        if scene.place == "transparent_background":
-            scene = replace(scene, place="white_background")
+        scene = _copied(scene, u)
     if replaced:
-        scene = replace(
-            scene, width=scene.width * 5 // 4, height=scene.height * 5 // 4, quality=96
-        )
+        width, height = scene.width * 5 // 4, scene.height * 5 // 4
+        scene = replace(scene, width=width, height=height, quality=96)
     return scene
+
+
+def _copied(scene: Scene, u: float) -> Scene:
+    """Returns the scene as somebody encoded it again, smaller and without holes."""
+    place = scene.place
+    if place == "transparent_background":
+        place = "white_background"
+    return replace(
+        scene,
+        ext=by_threshold(u, _COPIES),
+        quality=55 + int(30 * u),
+        shrink=0.62 + 0.36 * u,
+        place=place,
+    )

@@ -1,6 +1,6 @@
 """The figures of scenes, drawn at random: species, pose, face, clothes and markings."""
 
-from sandbox.board.random_choice import Draw, toss, wheel
+from sandbox.board.random_choice import Draw, by_threshold, toss, wheel
 from sandbox.board.scenes import Figure
 from sandbox.board.species import BY_NAME, SPECIES, Species
 from sandbox.board.traits import CHARACTERS
@@ -64,6 +64,27 @@ _HEADGEAR = (
     "collar bell headphones"
 )
 _NEAR_THE_HEAD = frozenset(_HEADGEAR.split())
+_POSES = ((0.61, "standing"), (0.93, "sitting"), (0.965, "jumping"), (1.0, "lying"))
+_TOPWEAR = ((0.058, "hoodie"), (0.09, "striped_shirt"), (1.0, "shirt"))
+_LEGWEAR = ((0.1, "skirt"), (1.0, "pants"))
+_WORN_IN_FRONT = ("glasses", "sunglasses", "bow_tie", "bell")
+_WITH_CLOTHES = (
+    ("glasses", 0.19),
+    ("bow_tie", 0.03),
+    ("cape", 0.025),
+    ("headphones", 0.02),
+)
+_WITHOUT_CLOTHES = (("scarf", 0.05), ("collar", 0.27), ("glasses", 0.04))
+_EMOTIONS = (("blush", 0.1), ("tears", 0.012))
+_MARKS_IN_FRONT = {
+    "blush",
+    "tears",
+    "whiskers",
+    "facial_markings",
+    "teeth",
+    "countershading",
+}
+_MARKS_BELOW_THE_HEAD = {"wings", "claws", "socks_(marking)", "dipstick_tail"}
 
 
 def compose_figure(
@@ -77,40 +98,21 @@ def compose_figure(
     species = BY_NAME[name]
     anthro = draw() < 0.78
     colour = _COLOURS[name](draw())
-    full = framing == "full_body"
-    pose, lids = _pose(draw, full)
-    gaze = eyes = mouth = ""
+    pose, lids = _pose(draw, framing)
+    eyes = gaze = mouth = hair = held = ""
     if view == "rear_view":
         lids = ""
     else:
         if lids != "eyes_closed":
-            eyes, gaze = _EYES(draw()), _GAZE(draw())
-            if view == "side_view":
-                gaze = "" if gaze == "looking_at_viewer" else gaze
-                eyes = "blue" if eyes == "heterochromia" else eyes
-        mouth = _MOUTH(draw())
-        if species.muzzle == "beak" and mouth in ("teeth", ":3", "tongue_out"):
-            mouth = "open_mouth"
-    hair = ""
-    if anthro and draw() < (0.5 if species.covering == "fur" else 0.22):
-        hair = _HAIR(draw())
+            eyes, gaze = _eyes(draw, view)
+        mouth = _mouth(draw, species)
+    if anthro:
+        hair = _hair(draw, species)
     worn = _outfit(draw, anthro, framing, view, things)
-    held = ""
-    if (
-        anthro
-        and framing != "headshot_portrait"
-        and pose in ("", "standing", "sitting")
-        and draw() < 0.34
-    ):
-        held = (
-            "waving"
-            if draw() < 0.08
-            else "umbrella"
-            if "rain" in things and draw() < 0.7
-            else _HELD(draw())
-        )
+    if anthro and framing != "headshot_portrait":
+        held = _held(draw, pose, things)
     long_hair = bool(hair) and draw() < 0.07
-    marks = _marks(draw, species, framing, view, mouth, hair)
+    hidden = _hidden_marks(species, framing, view, mouth, hair)
     return Figure(
         name,
         anthro,
@@ -122,100 +124,132 @@ def compose_figure(
         mouth,
         hair,
         long_hair,
-        marks,
+        _marks(draw, species, hidden),
         worn,
         held,
     )
 
 
-def _pose(draw: Draw, full: bool) -> tuple[str, str]:
+def _pose(draw: Draw, framing: str) -> tuple[str, str]:
     """Pose and lids: sleepers lie with closed eyes."""
     u = draw()
-    lids = (
-        "eyes_closed" if draw() < 0.013 else "one_eye_closed" if draw() < 0.022 else ""
-    )
-    if not full:
+    lids = _lids(draw)
+    if framing != "full_body":
         return "", lids
-    if u < 0.61:
-        return "standing", lids
-    if u < 0.93:
-        return "sitting", lids
-    if u < 0.965:
-        return "jumping", lids
-    return ("lying", "eyes_closed" if u > 0.98 else lids)
+    if u > 0.98:
+        lids = "eyes_closed"
+    return by_threshold(u, _POSES), lids
+
+
+def _lids(draw: Draw) -> str:
+    if draw() < 0.013:
+        return "eyes_closed"
+    if draw() < 0.022:
+        return "one_eye_closed"
+    return ""
+
+
+def _eyes(draw: Draw, view: str) -> tuple[str, str]:
+    """Colour of the eyes and gaze; from the side one eye is seen, looking ahead."""
+    eyes, gaze = _EYES(draw()), _GAZE(draw())
+    if view == "side_view":
+        if gaze == "looking_at_viewer":
+            gaze = ""
+        if eyes == "heterochromia":
+            eyes = "blue"
+    return eyes, gaze
+
+
+def _mouth(draw: Draw, species: Species) -> str:
+    mouth = _MOUTH(draw())
+    if species.muzzle == "beak" and mouth in ("teeth", ":3", "tongue_out"):
+        return "open_mouth"
+    return mouth
+
+
+def _hair(draw: Draw, species: Species) -> str:
+    chance = 0.5 if species.covering == "fur" else 0.22
+    if draw() < chance:
+        return _HAIR(draw())
+    return ""
+
+
+def _held(draw: Draw, pose: str, things: list[str]) -> str:
+    if pose not in ("", "standing", "sitting") or draw() >= 0.34:
+        return ""
+    if draw() < 0.08:
+        return "waving"
+    if "rain" in things and draw() < 0.7:
+        return "umbrella"
+    return _HELD(draw())
 
 
 def _outfit(
     draw: Draw, anthro: bool, framing: str, view: str, things: list[str]
 ) -> tuple[str, ...]:
-    worn = []
-    cold = "snow" in things
+    """What is worn and seen."""
     if anthro and draw() < 0.7:
-        if draw() < 0.86:
-            u = draw()
-            worn.append(
-                "hoodie" if u < 0.058 else "striped_shirt" if u < 0.09 else "shirt"
-            )
-        if framing == "full_body" and draw() < 0.72:
-            worn.append("skirt" if draw() < 0.1 else "pants")
-        odds = [
-            ("scarf", 0.6 if cold else 0.19),
-            ("glasses", 0.19),
-            ("bow_tie", 0.03),
-            ("cape", 0.025),
-            ("headphones", 0.02),
-        ]
-        worn += toss(draw, odds)
-        if draw() < (0.6 if cold else 0.33):
-            worn.append(_HATS(draw()))
+        worn = _clothes(draw, framing, cold="snow" in things)
     else:
-        odds = [("scarf", 0.05), ("collar", 0.27), ("glasses", 0.04)]
-        worn += toss(draw, odds)
-        if "collar" in worn and draw() < 0.15:
-            worn.append("bell")
-        if "scarf" in worn and "collar" in worn:
-            worn.remove("scarf")
-    if "glasses" in worn and draw() < (0.8 if "beach" in things else 0.08):
-        worn[worn.index("glasses")] = "sunglasses"
+        worn = _accessories(draw)
+    if "glasses" in worn:
+        dark = 0.8 if "beach" in things else 0.08
+        if draw() < dark:
+            worn[worn.index("glasses")] = "sunglasses"
     if view == "rear_view":
-        worn = [
-            name
-            for name in worn
-            if name not in ("glasses", "sunglasses", "bow_tie", "bell")
-        ]
+        worn = [name for name in worn if name not in _WORN_IN_FRONT]
     if framing == "headshot_portrait":
         worn = [name for name in worn if name in _NEAR_THE_HEAD]
     return tuple(worn)
 
 
-def _marks(
-    draw: Draw, species: Species, framing: str, view: str, mouth: str, hair: str
-) -> tuple[str, ...]:
+def _clothes(draw: Draw, framing: str, cold: bool) -> list[str]:
+    scarf, hat = (0.6, 0.6) if cold else (0.19, 0.33)
+    worn = []
+    if draw() < 0.86:
+        worn.append(by_threshold(draw(), _TOPWEAR))
+    if framing == "full_body" and draw() < 0.72:
+        worn.append(by_threshold(draw(), _LEGWEAR))
+    worn += toss(draw, [("scarf", scarf), *_WITH_CLOTHES])
+    if draw() < hat:
+        worn.append(_HATS(draw()))
+    return worn
+
+
+def _accessories(draw: Draw) -> list[str]:
+    """What animals without clothes wear."""
+    worn = toss(draw, _WITHOUT_CLOTHES)
+    if "collar" in worn:
+        if draw() < 0.15:
+            worn.append("bell")
+        if "scarf" in worn:
+            worn.remove("scarf")
+    return worn
+
+
+def _marks(draw: Draw, species: Species, hidden: set[str]) -> tuple[str, ...]:
     marks = list(species.always)
     marks += toss(draw, species.often)
     if draw() < species.belly:
         marks.append("countershading")
     if species.covering == "fur" and "stripes" not in marks and draw() < 0.07:
         marks.append("stripes")
-    if draw() < 0.1:
-        marks.append("blush")
-    if draw() < 0.012:
-        marks.append("tears")
+    marks += toss(draw, _EMOTIONS)
+    return tuple(mark for mark in marks if mark not in hidden)
+
+
+def _hidden_marks(
+    species: Species, framing: str, view: str, mouth: str, hair: str
+) -> set[str]:
     hidden = set()
     if view == "rear_view":
-        hidden |= {
-            "blush",
-            "tears",
-            "whiskers",
-            "facial_markings",
-            "teeth",
-            "countershading",
-        }
+        hidden |= _MARKS_IN_FRONT
     if framing == "headshot_portrait":
-        hidden |= {"wings", "claws", "socks_(marking)", "dipstick_tail"}
-        hidden |= {"fin"} if species.tail == "fin" else set()
+        hidden |= _MARKS_BELOW_THE_HEAD
+        if species.tail == "fin":
+            hidden.add("fin")
     if mouth == "teeth":
         hidden.add("teeth")  # the mouth shows them
     if hair:
         hidden.add("mane")
-    return tuple(name for name in marks if name not in hidden)
+    return hidden

@@ -5,6 +5,8 @@ A scene says everything the art needs.
 
 from dataclasses import dataclass, replace
 
+_COATS = ("white", "grey", "black", "brown", "orange", "blue")
+
 
 @dataclass(slots=True)
 class Figure:
@@ -23,9 +25,7 @@ class Figure:
     mouth: str  # "", smile, open_mouth, tongue_out, frown, teeth, :3
     hair: str  # colour or ""
     long_hair: bool
-    marks: tuple[
-        str, ...
-    ]  # markings and parts of the body that not all of the species have
+    marks: tuple[str, ...]  # markings and parts that not all of the species have
     worn: tuple[str, ...]
     held: str
 
@@ -51,18 +51,13 @@ class Scene:
     ext: str
     crop: float = 0.0  # share cut off each side
     quality: int = 90  # of the encoder, where the format has one
-    shrink: float = (
-        1.0  # a re-encoded copy is drawn at full size, then made smaller by this
-    )
+    # A re-encoded copy is drawn at full size, then made smaller by this.
+    shrink: float = 1.0
 
 
 def recolour(scene: Scene, u: float) -> Scene:
     """Returns the scene with its first figure in another coat: an artist's variant."""
     first = scene.figures[0]
-    others = [
-        colour
-        for colour in ("white", "grey", "black", "brown", "orange", "blue")
-        if colour != first.colour
-    ]
+    others = [colour for colour in _COATS if colour != first.colour]
     painted = replace(first, colour=others[int(u * len(others))])
     return replace(scene, figures=(painted, *scene.figures[1:]), character=-1)

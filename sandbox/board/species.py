@@ -1,6 +1,6 @@
 """The animals of the sandbox: for each species its family, coat and anatomy.
 
-So tags and drawing agree.
+Tags and drawing agree because both come from here.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class Species:
     """One kind of animal.
 
-    `colours` are (body colour, weight); anatomy words are those of
-    `sandbox.art.animals`.
+    `colours` are (body colour, weight); ears and muzzle are drawn by
+    `sandbox.art.heads`, the tail by `sandbox.art.bodies`.
     """
 
     name: str

@@ -8,9 +8,10 @@ How often a trait occurs and with what is decided in `random_scenes` and
 
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 from sandbox.board.records import CATEGORIES
-from sandbox.board.species import FAMILIES, SPECIES
+from sandbox.board.species import BY_NAME, FAMILIES, SPECIES
 
 _ID = {name: number for number, name in enumerate(CATEGORIES)}
 
@@ -29,6 +30,7 @@ COLOURS = (
     "pink",
 )
 HAIR_COLOURS = ("black", "brown", "blonde", "red", "blue", "pink")
+_HAIR_TAGS = [f"{colour}_hair" for colour in HAIR_COLOURS]
 EYE_COLOURS = ("blue", "green", "yellow", "brown", "red", "purple")
 
 _GENERAL = """
@@ -58,7 +60,7 @@ monochrome greyscale sketch hatching
 DRAWN_GENERAL = (
     *_GENERAL.split(),
     *(f"{colour}_body" for colour in COLOURS),
-    *(f"{colour}_hair" for colour in HAIR_COLOURS),
+    *_HAIR_TAGS,
     *(f"{colour}_eyes" for colour in EYE_COLOURS),
 )
 """General tags that can be seen in the picture (pinned by a test: 90 and more)."""
@@ -172,13 +174,13 @@ def _miss(name: str, category: str) -> float:
 
 def _vocabulary() -> dict[str, Trait]:
     names = dict.fromkeys(DRAWN_GENERAL, "general")
-    names |= {species.name: "species" for species in SPECIES} | {
-        name: "species" for pair in FAMILIES for name in pair
-    }
+    names |= dict.fromkeys(BY_NAME, "species")
+    names |= dict.fromkeys(chain(*FAMILIES), "species")
     names |= dict.fromkeys(ARTISTS, "artist")
     names |= {character: "character" for character, _, _ in CHARACTERS}
     names |= {series: "copyright" for _, _, series in CHARACTERS if series}
-    names |= {name: category for category, unseen in _UNSEEN.items() for name in unseen}
+    for category, unseen in _UNSEEN.items():
+        names |= dict.fromkeys(unseen, category)
     return {
         name: Trait(name, _ID[category], _miss(name, category))
         for name, category in names.items()
@@ -205,19 +207,14 @@ def _implications() -> tuple[tuple[str, str], ...]:
         "food": "ice_cream apple pizza",
         "dialogue": "speech_bubble", "text": "dialogue", "monochrome": "greyscale",
         "horn": "antlers",
-        "water": "beach", "hair": " ".join(["long_hair",
-        *(f"{colour}_hair" for colour in HAIR_COLOURS)]),
+        "water": "beach", "hair": "long_hair " + " ".join(_HAIR_TAGS),
         "young": "cub", "cub": "kit_(young)",
         "animated": "animated_gif animated_png animated_webp video flash",
         "video": "webm", "absurd_res": "superabsurd_res", "hi_res": "absurd_res",
         "low_res": "thumbnail",
     }  # fmt: skip
     pairs = [(name, kind) for kind, names in kinds.items() for name in names.split()]
-    pairs += [
-        (species.name, species.parent)
-        for species in SPECIES
-        if (species.name, species.parent) not in FAMILIES
-    ]
+    pairs += [(species.name, species.parent) for species in SPECIES]
     return tuple(dict.fromkeys([*FAMILIES, *pairs]))
 
 
@@ -283,17 +280,19 @@ def _closures() -> dict[str, tuple[str, ...]]:
     above: dict[str, list[str]] = {}
     for antecedent, consequent in IMPLICATIONS:
         above.setdefault(antecedent, []).append(consequent)
-    closures = {}
-    for name in TRAITS:
-        reached = {name: None}
-        todo = [name]
-        while todo:
-            for consequent in above.get(todo.pop(), ()):
-                if consequent not in reached:
-                    reached[consequent] = None
-                    todo.append(consequent)
-        closures[name] = tuple(reached)
-    return closures
+    return {name: _reachable(name, above) for name in TRAITS}
+
+
+def _reachable(name: str, above: dict[str, list[str]]) -> tuple[str, ...]:
+    """Returns the tag itself, then all that it implies."""
+    reached = {name: None}
+    todo = [name]
+    while todo:
+        for consequent in above.get(todo.pop(), ()):
+            if consequent not in reached:
+                reached[consequent] = None
+                todo.append(consequent)
+    return tuple(reached)
 
 
 CLOSURE = _closures()
