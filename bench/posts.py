@@ -191,7 +191,8 @@ def _rows(ids: pl.Series, tags: pl.Series, draw: _Draw) -> pl.DataFrame:
 
 def _md5s(draw: _Draw) -> pl.Series:
     hexes = draw.random.bytes(16 * draw.posts).hex()
-    return pl.Series([hexes[at : at + 32] for at in range(0, len(hexes), 32)])
+    md5s = [hexes[at : at + 32] for at in range(0, len(hexes), 32)]
+    return pl.Series(md5s)
 
 
 def _timestamps(ids: pl.Series, draw: _Draw) -> pl.Series:
