@@ -60,7 +60,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         split = _split(Paths(Path(folder)), arguments.records)
         columns = [_medians(split, size, arguments.runs) for size in sizes]
-    print("| augmentation | " + " | ".join(f"{size} px" for size in sizes) + " |")
+    heads = " | ".join(f"{size} px" for size in sizes)
+    print(f"| augmentation | {heads} |")
     print("|---" + "|--:" * len(sizes) + "|")
     for name in ROWS:
         cells = [f"{round(column[name], -1):,.0f}" for column in columns]

@@ -17,6 +17,7 @@ rows.
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,12 +37,17 @@ ROW_GROUP = 18_000
 COMMON = 0.005
 LAG = 0.01  # share of implied tags that are missing
 ALIASED = 0.001  # share of tags with aliases that stand in an aliased spelling
-SPREAD = (
-    4.0  # shape of the gamma distribution of how well posts are tagged: 40 +- 20 tags
-)
+# Shape of the gamma distribution of how well posts are tagged: 40 +- 20 tags
+SPREAD = 4.0
 CHILDREN = 0.2  # share of posts with a parent
+# Shares of posts
+EXTENSIONS = {"png": 0.5, "jpg": 0.42, "webp": 0.01, "gif": 0.03, "webm": 0.04}
+RATINGS = {"s": 0.25, "q": 0.2, "e": 0.55}
 SEED = 621
 Relations = list[tuple[str, str]]
+Implied = tuple[NDArray[np.int64], NDArray[np.int64]]
+TAG_BITS = 20  # of a key: a post, shifted left by so many bits, and a tag
+TAG_MASK = (1 << TAG_BITS) - 1
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,9 @@ class Frequencies:
 
     names: NDArray[np.str_]
     own: NDArray[np.float64]  # probability besides all that imply it
-    implied: tuple[
-        NDArray[np.int64], NDArray[np.int64]
-    ]  # CSR of all that a tag implies, to any depth
-    spellings: dict[
-        int, list[int]
-    ]  # tag -> its aliased spellings, as numbers into names
+    implied: Implied  # CSR of all that a tag implies, to any depth
+    # tag -> its aliased spellings, as numbers into names
+    spellings: dict[int, list[int]]
 
 
 def relations(table: pl.DataFrame) -> pl.DataFrame:
@@ -87,34 +90,49 @@ def frequencies() -> Frequencies:
     A tag's own share is what its antecedents do not already explain.
     """
     table = tags()
-    names, counts = (
-        table["name"].to_list(),
-        table["post_count"].to_numpy().astype(float),
-    )
-    number = {name: i for i, name in enumerate(names)}
+    names = table["name"].to_list()
+    counts = table["post_count"].to_numpy().astype(float)
     share = counts / (counts.sum() / TAGS_A_POST)
-    direct: list[list[int]] = [[] for _ in names]
-    for antecedent, consequent in in_force(public_tables.implications()):
-        if antecedent in number and consequent in number:
-            direct[number[antecedent]].append(number[consequent])
-    unexplained = np.zeros(len(names))
-    for tag, implied_tags in enumerate(direct):
-        for implied in implied_tags:
-            unexplained[implied] += np.log1p(-min(share[tag], 0.99))
-    own = np.clip(1 - (1 - share) / np.exp(unexplained), 0, None)
-    closed = [sorted(reachable(tag, direct)) for tag in range(len(names))]
-    starts = np.concatenate([[0], np.cumsum([len(one) for one in closed])])
+    number = {name: i for i, name in enumerate(names)}
+    direct = direct_implications(number)
+    own = own_share(share, direct)
+    implied = all_implied(direct)
     spellings: dict[int, list[int]] = {}
     for antecedent, consequent in in_force(public_tables.aliases()):
         if consequent in number and antecedent not in number:
             spellings.setdefault(number[consequent], []).append(len(names))
             names.append(antecedent)
-    return Frequencies(
-        np.array(names),
-        own,
-        (starts, np.array([t for one in closed for t in one])),
-        spellings,
-    )
+    return Frequencies(np.array(names), own, implied, spellings)
+
+
+def direct_implications(number: dict[str, int]) -> list[list[int]]:
+    """Returns what each tag implies at once. number: of each tag by its name."""
+    direct: list[list[int]] = [[] for _ in number]
+    for antecedent, consequent in in_force(public_tables.implications()):
+        if antecedent in number and consequent in number:
+            direct[number[antecedent]].append(number[consequent])
+    return direct
+
+
+def own_share(
+    share: NDArray[np.float64], direct: list[list[int]]
+) -> NDArray[np.float64]:
+    """Returns the probability of each tag besides all that imply it."""
+    unexplained = np.zeros(len(share))
+    for tag, implied_tags in enumerate(direct):
+        for implied in implied_tags:
+            unexplained[implied] += np.log1p(-min(share[tag], 0.99))
+    return np.clip(1 - (1 - share) / np.exp(unexplained), 0, None)
+
+
+def all_implied(direct: list[list[int]]) -> Implied:
+    """Returns all that each tag implies, to any depth."""
+    starts = [0]
+    implied: list[int] = []
+    for tag in range(len(direct)):
+        implied += sorted(reachable(tag, direct))
+        starts.append(len(implied))
+    return np.array(starts), np.array(implied)
 
 
 def in_force(public: pl.DataFrame) -> Relations:
@@ -138,34 +156,49 @@ def draw(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Returns (post, tag) pairs, ordered by post, of `posts` new posts."""
     weight = rng.gamma(SPREAD, 1 / SPREAD, posts)
-    common = np.flatnonzero(known.own > COMMON)
-    chance = -np.log1p(-known.own[common])
-    pairs = [
-        np.nonzero(
-            rng.random((posts, len(common)), np.float32)
-            < -np.expm1(-np.outer(weight, chance))
-        )
-    ]
-    rows, columns = pairs[0][0], common[pairs[0][1]]
+    common = common_keys(known, rng, weight)
+    rare = rare_keys(known, rng, weight)
+    own = np.concatenate([common, rare])
+    added = implied_keys(known, own)
+    added = added[rng.random(len(added)) > LAG]
+    keys = np.unique(np.concatenate([own, added]))
+    return keys >> TAG_BITS, respelt(known, rng, keys & TAG_MASK)
+
+
+def common_keys(
+    known: Frequencies, rng: np.random.Generator, weight: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Returns keys of posts with common tags; such a tag is drawn for each post."""
+    tags = np.flatnonzero(known.own > COMMON)
+    chance = -np.log1p(-known.own[tags])
+    drawn = rng.random((len(weight), len(tags)), np.float32)
+    posts, columns = np.nonzero(drawn < -np.expm1(-np.outer(weight, chance)))
+    return (posts << TAG_BITS) | tags[columns]
+
+
+def rare_keys(
+    known: Frequencies, rng: np.random.Generator, weight: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Returns keys of posts with rare tags; a post is drawn for each such tag."""
     rare = np.where(known.own > COMMON, 0, known.own)
-    times = rng.poisson(rare * posts)
-    which = np.repeat(np.arange(len(times)), times)
+    times = rng.poisson(rare * len(weight))
+    tags = np.repeat(np.arange(len(times)), times)
     # Posts by weight: a table with a post as often as it weighs, from which any entry
     # is as likely.
-    table = np.repeat(np.arange(posts), rng.poisson(weight * 16))
-    key = np.concatenate([rows, table[rng.integers(0, len(table), len(which))]]) << 20
-    key |= np.concatenate([columns, which])
+    table = np.repeat(np.arange(len(weight)), rng.poisson(weight * 16))
+    posts = table[rng.integers(0, len(table), len(tags))]
+    return (posts << TAG_BITS) | tags
+
+
+def implied_keys(known: Frequencies, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns keys of the same posts with what their tags imply, each once."""
     starts, implied = known.implied
-    given = key & 0xFFFFF
+    given = keys & TAG_MASK
     lengths = starts[given + 1] - starts[given]
     within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    added = (np.repeat(key, lengths) & ~0xFFFFF) | implied[
-        np.repeat(starts[given], lengths) + within
-    ]
-    added = np.unique(added)
-    added = added[rng.random(len(added)) > LAG]
-    key = np.unique(np.concatenate([key, added]))
-    return key >> 20, respelt(known, rng, key & 0xFFFFF)
+    tags = implied[np.repeat(starts[given], lengths) + within]
+    posts = np.repeat(keys, lengths) & ~TAG_MASK
+    return np.unique(posts | tags)
 
 
 def respelt(
@@ -183,51 +216,76 @@ def table(
 ) -> pa.Table:
     """Returns schemas.POSTS for posts first, first + 1, ..."""
     rows, which = draw(known, rng, posts)
-    offsets = np.searchsorted(rows, np.arange(posts + 1)).astype(np.int32)
-    names = pa.DictionaryArray.from_arrays(
-        pa.array(which.astype(np.int32)), pa.array(known.names.tolist())
-    )
     ids = np.arange(first, first + posts)
     start = np.datetime64("2007-02-10T00:00:00", "us")
-    hexes = [
-        value.tobytes().hex() for value in rng.integers(0, 256, (posts, 16), np.uint8)
-    ]
+    digests = rng.integers(0, 256, (posts, 16), np.uint8)
     parents = np.maximum(1, ids - rng.integers(1, 2_000, posts))
-    columns = {
+    # Columns are drawn in this order.
+    columns: dict[str, Any] = {
         "post_id": ids,
         "change_seq": ids + 10_000_000,
         "created_at": start + ids * np.timedelta64(97_000_000, "us"),
-        "md5": hexes,
-        "ext": rng.choice(
-            ["png", "jpg", "webp", "gif", "webm"],
-            posts,
-            p=[0.5, 0.42, 0.01, 0.03, 0.04],
-        ),
-        "rating": rng.choice(["s", "q", "e"], posts, p=[0.25, 0.2, 0.55]),
+        "md5": [digest.tobytes().hex() for digest in digests],
+        **image_columns(rng, posts),
+        "duration": pa.nulls(posts, pa.float64()),
+        "parent_id": pa.array(parents, mask=rng.random(posts) >= CHILDREN),
+        **state_columns(rng, posts),
+        "tags": tag_lists(known, posts, rows, which),
+        "locked_tags": empty_lists(posts),
+    }
+    return as_posts(columns)
+
+
+def as_posts(columns: dict[str, Any]) -> pa.Table:
+    """Returns columns, in the order of schemas.POSTS, with its types."""
+    arrays = []
+    for values, field in zip(columns.values(), POSTS, strict=True):
+        array = values if isinstance(values, pa.Array) else pa.array(values)
+        arrays.append(array.cast(field.type))
+    return pa.Table.from_arrays(arrays, schema=POSTS)
+
+
+def image_columns(rng: np.random.Generator, posts: int) -> dict[str, NDArray[Any]]:
+    """Returns the columns from ext to file_size."""
+    return {
+        "ext": rng.choice(list(EXTENSIONS), posts, p=list(EXTENSIONS.values())),
+        "rating": rng.choice(list(RATINGS), posts, p=list(RATINGS.values())),
         "width": rng.integers(300, 4_000, posts),
         "height": rng.integers(300, 4_000, posts),
         "file_size": rng.integers(20_000, 8_000_000, posts),
-        "duration": pa.nulls(posts, pa.float64()),
-        "parent_id": pa.array(parents, mask=rng.random(posts) >= CHILDREN),
+    }
+
+
+def state_columns(rng: np.random.Generator, posts: int) -> dict[str, NDArray[Any]]:
+    """Returns the columns from is_deleted to fav_count."""
+    nothing = np.zeros(posts, bool)
+    return {
         "is_deleted": rng.random(posts) < 0.08,
-        "is_pending": np.zeros(posts, bool),
-        "is_flagged": np.zeros(posts, bool),
-        "is_withheld": np.zeros(posts, bool),
+        "is_pending": nothing,
+        "is_flagged": nothing,
+        "is_withheld": nothing,
         "score": rng.integers(-5, 900, posts),
         "fav_count": rng.integers(0, 900, posts),
-        "tags": pa.ListArray.from_arrays(pa.array(offsets), names.cast(pa.string())),
-        "locked_tags": pa.ListArray.from_arrays(
-            pa.array(np.zeros(posts + 1, np.int32)), pa.array([], pa.string())
-        ),
     }
-    arrays = [
-        pa.array(value) if isinstance(value, (np.ndarray, list)) else value
-        for value in columns.values()
-    ]
-    return pa.Table.from_arrays(
-        [array.cast(field.type) for array, field in zip(arrays, POSTS, strict=True)],
-        schema=POSTS,
-    )
+
+
+def tag_lists(
+    known: Frequencies,
+    posts: int,
+    rows: NDArray[np.int64],
+    which: NDArray[np.int64],
+) -> pa.ListArray:
+    """Returns the names of the tags of each post, of (post, tag) pairs."""
+    offsets = np.searchsorted(rows, np.arange(posts + 1)).astype(np.int32)
+    numbers = pa.array(which.astype(np.int32))
+    names = pa.DictionaryArray.from_arrays(numbers, pa.array(known.names.tolist()))
+    return pa.ListArray.from_arrays(pa.array(offsets), names.cast(pa.string()))
+
+
+def empty_lists(posts: int) -> pa.ListArray:
+    """Returns a list without tags of each post."""
+    offsets = pa.array(np.zeros(posts + 1, np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array([], pa.string()))
 
 
 def write(folder: Path, posts: int) -> None:
@@ -246,14 +304,13 @@ def write(folder: Path, posts: int) -> None:
         relations(public_tables.implications()),
         RELATIONS,
     )
-    known, rng = frequencies(), np.random.default_rng(SEED)
-    with pq.ParquetWriter(
-        folder / "posts.parquet", POSTS, compression="zstd"
-    ) as writer:
+    known = frequencies()
+    rng = np.random.default_rng(SEED)
+    posts_path = folder / "posts.parquet"
+    with pq.ParquetWriter(posts_path, POSTS, compression="zstd") as writer:
         for first in range(1, posts + 1, ROW_GROUP):
-            writer.write_table(
-                table(known, rng, first, min(ROW_GROUP, posts + 1 - first))
-            )
+            count = min(ROW_GROUP, posts + 1 - first)
+            writer.write_table(table(known, rng, first, count))
 
 
 if __name__ == "__main__":

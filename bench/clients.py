@@ -41,27 +41,12 @@ def main() -> None:
     limit = parser.parse_args().images
     paths = Paths()
     test = TestImages.read(paths, limit)
-    opened = tagger.Tagger(paths.bundle)
     metrics = json.loads((paths.evaluation / "metrics.json").read_text())
     print(f"{len(test.md5s):,} test images; evaluation: {metrics['originals']}\n")
     print("| program | images | macro mAP | e6tag's | macro F1 | decided as e6tag |")
     print("|---|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary) / "images"
-        folder.mkdir()
-        for places, bodies in originals.read(paths, "test", test.md5s):
-            for place, body in zip(places, bodies, strict=True):
-                (folder / test.md5s[place]).write_bytes(body)
-        scores, own = ask_tagger(opened, test, folder)
-        show("e6tag", test, scores, own, own, scores)
-        own_scores = scores
-        for environment, script in CLIENTS.items():
-            cache = Path(temporary) / "cache"
-            command = [PROGRAMS / script, paths.bundle, folder]
-            if "imgutils" in script:
-                command.append(cache)
-            scores, applied = ask(environment, command, test)
-            show(environment, test, scores, applied, own, own_scores)
+        compare(paths, test, Path(temporary))
 
 
 @dataclass(frozen=True)
@@ -86,6 +71,28 @@ class TestImages:
         return cls(md5s, labels, vocabulary["name"].to_list())
 
 
+def compare(paths: Paths, test: TestImages, temporary: Path) -> None:
+    """Prints the rows, of image files in a temporary folder."""
+    folder = temporary / "images"
+    write_originals(paths, test, folder)
+    own_scores, own = ask_tagger(tagger.Tagger(paths.bundle), test, folder)
+    show("e6tag", test, own_scores, own, own, own_scores)
+    for environment, script in CLIENTS.items():
+        command = [PROGRAMS / script, paths.bundle, folder]
+        if "imgutils" in script:
+            command.append(temporary / "cache")
+        scores, applied = ask(environment, command, test)
+        show(environment, test, scores, applied, own, own_scores)
+
+
+def write_originals(paths: Paths, test: TestImages, folder: Path) -> None:
+    """Writes the image files into a new folder, named by their hashes."""
+    folder.mkdir()
+    for places, bodies in originals.read(paths, "test", test.md5s):
+        for place, body in zip(places, bodies, strict=True):
+            (folder / test.md5s[place]).write_bytes(body)
+
+
 def ask_tagger(
     opened: tagger.Tagger, test: TestImages, folder: Path
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -104,12 +111,9 @@ def ask(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the scores of another program, and which tags it finds."""
     python = ENVIRONMENTS / environment / "bin" / "python"
+    variables = {**os.environ, "PYTHONPATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [python, *command],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        [python, *command], capture_output=True, text=True, check=True, env=variables
     )
     found = json.loads(done.stdout.splitlines()[-1])
     scores = np.full(test.labels.shape, np.nan)

@@ -39,9 +39,8 @@ def main() -> None:
     planted(pictures)
     recall()
     searching()
-    print(
-        f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"peak memory {peak:.1f} GB")
 
 
 class Pictures:
@@ -61,48 +60,48 @@ class Pictures:
 
     def kind(self, kind: str) -> list[int]:
         """Returns indices of still posts of one kind of origin, with their source."""
-        found = [index for index in self.posts if origin_of(SEED, index).kind == kind]
-        return [
-            index
-            for index in found
-            if kind == "original" or origin_of(SEED, index).source in self.posts
-        ]
+        found = []
+        for index in self.posts:
+            origin = origin_of(SEED, index)
+            has_source = kind == "original" or origin.source in self.posts
+            if origin.kind == kind and has_source:
+                found.append(index)
+        return found
 
 
 def hashing(pictures: Pictures) -> None:
     """Images per second and core: JPEGs of quality 90, shorter side 850 pixels."""
-    sources = [
-        (pictures.of(index), grain)
-        for index in pictures.kind("original")[:30]
-        for grain in (0, 12)
-    ]
+    originals = [pictures.of(index) for index in pictures.kind("original")[:30]]
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         for progressive in (True, False):
             drawings = [
                 as_sample(body, grain, progressive=progressive)
-                for body, grain in sources
+                for body in originals
+                for grain in (0, 12)
             ]
-            one = rate(partial(each, drawings), len(drawings))
-            list(pool.map(fingerprint.fingerprint, drawings))
-            two = rate(partial(each, drawings, pool), len(drawings))
-            print(
-                f"hashing: {len(drawings)} "
-                f"{'progressive' if progressive else 'baseline'} JPEGs of "
-                f"{statistics.mean(map(len, drawings)) / 1e3:.0f} kB on average: "
-                f"{one:,.0f} pictures/s in one process, "
-                f"{two:,.0f}/s in two"
-            )
+            form = "progressive" if progressive else "baseline"
+            print_rates(form, drawings, pool)
+
+
+def print_rates(form: str, drawings: list[bytes], pool: ProcessPoolExecutor) -> None:
+    """Prints the drawings hashed in a second, here and in the pool."""
+    one = rate(partial(each, drawings), len(drawings))
+    list(pool.map(fingerprint.fingerprint, drawings))
+    two = rate(partial(each, drawings, pool), len(drawings))
+    kilobytes = statistics.mean(map(len, drawings)) / 1e3
+    print(
+        f"hashing: {len(drawings)} {form} JPEGs of {kilobytes:.0f} kB on average: "
+        f"{one:,.0f} pictures/s in one process, {two:,.0f}/s in two"
+    )
 
 
 def each(
     drawings: list[bytes], pool: ProcessPoolExecutor | None = None
 ) -> list[fingerprint.ImageFingerprint]:
     """Looks at every drawing, here or in the pool."""
-    return list(
-        map(fingerprint.fingerprint, drawings)
-        if pool is None
-        else pool.map(fingerprint.fingerprint, drawings, chunksize=5)
-    )
+    if pool is None:
+        return [fingerprint.fingerprint(drawing) for drawing in drawings]
+    return list(pool.map(fingerprint.fingerprint, drawings, chunksize=5))
 
 
 def as_sample(body: bytes, grain: int, *, progressive: bool = True) -> bytes:
@@ -113,18 +112,19 @@ def as_sample(body: bytes, grain: int, *, progressive: bool = True) -> bytes:
     with Image.open(io.BytesIO(body)) as opened:
         picture = opened.convert("RGB")
     scale = 850 / min(picture.size)
-    picture = picture.resize(
-        (round(picture.width * scale), round(picture.height * scale)),
-        Image.Resampling.LANCZOS,
-    )
-    noise = np.random.default_rng(SEED).normal(
-        0, grain, (picture.height, picture.width, 1)
-    )
-    noisy = Image.fromarray(
-        np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
-    )
-    noisy.save(out := io.BytesIO(), "JPEG", quality=90, progressive=progressive)
-    return out.getvalue()
+    size = (round(picture.width * scale), round(picture.height * scale))
+    picture = picture.resize(size, Image.Resampling.LANCZOS)
+    grey = (picture.height, picture.width, 1)
+    noise = np.random.default_rng(SEED).normal(0, grain, grey)
+    noisy = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+    return encoded(Image.fromarray(noisy), quality=90, progressive=progressive)
+
+
+def encoded(picture: Image.Image, **options: object) -> bytes:
+    """Returns a JPEG."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", **options)
+    return buffer.getvalue()
 
 
 def planted(pictures: Pictures) -> None:
@@ -134,22 +134,24 @@ def planted(pictures: Pictures) -> None:
     """
     print("planted in the sandbox, distance 6:")
     for kind in ("copy", "cropped", "recoloured"):
-        copies = pictures.kind(kind)[:PLANTED]
-        pairs = [
-            (pictures.of(index), pictures.of(origin_of(SEED, index).source))
-            for index in copies
-        ]
+        pairs = []
+        for index in pictures.kind(kind)[:PLANTED]:
+            source = origin_of(SEED, index).source
+            pairs.append((pictures.of(index), pictures.of(source)))
         report(kind, pairs)
     sources = [pictures.of(index) for index in pictures.kind("original")[:PLANTED]]
     for name, change in CHANGES.items():
         report(name, [(change(body), body) for body in sources])
+    report_unrelated(pictures)
+
+
+def report_unrelated(pictures: Pictures) -> None:
+    """Prints how many pairs of originals are linked."""
     unrelated = [pictures.of(index) for index in pictures.kind("original")[-UNRELATED:]]
     found = linked(unrelated, np.full(len(unrelated), 2, dtype=np.int8))
-    pairs_told = {tuple(sorted(pair)) for pair in found}
-    print(
-        f"  unrelated: {len(pairs_told)} of "
-        f"{len(unrelated) * (len(unrelated) - 1) // 2:,} pairs"
-    )
+    linked_pairs = {tuple(sorted(pair)) for pair in found}
+    pairs = len(unrelated) * (len(unrelated) - 1) // 2
+    print(f"  unrelated: {len(linked_pairs)} of {pairs:,} pairs")
 
 
 def report(name: str, pairs: list[tuple[bytes, bytes]]) -> None:
@@ -163,16 +165,12 @@ def report(name: str, pairs: list[tuple[bytes, bytes]]) -> None:
 def linked(bodies: list[bytes], ranks: NDArray[np.int8]) -> set[tuple[int, int]]:
     """Returns the links between pictures."""
     found = [fingerprint.fingerprint(body) for body in bodies]
-    hashes, thumbnails = (
-        np.stack([one.hashes for one in found]),
-        np.stack([one.thumbnail for one in found]),
-    )
-    pairs = duplicates.find_links(hashes, thumbnails, ranks, 6)
-    return {
-        pair
-        for one, other in pairs
-        for pair in zip(one.tolist(), other.tolist(), strict=True)
-    }
+    hashes = np.stack([one.hashes for one in found])
+    thumbnails = np.stack([one.thumbnail for one in found])
+    links: set[tuple[int, int]] = set()
+    for one, other in duplicates.find_links(hashes, thumbnails, ranks, 6):
+        links.update(zip(one.tolist(), other.tolist(), strict=True))
+    return links
 
 
 def changed(
@@ -182,10 +180,8 @@ def changed(
 
     def apply(body: bytes) -> bytes:
         with Image.open(io.BytesIO(body)) as opened:
-            change(opened.convert("RGB")).save(
-                out := io.BytesIO(), "JPEG", quality=quality
-            )
-        return out.getvalue()
+            picture = change(opened.convert("RGB"))
+        return encoded(picture, quality=quality)
 
     return apply
 
@@ -197,26 +193,35 @@ def cut(
 
     def crop(picture: Image.Image) -> Image.Image:
         width, height = picture.size
-        return picture.crop(
-            (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
-        )
+        box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
+        return picture.crop(box)
 
     return crop
 
 
+def unchanged(picture: Image.Image) -> Image.Image:
+    """Returns the picture."""
+    return picture
+
+
+def third(picture: Image.Image) -> Image.Image:
+    """Returns the picture with sides of a third."""
+    return picture.resize((picture.width // 3, picture.height // 3))
+
+
+def tinted(picture: Image.Image) -> Image.Image:
+    """Returns the picture under a thin layer of orange."""
+    orange = Image.new("RGB", picture.size, (255, 180, 90))
+    return Image.blend(picture, orange, 0.15)
+
+
 CHANGES = {
-    "re-encoded at quality 40": changed(lambda picture: picture, 40),
-    "resized to a third": changed(
-        lambda picture: picture.resize((picture.width // 3, picture.height // 3))
-    ),
+    "re-encoded at quality 40": changed(unchanged, 40),
+    "resized to a third": changed(third),
     "5 % cut off the top": changed(cut(0, 0.05, 0, 0)),
     "8 % cut off the left": changed(cut(0.08, 0, 0, 0)),
     "3 % cut off left and bottom": changed(cut(0.03, 0, 0, 0.03)),
-    "tinted": changed(
-        lambda picture: Image.blend(
-            picture, Image.new("RGB", picture.size, (255, 180, 90)), 0.15
-        )
-    ),
+    "tinted": changed(tinted),
 }
 
 
@@ -226,20 +231,14 @@ def recall() -> None:
     And by comparing all with all.
     """
     hashes = clustered(20_000)
-    pairs = sorted(
-        {
-            pair
-            for row, other in pairs_within_distance(hashes, hashes, 6)
-            for pair in zip(row, other, strict=True)
-        }
-    )
+    pairs: set[tuple[int, int]] = set()
+    for row, other in pairs_within_distance(hashes, hashes, 6):
+        pairs.update(zip(row.tolist(), other.tolist(), strict=True))
     brute = 0
     for start in range(0, len(hashes), 500):
-        brute += int(
-            (
-                np.bitwise_count(hashes[start : start + 500, None] ^ hashes[None]) <= 6
-            ).sum()
-        )
+        part = hashes[start : start + 500]
+        distances = np.bitwise_count(part[:, None] ^ hashes[None])
+        brute += int((distances <= 6).sum())
     print(f"recall among 20,000 hashes: {len(pairs):,} of {brute:,} pairs")
 
 
@@ -248,37 +247,29 @@ def searching() -> None:
     whole = clustered(RECORDS)
     rng = np.random.default_rng(SEED)
     # Views of a picture differ from the whole in a few bits, grey and edges in all.
-    hashes = np.stack([whole, rng.permutation(whole)], axis=1)[:, :, None] ^ scattered(
-        rng, len(fingerprint.VIEWS)
-    )
-    thumbnails = rng.integers(
-        0,
-        256,
-        (RECORDS, fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 4),
-        dtype=np.uint8,
-    )
+    kinds = np.stack([whole, rng.permutation(whole)], axis=1)
+    hashes = kinds[:, :, None] ^ scattered(rng, len(fingerprint.VIEWS))
+    shape = (RECORDS, fingerprint.THUMBNAIL, fingerprint.THUMBNAIL, 4)
+    thumbnails = rng.integers(0, 256, shape, dtype=np.uint8)
     ranks = (np.arange(RECORDS) >= RECORDS - EVALUATED).astype(np.int8)
-    times = [
-        timed(lambda: duplicates.find_links(hashes, thumbnails, ranks, 6))
-        for _ in range(RUNS)
-    ]
+    find_links = partial(duplicates.find_links, hashes, thumbnails, ranks, 6)
+    times = [timed(find_links) for _ in range(RUNS)]
+    all_times = ", ".join(f"{seconds:.1f}" for seconds in times)
     print(
         f"search, {RECORDS:,} pictures, {EVALUATED:,} of them evaluated, 8 views, "
-        "grey and edges: ",
-        end="",
+        f"grey and edges: median {statistics.median(times):.1f} s of {all_times}"
     )
-    print(
-        f"median {statistics.median(times):.1f} s of "
-        f"{', '.join(f'{one:.1f}' for one in times)}"
-    )
+    compare_all(whole)
+
+
+def compare_all(hashes: NDArray[np.uint64]) -> None:
+    """Prints the time of comparing all hashes with all."""
     pairs = 0
     started = time.perf_counter()
-    for row, _ in pairs_within_distance(whole, whole, 6):
+    for row, _ in pairs_within_distance(hashes, hashes, 6):
         pairs += len(row)
-    print(
-        f"search, {RECORDS:,} hashes, all with all: "
-        f"{time.perf_counter() - started:.1f} s, {pairs:,} pairs"
-    )
+    seconds = time.perf_counter() - started
+    print(f"search, {RECORDS:,} hashes, all with all: {seconds:.1f} s, {pairs:,} pairs")
 
 
 def clustered(count: int) -> NDArray[np.uint64]:
@@ -289,9 +280,8 @@ def clustered(count: int) -> NDArray[np.uint64]:
     rng = np.random.default_rng(SEED)
     bits = rng.random((count, 64)).argsort(axis=1) < 32
     centres = rng.integers(0, 1_000, count // 2)
-    bits[: count // 2] = bits[centres + count // 2] ^ (
-        rng.random((count // 2, 64)) < 0.12
-    )
+    flipped = rng.random((count // 2, 64)) < 0.12
+    bits[: count // 2] = bits[centres + count // 2] ^ flipped
     return np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
@@ -302,9 +292,8 @@ def scattered(rng: np.random.Generator, views: int) -> NDArray[np.uint64]:
     """
     masks = np.zeros((RECORDS, 1, views), dtype=np.uint64)
     for _ in range(8):
-        masks[:, :, 1:] |= np.uint64(1) << rng.integers(
-            0, 64, (RECORDS, 1, views - 1), dtype=np.uint64
-        )
+        bits = rng.integers(0, 64, (RECORDS, 1, views - 1), dtype=np.uint64)
+        masks[:, :, 1:] |= np.uint64(1) << bits
     return masks
 
 

@@ -54,14 +54,24 @@ def made_split(
         noise = random.normal(0, 1.5, images)
         logits[tag] = centre + noise + 4 * has_tag
         positives.append(np.flatnonzero(has_tag).astype(np.int32))
+    md5s = [f"{number:032x}" for number in range(images)]
     return ScoredSplit(
         name=name,
         post_ids=random.permutation(images).astype(np.int64),
-        md5s=[f"{number:032x}" for number in range(images)],
+        md5s=md5s,
         scores=TagScores(sparse_rows(positives, images), logits),
         uncertainty=None,
         dark_shares=random.random(images) ** 4,
     )
+
+
+def made_splits(asked: argparse.Namespace, folder: Path) -> dict[str, ScoredSplit]:
+    """Returns both splits in the sizes asked for."""
+    sizes = {"validation": asked.validation, "test": asked.images}
+    splits = {}
+    for seed, (name, images) in enumerate(sizes.items()):
+        splits[name] = made_split(name, images, asked.tags, seed, folder)
+    return splits
 
 
 def made_facts(split: ScoredSplit) -> pl.DataFrame:
@@ -69,42 +79,54 @@ def made_facts(split: ScoredSplit) -> pl.DataFrame:
     random = np.random.default_rng(7)
     images = split.scores.images
     years = random.integers(2014, 2026, images)
-    return pl.DataFrame(
-        {
-            "post_id": split.post_ids,
-            "rating": random.choice(["s", "q", "e"], images),
-            "created_at": [datetime(year, 6, 21, tzinfo=UTC) for year in years],
-            "width": random.integers(200, 1_000, images),
-            "height": random.integers(200, 1_000, images),
-        }
-    )
+    columns = {
+        "post_id": split.post_ids,
+        "rating": random.choice(["s", "q", "e"], images),
+        "created_at": [datetime(year, 6, 21, tzinfo=UTC) for year in years],
+        "width": random.integers(200, 1_000, images),
+        "height": random.integers(200, 1_000, images),
+    }
+    return pl.DataFrame(columns)
 
 
 def made_inputs(splits: dict[str, ScoredSplit], tags: int) -> Inputs:
     """Returns what the stage reads beside the scores; every fourth tag has a parent."""
-    random = np.random.default_rng(9)
     positives = np.maximum(shares(tags) * TRAIN_RECORDS, 1).astype(np.int64)
-    names = [f"tag_{tag}" for tag in range(tags)]
-    vocabulary = pl.DataFrame(
-        {"label_id": range(tags), "name": names, "category": ["general"] * tags},
-        schema_overrides={"label_id": pl.Int32},
+    facts = {name: made_facts(split) for name, split in splits.items()}
+    train = made_train_records(tags)
+    return Inputs(
+        vocabulary=made_vocabulary(tags),
+        positives=positives,
+        records=TRAIN_RECORDS,
+        facts=facts,
+        informed=Informed.learn(train, positives / TRAIN_RECORDS),
+        implications=made_implications(tags),
+        fit="pad",
     )
+
+
+def made_vocabulary(tags: int) -> pl.DataFrame:
+    """Returns tags of one category."""
+    names = [f"tag_{tag}" for tag in range(tags)]
+    columns = {"label_id": range(tags), "name": names, "category": ["general"] * tags}
+    return pl.DataFrame(columns, schema_overrides={"label_id": pl.Int32})
+
+
+def made_train_records(tags: int) -> pl.DataFrame:
+    """Returns ratings and labels of TRAIN_RECORDS images."""
+    random = np.random.default_rng(9)
     lists = [np.unique(random.integers(0, tags, LABELS)) for _ in range(TRAIN_RECORDS)]
     ratings = random.choice(["s", "q", "e"], TRAIN_RECORDS)
-    train = pl.DataFrame({"rating": ratings, "label_ids": lists})
+    return pl.DataFrame({"rating": ratings, "label_ids": lists})
+
+
+def made_implications(tags: int) -> Implications:
+    """Returns implications of every fourth tag."""
     parents = {tag: [tag // 4] for tag in range(4, tags, 4)}
     children: dict[int, list[int]] = {}
     for child, (parent,) in parents.items():
         children.setdefault(parent, []).append(child)
-    return Inputs(
-        vocabulary=vocabulary,
-        positives=positives,
-        records=TRAIN_RECORDS,
-        facts={name: made_facts(split) for name, split in splits.items()},
-        informed=Informed.learn(train, positives / TRAIN_RECORDS),
-        implications=Implications(parents, children),
-        fit="pad",
-    )
+    return Implications(parents, children)
 
 
 def sklearn_seconds(scores: TagScores) -> float:
@@ -131,26 +153,29 @@ def main() -> None:
     parser.add_argument("--tags", type=int, default=1_024)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
     asked = parser.parse_args()
-    params = Evaluate()
     with tempfile.TemporaryDirectory(dir=asked.folder) as place:
-        folder = Path(place)
-        sizes = {"validation": asked.validation, "test": asked.images}
-        splits = {}
-        for seed, (name, images) in enumerate(sizes.items()):
-            splits[name] = made_split(name, images, asked.tags, seed, folder)
-        inputs = made_inputs(splits, asked.tags)
-        print(f"made: {peak_gigabytes():.1f} GB", file=sys.stderr)
-        started, used = time.monotonic(), time.process_time()
-        calibrated = results.calibrate(params, splits)
-        nothing = Originals(0, None, None)
-        results.write(params, inputs, splits, calibrated, nothing, folder)
-        seconds = time.monotonic() - started
-        cpu = time.process_time() - used
-        peak = peak_gigabytes()
-        size = (folder / "predictions.parquet").stat().st_size / 1e9
-        others = sklearn_seconds(splits["test"].scores)
+        row = measured_row(asked, Path(place))
     print("| images | tags | seconds | CPU | peak GB | predictions GB | sklearn |")
-    print(
+    print(row)
+
+
+def measured_row(asked: argparse.Namespace, folder: Path) -> str:
+    """Runs the stage behind the network in a folder, and scikit-learn beside it."""
+    params = Evaluate()
+    splits = made_splits(asked, folder)
+    inputs = made_inputs(splits, asked.tags)
+    print(f"made: {peak_gigabytes():.1f} GB", file=sys.stderr)
+    started = time.monotonic()
+    started_cpu = time.process_time()
+    calibrated = results.calibrate(params, splits)
+    nothing = Originals(0, None, None)
+    results.write(params, inputs, splits, calibrated, nothing, folder)
+    seconds = time.monotonic() - started
+    cpu = time.process_time() - started_cpu
+    peak = peak_gigabytes()
+    size = (folder / "predictions.parquet").stat().st_size / 1e9
+    others = sklearn_seconds(splits["test"].scores)
+    return (
         f"| {asked.images:,} | {asked.tags:,} | {seconds:.1f} | {cpu:.1f} | "
         f"{peak:.2f} | {size:.2f} | {others:.1f} |"
     )

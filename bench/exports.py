@@ -55,10 +55,12 @@ sys.path.insert(0, str(ROOT))
 RESULTS = Path(__file__).parent / "results" / "exports.md"
 LOOPED = 200_000  # posts that the loops read
 BATCH = 10_000  # posts the loop writes at once
-TARGET, MOST_MEMORY = (
-    10.0,
-    1.5,
-)  # times the loop's posts per second; GB for two million posts (issue 3)
+TARGET = 10.0  # times the loop's posts per second (issue 3)
+MOST_MEMORY = 1.5  # GB for two million posts (issue 3)
+
+Figures = dict[str, float]
+Measured = dict[str, list[Figures]]
+"""What each round measured, by contender: name:posts."""
 
 
 def main() -> None:
@@ -76,7 +78,8 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.gettempdir()) / "e6tag-bench-exports"
     sizes = [arguments.posts // 4, arguments.posts // 2, arguments.posts]
     _make_exports(folder, sizes)
-    text = _report(sizes, arguments.rounds, _compare(folder, sizes, arguments.rounds))
+    measured = _compare(folder, sizes, arguments.rounds)
+    text = _report(sizes, arguments.rounds, measured)
     print(text)
     if arguments.write:
         RESULTS.parent.mkdir(exist_ok=True)
@@ -127,49 +130,56 @@ def _export(folder: Path, size: int) -> Path:
     return folder / f"posts-{size}.csv.gz"
 
 
-def _compare(
-    folder: Path, sizes: list[int], rounds: int
-) -> dict[str, list[dict[str, float]]]:
-    """Returns what each round measured, by contender: name:posts."""
+def _looped(sizes: list[int]) -> int:
+    """Returns how many posts the loops read."""
+    return min(LOOPED, sizes[0])
+
+
+def _compare(folder: Path, sizes: list[int], rounds: int) -> Measured:
+    """Measures every contender in turn, round by round."""
     import pipeline  # noqa: F401 - sets how pyarrow keeps its memory, for the processes below as for any of the stages
 
-    looped = min(LOOPED, sizes[0])
-    parts = [
-        f"bare:{looped}",
-        f"loop:{looped}",
-        *(f"ours:{size}" for size in sizes),
-        f"unknown:{sizes[-1]}",
-    ]
-    measured: dict[str, list[dict[str, float]]] = {part: [] for part in parts}
+    looped = _looped(sizes)
+    parts = [f"bare:{looped}", f"loop:{looped}"]
+    parts += [f"ours:{size}" for size in sizes]
+    parts.append(f"unknown:{sizes[-1]}")
+    measured: Measured = {part: [] for part in parts}
     for number in range(rounds):
         for part in parts:
-            os.sync()  # what one contender wrote is not flushed on the next one's time
-            command = [
-                sys.executable,
-                __file__,
-                "--folder",
-                str(folder),
-                "--part",
-                part,
-            ]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-            measured[part].append(json.loads(result.stdout))
-            print(f"round {number + 1}: {part} {measured[part][-1]}", file=sys.stderr)
-    ours = pq.read_table(folder / f"ours-{sizes[0]}.parquet").slice(0, looped)
-    if not ours.equals(pq.read_table(folder / f"loop-{looped}.parquet")):
-        raise SystemExit("the loop and the harvest do not write the same table")
+            figures = _run_part(folder, part)
+            measured[part].append(figures)
+            print(f"round {number + 1}: {part} {figures}", file=sys.stderr)
+    _check_tables(folder, sizes)
     return measured
 
 
-def _measured(name: str, folder: Path, count: int) -> dict[str, float]:
+def _run_part(folder: Path, part: str) -> Figures:
+    """Returns what a process of its own measures."""
+    os.sync()  # what one contender wrote is not flushed on the next one's time
+    command = [sys.executable, __file__, "--folder", str(folder), "--part", part]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    figures: Figures = json.loads(result.stdout)
+    return figures
+
+
+def _check_tables(folder: Path, sizes: list[int]) -> None:
+    looped = _looped(sizes)
+    ours = pq.read_table(folder / f"ours-{sizes[0]}.parquet").slice(0, looped)
+    if not ours.equals(pq.read_table(folder / f"loop-{looped}.parquet")):
+        raise SystemExit("the loop and the harvest do not write the same table")
+
+
+def _measured(name: str, folder: Path, count: int) -> Figures:
     """Runs one contender; prints posts a second, peak GB, CPU microseconds a post."""
     import pandas as pd  # noqa: F401 - imports are not timed; pyarrow makes this one when it first sees a list
 
     from pipeline.harvest import csv_reader  # noqa: F401
 
-    started, busy = time.perf_counter(), time.process_time()
+    started = time.perf_counter()
+    started_busy = time.process_time()
     CONTENDERS[name](folder, count)
-    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    seconds = time.perf_counter() - started
+    busy = time.process_time() - started_busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     return {"rate": count / seconds, "memory": peak, "cpu": busy / count * 1e6}
 
@@ -193,11 +203,9 @@ def _bare(folder: Path, count: int) -> None:
 
 
 def _loop(folder: Path, count: int) -> None:
-
     records = map(_converted, _records(folder, count))
-    with pq.ParquetWriter(
-        folder / f"loop-{count}.parquet", POSTS, compression="zstd"
-    ) as writer:
+    path = folder / f"loop-{count}.parquet"
+    with pq.ParquetWriter(path, POSTS, compression="zstd") as writer:
         while batch := list(islice(records, BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=POSTS))
 
@@ -211,6 +219,8 @@ def _records(folder: Path, count: int) -> Iterator[dict[str, str]]:
 
 
 def _converted(record: dict[str, str]) -> dict[str, Any]:
+    duration = float(record["duration"]) if record["duration"] else None
+    parent_id = int(record["parent_id"]) if record["parent_id"] else None
     return {
         "post_id": int(record["id"]),
         "change_seq": int(record["change_seq"]),
@@ -221,8 +231,8 @@ def _converted(record: dict[str, str]) -> dict[str, Any]:
         "width": int(record["image_width"]),
         "height": int(record["image_height"]),
         "file_size": int(record["file_size"]),
-        "duration": float(record["duration"]) if record["duration"] else None,
-        "parent_id": int(record["parent_id"]) if record["parent_id"] else None,
+        "duration": duration,
+        "parent_id": parent_id,
         "is_deleted": record["is_deleted"] == "t",
         "is_pending": record["is_pending"] == "t",
         "is_flagged": record["is_flagged"] == "t",
@@ -237,74 +247,88 @@ def _converted(record: dict[str, str]) -> dict[str, Any]:
 CONTENDERS = {"ours": _ours, "unknown": _unknown, "loop": _loop, "bare": _bare}
 
 
-def _report(
-    sizes: list[int], rounds: int, measured: dict[str, list[dict[str, float]]]
-) -> str:
-    median = {
-        part: {key: statistics.median(one[key] for one in every) for key in every[0]}
-        for part, every in measured.items()
-    }
-    loop, bare = (
-        next(part for part in median if part.startswith(name))
-        for name in ("loop", "bare")
-    )
-    every, largest = f"ours:{sizes[-1]}", f"{sizes[-1]:,} posts"
-    ratio = statistics.median(
-        a["rate"] / b["rate"]
-        for a, b in zip(measured[every], measured[loop], strict=True)
-    )
-    memory, grown = (
-        median[every]["memory"],
-        median[every]["memory"] / median[f"ours:{sizes[0]}"]["memory"],
-    )
-    frequencies = "the real" if public_tables.are_real() else "made-up"
-    about = (
-        f"Posts of 40 tags with {frequencies} frequencies; {rounds} rounds, each "
-        "contender once in turn, medians; "
-        f"{os.cpu_count()} shared {platform.machine()} cores, {_memory_here():,.0f} "
-        "GiB, load average "
-        f"{os.getloadavg()[1]:.1f}; Python {platform.python_version()}, polars "
-        f"{version('polars')}, pyarrow "
-        f"{version('pyarrow')}, isal {version('isal')}. The loops read the first "
-        f"{min(LOOPED, sizes[0]):,} posts. "
-        "Made by `bench/exports.py --write`, which says what is timed."
-    )
-    lines = [
-        "# Exports to Parquet",
-        "",
-        about,
-        "",
-        (
-            "| contender | posts | posts/s | of all rounds | CPU a post | peak memory "
-            "| to the loop | to the bare loop |"
-        ),
-        "|---|---:|---:|---|---:|---:|---:|---:|",
-    ]
-    for part, values in median.items():
-        name, count = part.split(":")
-        rates = [one["rate"] for one in measured[part]]
-        lines.append(
-            f"| {name} | {int(count):,} | {values['rate']:,.0f} | {min(rates):,.0f} to "
-            f"{max(rates):,.0f} "
-            f"| {values['cpu']:.1f} us | {values['memory']:.2f} GB | "
-            f"{values['rate'] / median[loop]['rate']:.1f} "
-            f"| {values['rate'] / median[bare]['rate']:.1f} |"
-        )
-    asked = (
-        f"- Memory for {largest}: {memory:.2f} GB (at most {MOST_MEMORY} GB is asked "
-        "for); "
-    )
-    lines += [
-        "",
-        (
-            f"- Ratio to the loop, {largest}, median over the rounds: {ratio:.1f} (at "
-            f"least {TARGET:.0f} is asked for)."
-        ),
-        asked
-        + f"{sizes[-1] // sizes[0]} times the posts take {grown:.2f} times the memory.",
-        "",
-    ]
+def _report(sizes: list[int], rounds: int, measured: Measured) -> str:
+    """Returns the page of results."""
+    median = {part: _medians(figures) for part, figures in measured.items()}
+    looped = _looped(sizes)
+    lines = ["# Exports to Parquet", "", _about(sizes, rounds), "", *HEAD]
+    for part, figures in measured.items():
+        row = _row(part, figures, median[f"loop:{looped}"], median[f"bare:{looped}"])
+        lines.append(row)
+    lines += ["", *_verdicts(sizes, measured, median), ""]
     return "\n".join(lines)
+
+
+def _medians(figures: list[Figures]) -> Figures:
+    found = {}
+    for key in figures[0]:
+        found[key] = statistics.median(one[key] for one in figures)
+    return found
+
+
+def _about(sizes: list[int], rounds: int) -> str:
+    """Returns how and on what the table was made."""
+    frequencies = "the real" if public_tables.are_real() else "made-up"
+    cores = f"{os.cpu_count()} shared {platform.machine()} cores"
+    load = os.getloadavg()[1]
+    polars, pyarrow, isal = version("polars"), version("pyarrow"), version("isal")
+    return (
+        f"Posts of 40 tags with {frequencies} frequencies; {rounds} rounds, each "
+        f"contender once in turn, medians; {cores}, {_memory_here():,.0f} GiB, load "
+        f"average {load:.1f}; Python {platform.python_version()}, polars {polars}, "
+        f"pyarrow {pyarrow}, isal {isal}. The loops read the first "
+        f"{_looped(sizes):,} posts. Made by `bench/exports.py --write`, which says "
+        "what is timed."
+    )
+
+
+HEAD = (
+    (
+        "| contender | posts | posts/s | of all rounds | CPU a post | peak memory "
+        "| to the loop | to the bare loop |"
+    ),
+    "|---|---:|---:|---|---:|---:|---:|---:|",
+)
+
+
+def _row(part: str, figures: list[Figures], loop: Figures, bare: Figures) -> str:
+    """Returns a row of the table. loop, bare: medians of the two."""
+    name, count = part.split(":")
+    median = _medians(figures)
+    rates = [one["rate"] for one in figures]
+    cells = [
+        name,
+        f"{int(count):,}",
+        f"{median['rate']:,.0f}",
+        f"{min(rates):,.0f} to {max(rates):,.0f}",
+        f"{median['cpu']:.1f} us",
+        f"{median['memory']:.2f} GB",
+        f"{median['rate'] / loop['rate']:.1f}",
+        f"{median['rate'] / bare['rate']:.1f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _verdicts(
+    sizes: list[int], measured: Measured, median: dict[str, Figures]
+) -> list[str]:
+    """Returns the targets and what was measured, as lines of a list."""
+    every, loop = f"ours:{sizes[-1]}", f"loop:{_looped(sizes)}"
+    rounds = zip(measured[every], measured[loop], strict=True)
+    ratio = statistics.median(ours["rate"] / other["rate"] for ours, other in rounds)
+    memory = median[every]["memory"]
+    grown = memory / median[f"ours:{sizes[0]}"]["memory"]
+    largest = f"{sizes[-1]:,} posts"
+    speed_line = (
+        f"- Ratio to the loop, {largest}, median over the rounds: {ratio:.1f} (at "
+        f"least {TARGET:.0f} is asked for)."
+    )
+    memory_line = (
+        f"- Memory for {largest}: {memory:.2f} GB (at most {MOST_MEMORY} GB is asked "
+        f"for); {sizes[-1] // sizes[0]} times the posts take {grown:.2f} times the "
+        "memory."
+    )
+    return [speed_line, memory_line]
 
 
 def _memory_here() -> float:

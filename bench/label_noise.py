@@ -53,16 +53,37 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or any("=" not in argument for argument in arguments):
         sys.exit(__doc__)
     board = SandboxBoard()
-    print("| measure | " + " | ".join(name.split("=")[0] for name in arguments) + " |")
-    print("|---" * (len(arguments) + 1) + "|")
-    columns = []
-    for argument in arguments:
-        folders = argument.split("=", 1)[1].split(",")
-        columns.append([measure(read(Path(folder), board)) for folder in folders])
+    models = [_model(argument) for argument in arguments]
+    names = " | ".join(name for name, _ in models)
+    print(f"| measure | {names} |")
+    print("|---" * (len(models) + 1) + "|")
+    columns = [_measure_all(folders, board) for _, folders in models]
+    _print_measures(columns)
+    _, first_folders = models[0]
+    _print_wrong_labels(read(first_folders[0], board))
+
+
+def _model(argument: str) -> tuple[str, list[Path]]:
+    """Returns the name and the folders of NAME=DIR,DIR..."""
+    name, folders = argument.split("=", 1)
+    return name, [Path(folder) for folder in folders.split(",")]
+
+
+def _measure_all(folders: list[Path], board: SandboxBoard) -> list[dict[str, float]]:
+    return [measure(read(folder, board)) for folder in folders]
+
+
+def _print_measures(columns: list[list[dict[str, float]]]) -> None:
+    """Prints a row for each measure. columns: what was measured of each model."""
     for name in MEASURES:
-        cells = [_cell([found[name] for found in column]) for column in columns]
+        cells = []
+        for column in columns:
+            values = [found[name] for found in column]
+            cells.append(_cell(values))
         print(f"| {name} | " + " | ".join(cells) + " |")
-    split = read(Path(arguments[0].split("=", 1)[1].split(",")[0]), board)
+
+
+def _print_wrong_labels(split: TestSplit) -> None:
     wrong = split.labels != split.truth
     missing = (wrong & (split.truth == 1)).sum()
     added = wrong.sum() - missing
@@ -77,7 +98,8 @@ def read(folder: Path, board: SandboxBoard) -> TestSplit:
     table = pl.read_parquet(folder / "predictions.parquet")
     table = table.filter(pl.col("split") == "test")
     shape = (table.height, len(names))
-    labels, truth = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    labels = np.zeros(shape, np.uint8)
+    truth = np.zeros(shape, np.uint8)
     columns = {name: number for number, name in enumerate(names)}
     rows = table.select("post_id", "label_ids").iter_rows()
     for number, (post_id, label_ids) in enumerate(rows):
@@ -101,13 +123,12 @@ def measure(split: TestSplit) -> dict[str, float]:
     """Returns every measure by its name; not a number where it cannot be had."""
     wrong = (split.labels != split.truth).astype(np.uint8)
     entropy = -np.abs(split.scores - 0.5)
+    distance = np.abs(split.scores - split.labels)
     found = {
         "macro mAP, given": _macro_map(split.labels, split.scores),
         "macro mAP, true": _macro_map(split.truth, split.scores),
         "error AUC of the score's entropy": _macro_auc(wrong, entropy),
-        "error AUC of the score's distance": _macro_auc(
-            wrong, np.abs(split.scores - split.labels)
-        ),
+        "error AUC of the score's distance": _macro_auc(wrong, distance),
     }
     if split.uncertainty is None:
         nothing = dict.fromkeys(MEASURES, np.nan)

@@ -205,27 +205,52 @@ def probabilities(run: Run, scores: Matrix) -> tuple[Estimates, Matrix]:
 
 def _print_scores(run: Run) -> None:
     is_error = run.given != run.truth
-    planted = int((run.truth & ~run.given).sum())
-    print(
-        f"{len(run.fold):,} records, {run.given.shape[1]} tags: {planted:,} labels are "
-        f"missing, {int((run.given & ~run.truth).sum()):,} are wrong\n"
-    )
+    _print_counts(run)
     heads = " | ".join(f"right of {count:,}" for count in FIRST)
     print(f"| score | true AP | {heads} | found by 1,000 | rank of shares | error |")
     print("|---" * (len(FIRST) + 5) + "|")
     for name, scored in SCORES.items():
         scores = scored(run)
         found, probability = probabilities(run, scores)
-        order = np.argsort(-probability.ravel(), kind="stable")
-        right = is_error.ravel()[order]
-        cells = [f"{right[:count].mean():.3f}" for count in FIRST]
-        precision = average_precision_score(run.truth, scores, average="macro")
-        recall = right[:1_000].sum() / is_error.sum()
-        shares = _shares(found)
-        print(
-            f"| {name} | {precision:.3f} | {' | '.join(cells)} | {recall:.3f} | "
-            f"{_rank(shares, run):.2f} | {_error(shares, run):.3f} |"
-        )
+        cells = _score_cells(run, scores, found, _by_probability(is_error, probability))
+        print(f"| {name} | {' | '.join(cells)} |")
+    # Of the stage, which is the last.
+    _print_bands(probability, is_error)
+
+
+def _print_counts(run: Run) -> None:
+    missing = int((run.truth & ~run.given).sum())
+    wrong = int((run.given & ~run.truth).sum())
+    print(
+        f"{len(run.fold):,} records, {run.given.shape[1]} tags: {missing:,} labels are "
+        f"missing, {wrong:,} are wrong\n"
+    )
+
+
+def _by_probability(
+    is_error: NDArray[np.bool_], probability: Matrix
+) -> NDArray[np.bool_]:
+    """Returns whether each label is an error, the likeliest errors first."""
+    order = np.argsort(-probability.ravel(), kind="stable")
+    return is_error.ravel()[order]
+
+
+def _score_cells(
+    run: Run, scores: Matrix, found: Estimates, ordered: NDArray[np.bool_]
+) -> list[str]:
+    """Returns what one score is worth. ordered: as `_by_probability` returns it."""
+    precision = average_precision_score(run.truth, scores, average="macro")
+    recall = ordered[:1_000].sum() / ordered.sum()
+    shares = _shares(found)
+    cells = [f"{precision:.3f}"]
+    cells += [f"{ordered[:count].mean():.3f}" for count in FIRST]
+    cells += [f"{recall:.3f}", f"{_rank(shares, run):.2f}"]
+    cells.append(f"{_error(shares, run):.3f}")
+    return cells
+
+
+def _print_bands(probability: Matrix, is_error: NDArray[np.bool_]) -> None:
+    """Prints how many labels of each band of probability are errors."""
     print("\n| probability | labels | mean probability | right |\n|---|---|---|---|")
     for low, high in BANDS:
         chosen = (probability >= low) & (probability < high)
@@ -237,9 +262,11 @@ def _print_scores(run: Run) -> None:
 
 
 def _shares(found: Estimates) -> NDArray[np.float64]:
-    return np.array(
-        [np.nan if curve is None else curve.missing for curve in found.curves]
-    )
+    shares = np.full(len(found.curves), np.nan)
+    for column, curve in enumerate(found.curves):
+        if curve is not None:
+            shares[column] = curve.missing
+    return shares
 
 
 def _rank(shares: NDArray[np.float64], run: Run) -> float:
@@ -252,23 +279,7 @@ def _error(shares: NDArray[np.float64], run: Run) -> float:
 
 
 def _print_shares(run: Run, paths: Paths) -> None:
-    scores = on_features_and_labels(run)
-    counted = histograms.count(scores.astype(np.float16), run.labels)
-    columns = range(run.given.shape[1])
-    found = {"the stage": _of_the_stage(run, paths)}
-    for part, name in enumerate(("training records", "other records")):
-        curves = [estimates.fit_column(counted, column, part) for column in columns]
-        shares = np.array([curve.missing for curve in curves])
-        found[f"the curve alone, {name}"] = shares
-    calibrated = _calibrated(run, scores)
-    found["Elkan and Noto: 1 - mean probability of positives"] = _elkan_noto(
-        run, calibrated
-    )
-    found["confident counts: negatives above the mean positive"] = _confident(
-        run, calibrated
-    )
-    if importlib.util.find_spec("cleanlab") is not None:
-        found["cleanlab: confident joint"] = _cleanlab(run, calibrated)
+    found = _estimated_shares(run, paths)
     print("| share of missing labels | rank correlation | mean error | bias |")
     print("|---|---|---|---|")
     for name, shares in found.items():
@@ -279,9 +290,30 @@ def _print_shares(run: Run, paths: Paths) -> None:
         )
 
 
+def _estimated_shares(run: Run, paths: Paths) -> dict[str, NDArray[np.float64]]:
+    """Returns the share of missing labels of each tag, by the estimator."""
+    scores = on_features_and_labels(run)
+    found = {"the stage": _of_the_stage(run, paths)}
+    counted = histograms.count(scores.astype(np.float16), run.labels)
+    columns = range(run.given.shape[1])
+    for part, name in enumerate(("training records", "other records")):
+        curves = [estimates.fit_column(counted, column, part) for column in columns]
+        shares = [curve.missing for curve in curves]
+        found[f"the curve alone, {name}"] = np.array(shares)
+    calibrated = _calibrated(run, scores)
+    elkan_noto = _elkan_noto(run, calibrated)
+    found["Elkan and Noto: 1 - mean probability of positives"] = elkan_noto
+    confident = _confident(run, calibrated)
+    found["confident counts: negatives above the mean positive"] = confident
+    if importlib.util.find_spec("cleanlab") is not None:
+        found["cleanlab: confident joint"] = _cleanlab(run, calibrated)
+    return found
+
+
 def _of_the_stage(run: Run, paths: Paths) -> NDArray[np.float64]:
     noise = pl.read_parquet(paths.mining / "label_noise.parquet").sort("label_id")
-    low, high = noise["missing_low"].to_numpy(), noise["missing_high"].to_numpy()
+    low = noise["missing_low"].to_numpy()
+    high = noise["missing_high"].to_numpy()
     inside = (low <= run.missing_share) & (run.missing_share <= high)
     print(f"{inside.mean():.0%} of the stage's 95 % intervals hold the true share\n")
     return noise["missing_share"].to_numpy().astype(np.float64)

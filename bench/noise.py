@@ -39,10 +39,18 @@ def main() -> None:
     backend.start("tensorflow")
     inputs = _random_inputs(arguments.images, arguments.tags, arguments.rank)
     methods = _methods()
+    _print_times(methods, inputs, arguments.runs)
+    print()
+    for name in ("quadrature", "1,000 samples per tag"):
+        print(f"largest error of {name}: {_largest_error(methods[name]):.4f}")
+
+
+def _print_times(methods: dict[str, Method], inputs: Inputs, runs: int) -> None:
+    """Prints a row for each method, without and with gradients."""
     forward = {name: _forward(method) for name, method in methods.items()}
     both = {name: _with_gradients(method) for name, method in methods.items()}
-    forward_seconds = _medians(forward, inputs, arguments.runs)
-    both_seconds = _medians(both, inputs, arguments.runs)
+    forward_seconds = _medians(forward, inputs, runs)
+    both_seconds = _medians(both, inputs, runs)
     print("| method | ms | times quadrature | ms with gradients | times quadrature |")
     print("|---|---|---|---|---|")
     for name in methods:
@@ -51,9 +59,6 @@ def main() -> None:
             row.append(f"{1_000 * seconds[name]:.1f}")
             row.append(f"{seconds[name] / seconds['quadrature']:.0f}")
         print("| " + " | ".join(row) + " |")
-    print()
-    for name in ("quadrature", "1,000 samples per tag"):
-        print(f"largest error of {name}: {_largest_error(methods[name]):.4f}")
 
 
 def _methods() -> dict[str, Method]:

@@ -47,6 +47,7 @@ import psutil
 import yaml
 from PIL import Image
 
+from pipeline.paths import Paths
 from pipeline.schemas.sample import SAMPLED_POSTS
 from pipeline.schemas.snapshot import POSTS, RELATIONS
 from sandbox.board.records import Post, Relation, Tag
@@ -62,10 +63,8 @@ CONCURRENCY = 32  # requests under way, for every contender
 # Seconds. At 0.05, CONCURRENCY requests at once cannot bring more than 640 images/s,
 # 1.4 times what img2dataset reaches with twice as many: it would be all distance.
 DISTANCE = 0.03
-TARGETS = {
-    "img2dataset": 1.5,
-    "bare": 0.7,
-}  # pictures/s of ours over those of the other, at least (issue 3)
+# Pictures/s of ours over those of the other, at least (issue 3)
+TARGETS = {"img2dataset": 1.5, "bare": 0.7}
 MEMORY_TARGET = 0.5  # of img2dataset's
 
 
@@ -78,16 +77,9 @@ def main() -> None:
     folder = arguments.folder or Path(tempfile.gettempdir()) / "e6tag-bench-pictures"
     _make_pictures(folder, arguments.pictures)
     (folder / "address").unlink(missing_ok=True)
-    with subprocess.Popen(
-        [
-            sys.executable,
-            __file__,
-            "--part",
-            f"serve-{arguments.server}",
-            "--folder",
-            folder,
-        ]
-    ) as server:
+    command = [sys.executable, __file__, "--part", f"serve-{arguments.server}"]
+    command += ["--folder", str(folder)]
+    with subprocess.Popen(command) as server:
         try:
             _await_server(folder)
             text = _compare(folder, arguments)
@@ -138,17 +130,21 @@ def _make_pictures(folder: Path, count: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     pictures.mkdir(parents=True)
     for number in range(count):
-        random = np.random.default_rng(number)
-        shapes = Image.fromarray(random.integers(0, 255, (12, 16, 3), dtype=np.uint8))
-        soft = np.asarray(shapes.resize(SIZE, Image.Resampling.BICUBIC)).astype(
-            np.int16
-        )
-        grain = random.integers(-9, 10, (SIZE[1], SIZE[0], 1), dtype=np.int16)
-        picture = Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
-        picture.save(out := io.BytesIO(), "JPEG", quality=68)
-        (
-            pictures / hashlib.md5(out.getvalue(), usedforsecurity=False).hexdigest()
-        ).write_bytes(out.getvalue())
+        body = _paint(number)
+        md5 = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        (pictures / md5).write_bytes(body)
+
+
+def _paint(number: int) -> bytes:
+    random = np.random.default_rng(number)
+    small = random.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+    shapes = Image.fromarray(small).resize(SIZE, Image.Resampling.BICUBIC)
+    soft = np.asarray(shapes).astype(np.int16)
+    grain = random.integers(-9, 10, (SIZE[1], SIZE[0], 1), dtype=np.int16)
+    picture = Image.fromarray((soft + grain).clip(0, 255).astype(np.uint8))
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=68)
+    return encoded.getvalue()
 
 
 def _await_server(folder: Path) -> None:
@@ -161,10 +157,9 @@ def _await_server(folder: Path) -> None:
 
 def _compare(folder: Path, arguments: argparse.Namespace) -> str:
     contenders = ["ours", "bare"]
+    # The sandbox would make samples from originals of twice the size.
     if arguments.server != "sandbox":
-        contenders.insert(
-            1, "samples"
-        )  # the sandbox would make them from originals of twice the size
+        contenders.insert(1, "samples")
     if arguments.img2dataset:
         contenders.insert(-1, "img2dataset")
     python = {"img2dataset": arguments.img2dataset}
@@ -172,15 +167,12 @@ def _compare(folder: Path, arguments: argparse.Namespace) -> str:
     for number in range(arguments.rounds):
         for name in contenders:
             seconds, _ = _run_part(name, folder, python.get(name), watched=False)
-            rates[name].append(arguments.pictures / seconds)
-            print(
-                f"round {number + 1}: {name} {rates[name][-1]:,.0f} pictures/s",
-                file=sys.stderr,
-            )
-    memory = {
-        name: _run_part(name, folder, python.get(name), watched=True)[1]
-        for name in contenders
-    }
+            rate = arguments.pictures / seconds
+            rates[name].append(rate)
+            print(f"round {number + 1}: {name} {rate:,.0f} pictures/s", file=sys.stderr)
+    memory = {}
+    for name in contenders:
+        _, memory[name] = _run_part(name, folder, python.get(name), watched=True)
     return _report(folder, arguments, rates, memory)
 
 
@@ -191,23 +183,14 @@ def _run_part(
     for leftover in ("project", "img2dataset"):
         shutil.rmtree(folder / leftover, ignore_errors=True)
     os.sync()  # what one contender wrote is not flushed on the next one's time
-    command = [
-        str(python or sys.executable),
-        __file__,
-        "--part",
-        name,
-        "--folder",
-        str(folder),
-    ]
-    if name == "img2dataset":
-        command = [str(python), "-c", IMG2DATASET, str(folder), str(CONCURRENCY)]
-    else:
-        _prepare(folder, name)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     if name == "img2dataset":
-        environment.pop(
-            "ARROW_DEFAULT_MEMORY_POOL", None
-        )  # which `pipeline` sets for its own processes
+        command = [str(python), "-c", IMG2DATASET, str(folder), str(CONCURRENCY)]
+        # `pipeline` sets it for its own processes.
+        environment.pop("ARROW_DEFAULT_MEMORY_POOL", None)
+    else:
+        command = [sys.executable, __file__, "--part", name, "--folder", str(folder)]
+        _prepare(folder, name)
     log = folder / f"{name}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -225,10 +208,8 @@ def _watch(process: subprocess.Popen[bytes]) -> float:
     peak = 0
     while process.poll() is None:
         total = 0
-        for one in [
-            psutil.Process(process.pid),
-            *psutil.Process(process.pid).children(recursive=True),
-        ]:
+        parent = psutil.Process(process.pid)
+        for one in [parent, *parent.children(recursive=True)]:
             try:
                 total += one.memory_full_info().pss
             except psutil.Error:  # it ended between the listing and the look
@@ -248,9 +229,8 @@ def _check(name: str, folder: Path) -> None:
     else:
         from pipeline import packs
 
-        got = len(
-            set(packs.index(folder / "project" / "data" / "images")["md5"]) & wanted
-        )
+        index = packs.index(folder / "project" / "data" / "images")
+        got = len(set(index["md5"]) & wanted)
     if got != len(wanted):
         raise SystemExit(f"{name} got {got:,} of {len(wanted):,} pictures")
 
@@ -261,54 +241,83 @@ def _report(
     rates: dict[str, list[float]],
     memory: dict[str, float],
 ) -> str:
-    median = {name: statistics.median(values) for name, values in rates.items()}
-    size = (
-        sum(path.stat().st_size for path in (folder / "pictures").iterdir())
-        / arguments.pictures
-    )
+    """Returns the page of results."""
+    size = _mean_size(folder / "pictures", arguments.pictures)
+    lines = ["# Pictures per second", "", _about(arguments, size), "", *HEAD]
+    lines += _rows(rates, memory, size)
+    lines.append("")
+    lines += _verdicts(rates, memory)
+    return "\n".join(lines) + "\n"
+
+
+def _mean_size(pictures: Path, count: int) -> float:
+    """Returns bytes."""
+    return sum(path.stat().st_size for path in pictures.iterdir()) / count
+
+
+def _about(arguments: argparse.Namespace, size: float) -> str:
+    """Returns how and on what the table was made. size: bytes of a picture."""
     away = f", {DISTANCE * 1e3:.0f} ms away" if arguments.server == "distant" else ""
-    lines = [
-        "# Pictures per second",
-        "",
-        (
-            f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback "
-            f"server (`{arguments.server}`{away}), {arguments.rounds} rounds, medians; "
-            f"{os.cpu_count()} cores, shared with the server; load "
-            f"{os.getloadavg()[2]:.1f} in "
-            f"15 minutes; Python {platform.python_version()}, "
-            f"aiohttp {version('aiohttp')}. Made by `bench/pictures.py --write`, which "
-            "documents what is timed."
-        ),
-        "",
-        (
-            "| contender | pictures/s | of all rounds | MB/s | peak memory (PSS) "
-            "| ours has |"
-        ),
-        "|---|---|---|---|---|---|",
-    ]
-    for name in rates:
-        spread = f"{min(rates[name]):,.0f} to {max(rates[name]):,.0f}"
-        speed = median["ours"] / median[name]
+    load = os.getloadavg()[2]
+    return (
+        f"{arguments.pictures:,} JPEGs of {size / 1e3:,.0f} kB from one loopback "
+        f"server (`{arguments.server}`{away}), {arguments.rounds} rounds, medians; "
+        f"{os.cpu_count()} cores, shared with the server; load {load:.1f} in "
+        f"15 minutes; Python {platform.python_version()}, "
+        f"aiohttp {version('aiohttp')}. Made by `bench/pictures.py --write`, which "
+        "documents what is timed."
+    )
+
+
+HEAD = (
+    "| contender | pictures/s | of all rounds | MB/s | peak memory (PSS) | ours has |",
+    "|---|---|---|---|---|---|",
+)
+
+
+def _rows(
+    rates: dict[str, list[float]], memory: dict[str, float], size: float
+) -> list[str]:
+    """Returns a row for each contender. size: bytes of a picture."""
+    rows = []
+    for name, found in rates.items():
+        rate = statistics.median(found)
+        speed = _speed(rates, name)
         share = memory["ours"] / memory[name]
         beside = f"{speed:.2f} x its speed, {share:.2f} x its memory"
-        megabytes = median[name] * size / 1e6
-        lines.append(
-            f"| {name} | {median[name]:,.0f} | {spread} | {megabytes:,.0f} "
-            f"| {memory[name]:,.0f} MB | {beside if name != 'ours' else ''} |"
-        )
-    lines.append("")
+        cells = [
+            name,
+            f"{rate:,.0f}",
+            f"{min(found):,.0f} to {max(found):,.0f}",
+            f"{rate * size / 1e6:,.0f}",
+            f"{memory[name]:,.0f} MB",
+            "" if name == "ours" else beside,
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def _speed(rates: dict[str, list[float]], name: str) -> float:
+    """Returns the median rate of ours by that of another."""
+    return statistics.median(rates["ours"]) / statistics.median(rates[name])
+
+
+def _verdicts(rates: dict[str, list[float]], memory: dict[str, float]) -> list[str]:
+    """Returns the targets and what was measured, as lines of a list."""
+    lines = []
     for name, target in TARGETS.items():
-        if name in median:
-            ratio = median["ours"] / median[name]
-            verdict = "reached" if ratio >= target else "MISSED"
-            lines.append(f"- at least {target} x {name}: {ratio:.2f} x, {verdict}")
+        if name in rates:
+            speed = _speed(rates, name)
+            verdict = "reached" if speed >= target else "MISSED"
+            lines.append(f"- at least {target} x {name}: {speed:.2f} x, {verdict}")
     if "img2dataset" in memory:
-        ratio = memory["ours"] / memory["img2dataset"]
+        share = memory["ours"] / memory["img2dataset"]
+        verdict = "reached" if share <= MEMORY_TARGET else "MISSED"
         lines.append(
-            f"- at most {MEMORY_TARGET} x the memory of img2dataset: {ratio:.2f} x, "
-            f"{'reached' if ratio <= MEMORY_TARGET else 'MISSED'}"
+            f"- at most {MEMORY_TARGET} x the memory of img2dataset: {share:.2f} x, "
+            f"{verdict}"
         )
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 # The contenders. Each runs in a process of its own and leaves its seconds in a file.
@@ -316,26 +325,28 @@ def _report(
 
 def _part(name: str, folder: Path) -> None:
     if name.startswith("serve-"):
-        late = DISTANCE if name == "serve-distant" else 0.0
-        asyncio.run(
-            _serve_sandbox(folder)
-            if name == "serve-sandbox"
-            else _serve_bytes(folder, late)
-        )
+        asyncio.run(_serve(name, folder))
         return
     seconds = PARTS[name](folder)
     (folder / "seconds").write_text(str(seconds))
 
 
+async def _serve(name: str, folder: Path) -> None:
+    if name == "serve-sandbox":
+        await _serve_sandbox(folder)
+    elif name == "serve-distant":
+        await _serve_bytes(folder, DISTANCE)
+    else:
+        await _serve_bytes(folder, 0.0)
+
+
 def _ours(folder: Path) -> float:
     from pipeline import download, params, parquet
-    from pipeline.paths import Paths
 
     paths = Paths(folder / "project")
     loaded = params.load(paths.params)
-    parquet.read(
-        paths.sample / "posts.parquet"
-    )  # imports what it needs the first time: imports are not timed
+    # Imports what it needs the first time: imports are not timed.
+    parquet.read(paths.sample / "posts.parquet")
     Image.init()
     started = time.perf_counter()
     download.run(loaded.download, paths, site=loaded.site)
@@ -345,21 +356,20 @@ def _ours(folder: Path) -> float:
 def _bare(folder: Path) -> float:
     import aiohttp
 
-    urls = iter(
-        [
-            f"{_address(folder)}/data/{_below(path.name)}"
-            for path in sorted((folder / "pictures").iterdir())
-        ]
-    )
+    address = _address(folder)
+    names = sorted(path.name for path in (folder / "pictures").iterdir())
+    urls = [f"{address}/data/{_below(name)}" for name in names]
+    waiting = iter(urls)
 
     async def loop() -> float:
         connector = aiohttp.TCPConnector(limit=CONCURRENCY, limit_per_host=CONCURRENCY)
+        headers = {"User-Agent": AGENT}
         async with aiohttp.ClientSession(
-            connector=connector, headers={"User-Agent": AGENT}
+            connector=connector, headers=headers
         ) as session:
 
             async def work() -> None:
-                for url in urls:
+                for url in waiting:
                     async with session.get(url) as response:
                         response.raise_for_status()
                         await response.read()
@@ -411,13 +421,19 @@ def _prepare(folder: Path, name: str) -> None:
 
     As originals, or as samples of larger ones.
     """
-    import polars as pl
-
-    from pipeline import parquet, pin
-    from pipeline.paths import Paths
-
-    paths, address = Paths(folder / "project"), _address(folder)
+    paths = Paths(folder / "project")
     paths.root.mkdir()
+    _write_settings(paths, _address(folder))
+    scale = 2 if name == "samples" else 1
+    files = sorted((folder / "pictures").iterdir())
+    posts = [_post(number, path, scale) for number, path in enumerate(files, start=1)]
+    _write_tables(paths, posts)
+
+
+def _write_settings(paths: Paths, address: str) -> None:
+    """Writes parameters and a pin of exports."""
+    from pipeline import pin
+
     site = {
         "name": "custom",
         "base_url": address,
@@ -425,14 +441,19 @@ def _prepare(folder: Path, name: str) -> None:
         "concurrency": CONCURRENCY,
     }
     paths.params.write_text(yaml.safe_dump({"site": site}))
-    exports = {
-        export: pin.ExportFile(f"{export}.csv.gz", 1, "0" * 64, "2026-01-01T00:00:00Z")
-        for export in pin.EXPORTS
-    }
+    exports = {}
+    for export in pin.EXPORTS:
+        name = f"{export}.csv.gz"
+        exports[export] = pin.ExportFile(name, 1, "0" * 64, "2026-01-01T00:00:00Z")
     pin.save(paths.pin, pin.Pin(address, exports))
-    scale = 2 if name == "samples" else 1
-    files = sorted((folder / "pictures").iterdir())
-    posts = [_post(number, path, scale) for number, path in enumerate(files, start=1)]
+
+
+def _write_tables(paths: Paths, posts: list[dict[str, Any]]) -> None:
+    """Writes the snapshot, without relations, and the sample."""
+    import polars as pl
+
+    from pipeline import parquet
+
     empty = pl.DataFrame(schema=dict.fromkeys(RELATIONS.names, pl.Null))
     parquet.write(paths.snapshot / "posts.parquet", posts, POSTS)
     for relation in ("aliases", "implications"):
@@ -482,12 +503,13 @@ async def _serve_bytes(folder: Path, late: float) -> None:
 
     answers = {}
     for path in (folder / "pictures").iterdir():
-        answers[f"/data/{_below(path.name)}"] = answers[
-            f"/data/sample/{_below(path.name)}"
-        ] = path.read_bytes()
+        body = path.read_bytes()
+        answers[f"/data/{_below(path.name)}"] = body
+        answers[f"/data/sample/{_below(path.name)}"] = body
 
     async def answer(request: web.BaseRequest) -> web.Response:
-        if (body := answers.get(request.path)) is None:
+        body = answers.get(request.path)
+        if body is None:
             return web.Response(status=404)
         if late:
             await asyncio.sleep(late)
@@ -523,10 +545,9 @@ class Stored:
 
     def __init__(self, pictures: Path) -> None:
         self._pictures = pictures
-        self.posts: Sequence[Post] = tuple(
-            _stored(number, path)
-            for number, path in enumerate(sorted(pictures.iterdir()), start=1)
-        )
+        files = enumerate(sorted(pictures.iterdir()), start=1)
+        posts = [_stored(number, path) for number, path in files]
+        self.posts: Sequence[Post] = tuple(posts)
 
     def original(self, md5: str) -> bytes:
         """Returns the file."""

@@ -8,6 +8,7 @@ made-up ones of their shape: bench/public_tables.py.
 """
 
 import gzip
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -51,8 +52,9 @@ def write_tags(path: Path, posts: int) -> None:
     """Writes tags.csv.gz for so many posts, counts in the proportion of the real."""
     counts = read_counts().with_row_index("id", offset=1)
     share = _share(counts["post_count"].to_numpy())
+    post_count = np.round(share * posts).astype(np.int64)
     table = counts.with_columns(
-        post_count=pl.Series(np.round(share * posts).astype(np.int64)),
+        post_count=pl.Series(post_count),
         created_at=pl.lit("2012-01-02 03:04:05.67"),
         updated_at=pl.lit("2026-01-02 03:04:05.678901"),
         is_locked=pl.lit("f"),
@@ -76,8 +78,11 @@ def write_posts(path: Path, posts: int) -> None:
         for start in range(0, posts, CHUNK):
             size = min(CHUNK, posts - start)
             random = np.random.default_rng([SEED, start])
-            table = _rows(start, size, _tag_strings(share, names, size, random), random)
-            file.write(table.write_csv(include_header=start == 0).encode())
+            tags = _tag_strings(share, names, size, random)
+            ids = pl.int_range(start + 1, start + size + 1, eager=True)
+            table = _rows(ids, tags, _Draw(random, size))
+            text = table.write_csv(include_header=start == 0)
+            file.write(text.encode())
 
 
 def _share(post_count: np.ndarray) -> np.ndarray:
@@ -89,110 +94,152 @@ def _tag_strings(
     share: np.ndarray, names: pa.Array, posts: int, random: np.random.Generator
 ) -> pl.Series:
     """Returns a tag_string per post: names sorted by code point, joined by spaces."""
-    common = np.flatnonzero(share > _COMMON)
-    rare = np.where(share > _COMMON, 0.0, share)
-    drawn = [
-        np.flatnonzero(random.random(posts, dtype=np.float32) < share[tag])
-        for tag in common
-    ]
-    pairs = random.poisson(rare.sum() * posts)
-    post = np.concatenate([*drawn, random.integers(posts, size=pairs)])
-    tag = np.concatenate(
-        [
-            np.repeat(common, [len(one) for one in drawn]),
-            random.choice(len(share), pairs, p=rare / rare.sum()),
-        ]
-    )
-    post, tag = np.divmod(np.unique(post * len(share) + tag), len(share))
+    pairs = _common_pairs(share, posts, random)
+    pairs.append(_rare_pairs(share, posts, random))
+    post, tag = np.divmod(np.unique(np.concatenate(pairs)), len(share))
     offsets = np.searchsorted(post, np.arange(posts + 1)).astype(np.int32)
     lists = pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(tag)))
     return pl.Series(pc.binary_join(lists, " "))
 
 
-def _rows(
-    start: int, posts: int, tags: pl.Series, random: np.random.Generator
-) -> pl.DataFrame:
-    ids = pl.int_range(start + 1, start + posts + 1, eager=True)
-    hexes = random.bytes(16 * posts).hex()
-    md5 = pl.Series([hexes[at : at + 32] for at in range(0, len(hexes), 32)])
+def _common_pairs(
+    share: np.ndarray, posts: int, random: np.random.Generator
+) -> list[np.ndarray]:
+    """Returns post * number of tags + tag, of the posts with each common tag."""
+    pairs = []
+    for tag in np.flatnonzero(share > _COMMON):
+        has_tag = random.random(posts, dtype=np.float32) < share[tag]
+        pairs.append(np.flatnonzero(has_tag) * len(share) + tag)
+    return pairs
 
-    def integers(low: int, high: int) -> pl.Series:
-        return pl.Series(random.integers(low, high, posts))
 
-    def sometimes(share: float, values: pl.Series) -> pl.Series:
-        return pl.select(
-            pl.when(pl.Series(random.random(posts) < share)).then(values)
-        ).to_series()
+def _rare_pairs(
+    share: np.ndarray, posts: int, random: np.random.Generator
+) -> np.ndarray:
+    """Returns the same of rare tags, some of them twice."""
+    rare = np.where(share > _COMMON, 0.0, share)
+    count = random.poisson(rare.sum() * posts)
+    post = random.integers(posts, size=count)
+    tag = random.choice(len(share), count, p=rare / rare.sum())
+    return post * len(share) + tag
 
-    def chosen(values: list[str], weights: list[float]) -> pl.Series:
-        return pl.Series(np.array(values)[random.choice(len(values), posts, p=weights)])
 
-    seconds = 1_170_000_000 + (start + np.arange(posts)) * 90
-    time = pl.Series(seconds * 1_000_000 + random.integers(0, 1_000_000, posts)).cast(
-        pl.Datetime("us")
-    )
-    stamp = (
-        time.dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
-        .str.strip_chars_end("0")
-        .str.strip_chars_end(".")
-    )
-    address = pl.select(
-        pl.format("https://www.example.com/view/{}/", integers(1, 60_000_000))
-        + pl.when(pl.Series(random.random(posts) < 0.6))
-        .then(
-            pl.format(
-                "\nhttps://d.example.net/art/name/{}/{}.jpg",
-                integers(1, 9_000_000_000),
-                md5.str.head(12),
-            )
-        )
-        .otherwise(pl.lit(""))
-    ).to_series()
-    words = pl.Series(_WORDS[random.integers(len(_WORDS), size=posts)])
-    up = integers(0, 900)
-    down = -integers(0, 30)
-    flag = chosen(["t", "f"], [0.02, 0.98])
-    return pl.DataFrame(
-        {
-            "id": ids,
-            "uploader_id": integers(1, 900_000),
-            "created_at": stamp,
-            "md5": md5,
-            "source": address,
-            "rating": chosen(["s", "q", "e"], [0.3, 0.2, 0.5]),
-            "image_width": integers(300, 4_000),
-            "image_height": integers(300, 4_000),
-            "tag_string": tags,
-            "locked_tags": sometimes(
-                0.02, chosen(["-comic", "conditional_dnp"], [0.5, 0.5])
-            ),
-            "fav_count": integers(0, 2_000),
-            "file_ext": chosen(["jpg", "png", "gif", "webm"], [0.5, 0.42, 0.04, 0.04]),
-            "parent_id": sometimes(0.12, ids - 1),
-            "change_seq": ids * 9,
-            "approver_id": sometimes(0.5, integers(1, 900_000)),
-            "file_size": integers(20_000, 9_000_000),
-            "comment_count": integers(0, 12),
-            "description": pl.select(
-                pl.when(pl.Series(random.random(posts) < 0.4))
-                .then(words)
-                .otherwise(pl.lit(""))
-            ),
-            "duration": sometimes(
-                0.04, pl.Series(np.round(random.random(posts) * 90, 2))
-            ),
-            "updated_at": stamp,
-            "is_deleted": chosen(["t", "f"], [0.12, 0.88]),
-            "is_pending": flag,
-            "is_flagged": flag,
-            "score": up + down,
-            "up_score": up,
-            "down_score": down,
-            "is_rating_locked": flag,
-            "is_status_locked": flag,
-            "is_note_locked": flag,
-            "bg_color": sometimes(0.3, md5.str.head(6)),
-            "last_noted_at": sometimes(0.05, stamp),
-            "last_commented_at": sometimes(0.3, stamp),
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """Draws a column: a value for each of the posts."""
+
+    random: np.random.Generator
+    posts: int
+
+    def integers(self, low: int, high: int) -> pl.Series:
+        return pl.Series(self.random.integers(low, high, self.posts))
+
+    def choice(self, values: list[str], weights: list[float]) -> pl.Series:
+        places = self.random.choice(len(values), self.posts, p=weights)
+        return pl.Series(np.array(values)[places])
+
+    def flags(self, share: float) -> pl.Series:
+        """Returns "t" for a share of the posts, "f" for the others."""
+        return self.choice(["t", "f"], [share, 1 - share])
+
+    def sometimes(
+        self, share: float, values: pl.Series, otherwise: str | None = None
+    ) -> pl.Series:
+        """Returns the values of a share of the posts, the rest replaced."""
+        has_value = pl.Series(self.random.random(self.posts) < share)
+        column = pl.when(has_value).then(values).otherwise(pl.lit(otherwise))
+        return pl.select(column).to_series()
+
+
+def _rows(ids: pl.Series, tags: pl.Series, draw: _Draw) -> pl.DataFrame:
+    """Returns posts with these ids and tags. Columns are drawn in this order."""
+    md5 = _md5s(draw)
+    stamp = _timestamps(ids, draw)
+    source = _sources(md5, draw)
+    text = _texts(draw)
+    up_score = draw.integers(0, 900)
+    down_score = -draw.integers(0, 30)
+    flag = draw.flags(0.02)
+    columns = {
+        "id": ids,
+        "uploader_id": draw.integers(1, 900_000),
+        "created_at": stamp,
+        "md5": md5,
+        "source": source,
+        "rating": draw.choice(["s", "q", "e"], [0.3, 0.2, 0.5]),
+        "image_width": draw.integers(300, 4_000),
+        "image_height": draw.integers(300, 4_000),
+        "tag_string": tags,
+        "locked_tags": _locked_tags(draw),
+        **_details(ids, text, draw),
+        "updated_at": stamp,
+        "is_deleted": draw.flags(0.12),
+        "is_pending": flag,
+        "is_flagged": flag,
+        "score": up_score + down_score,
+        "up_score": up_score,
+        "down_score": down_score,
+        "is_rating_locked": flag,
+        "is_status_locked": flag,
+        "is_note_locked": flag,
+        "bg_color": draw.sometimes(0.3, md5.str.head(6)),
+        "last_noted_at": draw.sometimes(0.05, stamp),
+        "last_commented_at": draw.sometimes(0.3, stamp),
+    }
+    return pl.DataFrame(columns)
+
+
+def _md5s(draw: _Draw) -> pl.Series:
+    hexes = draw.random.bytes(16 * draw.posts).hex()
+    md5s = [hexes[at : at + 32] for at in range(0, len(hexes), 32)]
+    return pl.Series(md5s)
+
+
+def _timestamps(ids: pl.Series, draw: _Draw) -> pl.Series:
+    """Returns a time every 90 seconds, written without zeros at its end."""
+    seconds = 1_170_000_000 + (ids.to_numpy() - 1) * 90
+    microseconds = draw.random.integers(0, 1_000_000, draw.posts)
+    times = pl.Series(seconds * 1_000_000 + microseconds).cast(pl.Datetime("us"))
+    texts = times.dt.strftime("%Y-%m-%d %H:%M:%S%.6f")
+    return texts.str.strip_chars_end("0").str.strip_chars_end(".")
+
+
+def _sources(md5: pl.Series, draw: _Draw) -> pl.Series:
+    """Returns an address or two of each post, in lines."""
+    page = pl.format("https://www.example.com/view/{}/", draw.integers(1, 60_000_000))
+    has_file = pl.Series(draw.random.random(draw.posts) < 0.6)
+    number = draw.integers(1, 9_000_000_000)
+    name = md5.str.head(12)
+    file = pl.format("\nhttps://d.example.net/art/name/{}/{}.jpg", number, name)
+    second = pl.when(has_file).then(file).otherwise(pl.lit(""))
+    return pl.select(page + second).to_series()
+
+
+def _texts(draw: _Draw) -> pl.Series:
+    places = draw.random.integers(len(_WORDS), size=draw.posts)
+    return pl.Series(_WORDS[places])
+
+
+def _locked_tags(draw: _Draw) -> pl.Series:
+    values = draw.choice(["-comic", "conditional_dnp"], [0.5, 0.5])
+    return draw.sometimes(0.02, values)
+
+
+def _details(ids: pl.Series, text: pl.Series, draw: _Draw) -> dict[str, pl.Series]:
+    """Returns the columns from fav_count to duration."""
+    return {
+        "fav_count": draw.integers(0, 2_000),
+        "file_ext": draw.choice(["jpg", "png", "gif", "webm"], [0.5, 0.42, 0.04, 0.04]),
+        "parent_id": draw.sometimes(0.12, ids - 1),
+        "change_seq": ids * 9,
+        "approver_id": draw.sometimes(0.5, draw.integers(1, 900_000)),
+        "file_size": draw.integers(20_000, 9_000_000),
+        "comment_count": draw.integers(0, 12),
+        "description": draw.sometimes(0.4, text, otherwise=""),
+        "duration": _durations(draw),
+    }
+
+
+def _durations(draw: _Draw) -> pl.Series:
+    seconds = np.round(draw.random.random(draw.posts) * 90, 2)
+    return draw.sometimes(0.04, pl.Series(seconds))

@@ -117,7 +117,8 @@ def cropped(share: float) -> Callable[[Image.Image], bytes]:
 def recoloured(image: Image.Image) -> bytes:
     """Turns the hues by a third: red becomes green."""
     hue, saturation, value = image.convert("HSV").split()
-    turned = hue.point([(level + 85) % 256 for level in range(256)])
+    levels = [(level + 85) % 256 for level in range(256)]
+    turned = hue.point(levels)
     return encoded(Image.merge("HSV", (turned, saturation, value)).convert("RGB"))
 
 
@@ -156,7 +157,8 @@ class Board:
     def __init__(self, folder: Path) -> None:
         paths = Paths(folder)
         files = [paths.manifest / f"{split}.parquet" for split in SPLITS]
-        self.records = pl.concat([pl.read_parquet(file) for file in files])
+        tables = [pl.read_parquet(file) for file in files]
+        self.records = pl.concat(tables)
         vocabulary = pl.read_parquet(paths.sample / "vocabulary.parquet")
         self.labels = np.zeros((self.records.height, vocabulary.height), np.float32)
         for number, label_ids in enumerate(self.records["label_ids"]):
@@ -180,8 +182,8 @@ def describe(tagger: Tagger, bodies: list[bytes]) -> Described:
     hashes = []
     for start in range(0, len(bodies), BATCH):
         part = bodies[start : start + BATCH]
-        pixels = np.stack([tagger.prepare(body) for body in part])
-        embeddings.append(tagger.run(pixels).embeddings)
+        squares = [tagger.prepare(body) for body in part]
+        embeddings.append(tagger.run(np.stack(squares)).embeddings)
         hashes += [fingerprint.fingerprint(body).hashes for body in part]
     return Described(normalised(np.concatenate(embeddings)), np.stack(hashes))
 
@@ -237,7 +239,8 @@ def compare_copies(board: Board, tagger: Tagger, described: Described) -> None:
     print("|---|---|---|---|")
     originals = [images.decode(board.bodies[row]) for row in test]
     for change, make in CHANGES.items():
-        copies = describe(tagger, [make(image) for image in originals])
+        changed = [make(image) for image in originals]
+        copies = describe(tagger, changed)
         for name, likeness in METHODS.items():
             likenesses = likeness(copies, described)
             own = likenesses[np.arange(len(test)), test]

@@ -32,31 +32,34 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=621)
     parser.add_argument("--write", action="store_true", help=f"writes {RESULT.name}")
     arguments = parser.parse_args()
+    text = page(arguments.uploads, arguments.seed)
+    print(text)
+    if arguments.write:
+        RESULT.write_text(text, encoding="utf-8")
+
+
+def page(uploads: int, seed: int) -> str:
+    """Sends the uploads to a server of their own and returns the page of results."""
     with tempfile.TemporaryDirectory() as folder:
         bundle = toy_bundle.write_bundle(Path(folder) / "bundle")
         with serving(bundle) as server:
             start = time.perf_counter()
-            outcomes, dead = asyncio.run(
-                send_all(server, arguments.uploads, arguments.seed)
-            )
+            outcomes, dead = asyncio.run(send_all(server, uploads, seed))
             seconds = time.perf_counter() - start
             memory = psutil.Process(server.process.pid).memory_info().rss / 1e6
             status, printed = server.end()
+    heading = (
+        "# Damaged uploads\n\n"
+        f"{uploads:,} uploads of seed {seed}, {TOGETHER} at a time, in {seconds:.0f} "
+        f"seconds on {os.cpu_count()} cores that other work shared. Decoders that "
+        f"died: {dead:.0f}. The server took {memory:.0f} MB at the end, ended with "
+        f"status {status} and had printed {len(printed)} characters. Made by "
+        "`python -m bench.serve_fuzz --write`.\n"
+    )
     rows = ["| answer | uploads |", "|---|--:|"]
     for outcome, count in outcomes.most_common():
         rows.append(f"| {outcome} | {count:,} |")
-    heading = (
-        "# Damaged uploads\n\n"
-        f"{arguments.uploads:,} uploads of seed {arguments.seed}, {TOGETHER} at a "
-        f"time, in {seconds:.0f} seconds on {os.cpu_count()} cores that other work "
-        f"shared. Decoders that died: {dead:.0f}. The server took {memory:.0f} MB at "
-        f"the end, ended with status {status} and had printed {len(printed)} "
-        "characters. Made by `python -m bench.serve_fuzz --write`.\n"
-    )
-    text = f"{heading}\n" + "\n".join(rows) + "\n"
-    print(text)
-    if arguments.write:
-        RESULT.write_text(text, encoding="utf-8")
+    return f"{heading}\n" + "\n".join(rows) + "\n"
 
 
 async def send_all(

@@ -104,10 +104,9 @@ def open_index(similar: SimilarImages, what: str) -> None:
     started = time.perf_counter()
     cpu = time.process_time()
     similar.open_index()
-    print(
-        f"index {what}: {time.perf_counter() - started:,.1f} s "
-        f"({time.process_time() - cpu:,.1f} s of CPU)"
-    )
+    seconds = time.perf_counter() - started
+    cpu_seconds = time.process_time() - cpu
+    print(f"index {what}: {seconds:,.1f} s ({cpu_seconds:,.1f} s of CPU)")
 
 
 def search(similar: SimilarImages, queries: Floats) -> None:
@@ -137,7 +136,8 @@ def asked(
         started = time.perf_counter()
         found = similar.nearest(query, COUNT, exact=exact)
         times.append((time.perf_counter() - started) * 1e3)
-        answers.append({one.path for one in found})
+        paths = {one.path for one in found}
+        answers.append(paths)
     return answers, times
 
 

@@ -261,14 +261,15 @@ def heading(arguments: argparse.Namespace, rounds: int) -> list[str]:
     network = f"resnet_v4 at {arguments.size} pixels, random weights"
     if arguments.bundle and not arguments.random:
         network = f"that of {arguments.bundle.name}"
+    machine = f"{os.cpu_count()} cores of {platform.machine()}"
+    load = os.getloadavg()[2]
+    onnxruntime, pillow = version("onnxruntime"), version("pillow")
     text = (
         f"Network: {network}. {arguments.images} JPEGs of {SIZE[0]} x {SIZE[1]} "
         f"pixels, batches of {arguments.batch_size}; medians of {rounds} rounds in "
-        f"turn. {os.cpu_count()} cores of {platform.machine()}, load "
-        f"{os.getloadavg()[2]:.1f} in 15 minutes; onnxruntime "
-        f"{version('onnxruntime')}, Pillow {version('pillow')}, NumPy "
-        f"{version('numpy')}. Made by `bench/tag.py --write`; what each contender is "
-        "stands there.\n"
+        f"turn. {machine}, load {load:.1f} in 15 minutes; onnxruntime {onnxruntime}, "
+        f"Pillow {pillow}, NumPy {version('numpy')}. Made by `bench/tag.py --write`; "
+        "what each contender is stands there.\n"
     )
     return ["# Images per second of `e6tag tag`\n", text]
 

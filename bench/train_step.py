@@ -90,13 +90,18 @@ def _beside_plain_keras(arguments: argparse.Namespace) -> None:
             plain += _seconds_of_plain(split, arguments)
     print("| training | ms a step | fastest | slowest | ms of processor time |")
     print("|---|--:|--:|--:|--:|")
-    for name, seconds in (("as train runs it", ours), ("plain Keras fit", plain)):
-        clock = [epoch.clock for epoch in seconds]
-        values = [statistics.median(clock), min(clock), max(clock)]
-        values.append(statistics.median(epoch.processor for epoch in seconds))
-        cells = " | ".join(f"{1_000 * value:.1f}" for value in values)
-        print(f"| {name} | {cells} |")
+    _print_row("as train runs it", ours)
+    _print_row("plain Keras fit", plain)
     print(f"\n{len(ours)} epochs each")
+
+
+def _print_row(name: str, seconds: list[Seconds]) -> None:
+    """Prints milliseconds of a step. seconds: of a step, by epoch."""
+    clock = [epoch.clock for epoch in seconds]
+    processor = statistics.median(epoch.processor for epoch in seconds)
+    values = [statistics.median(clock), min(clock), max(clock), processor]
+    cells = " | ".join(f"{1_000 * value:.1f}" for value in values)
+    print(f"| {name} | {cells} |")
 
 
 def _toy_split(root: Path, records: int) -> "Split":

@@ -43,6 +43,7 @@ def write(paths: Paths) -> dict[int, set[str]]:
         parquet.write(paths.manifest / f"{split}.parquet", rows, MANIFEST)
     parquet.write(paths.manifest / "overlay.parquet", [], OVERLAY)
     _write_snapshot(paths, truth)
+    _write_excluded_tags(paths)
     for names in truth.values():
         if "dot" in names:
             names.add(RARE)
@@ -95,6 +96,9 @@ def _write_snapshot(paths: Paths, truth: Mapping[int, set[str]]) -> None:
         row = {"tag_id": 100 + number, "name": name, "category": 0, "post_count": 50}
         tags.append(row)
     parquet.write(paths.snapshot / "tags.parquet", tags, TAGS)
+
+
+def _write_excluded_tags(paths: Paths) -> None:
     excluded = []
     for name in (RARE, YOUNG):
         row = {"name": name, "category": "general", "reason": "too_few_positives"}

@@ -160,22 +160,53 @@ SHIFT = -0.61904
 
 def write_bundle(paths: Paths) -> None:
     """Writes data/bundle, with all thresholds at 0.5 and folded in."""
-    folder = paths.bundle
+    rows, tags = _rows_and_tags()
+    known = [not row.is_dead for row in rows]
+    model = tiny_models.tagger(known, [SHIFT] * len(rows))
+    contents = _own_files(model, rows, tags)
+    contents |= _hydrus(model, rows)
+    contents |= _imgutils(tags)
+    contents |= _deepdanbooru()
+    contents |= _variants(model)
+    sums = {}
+    for name, content in contents.items():
+        body = _encoded(content)
+        files.write_bytes(paths.bundle / name, body)
+        sums[name] = hashlib.sha256(body).hexdigest()
+    origin = {"onnx_sha256": sums[bundle.MODEL]}
+    lineage = {**LINEAGE, "model": origin, "files": sums}
+    files.write_json(paths.bundle / bundle.LINEAGE, lineage)
+
+
+def _rows_and_tags() -> tuple[list[bundle.Row], list[bundle.Tag]]:
     rows = [*RATING_ROWS]
     tags = []
     for number, (name, tag_id) in enumerate(TAG_IDS.items(), len(rows)):
         rows.append(bundle.Row(tag_id, name, bundle.GENERAL_CATEGORY, 7))
         tags.append(bundle.Tag(number, name, 0, 0.5, 7))
     rows.append(NOBODY)
-    known = [not row.is_dead for row in rows]
-    model = tiny_models.tagger(known, [SHIFT] * len(rows))
-    implications = bundle.to_csv(bundle.IMPLICATION_COLUMNS, [("fox", "canine")])
+    return rows, tags
+
+
+def _encoded(content: bytes | str | Any) -> bytes:
+    """Returns the bytes of a file: text in UTF-8, anything else as JSON."""
+    if isinstance(content, bytes):
+        return content
+    if not isinstance(content, str):
+        content = files.to_json(content)
+    return content.encode()
+
+
+def _own_files(
+    model: bytes, rows: list[bundle.Row], tags: list[bundle.Tag]
+) -> dict[str, Any]:
     preprocessing = {
         "bundle_version": bundle.VERSION,
         "fit": "stretch",
         "folded_thresholds": True,
     }
-    contents: dict[str, bytes | str | Any] = {
+    implications = bundle.to_csv(bundle.IMPLICATION_COLUMNS, [("fox", "canine")])
+    return {
         bundle.MODEL: model,
         bundle.HEATMAP_MODEL: tiny_models.heatmap(len(rows)),
         bundle.ROWS: bundle.rows_csv(rows),
@@ -187,25 +218,7 @@ def write_bundle(paths: Paths) -> None:
         bundle.DATA_CARD: "# Its data\n",
         bundle.METRICS: bundle_metrics(_metrics(), ids_of_split("test"), TAGS),
         bundle.GIT_ATTRIBUTES: "*.onnx filter=lfs\n",
-        f"{bundle.HYDRUS}/{bundle.MODEL}": model,
-        f"{bundle.HYDRUS}/{bundle.ROWS}": bundle.rows_csv(rows),
-        f"{bundle.HYDRUS}/{bundle.HYDRUS_INFO}": HYDRUS_INFO,
-        **_imgutils(tags),
-        **_deepdanbooru(),
-        **_variants(model),
     }
-    sums = {}
-    for name, content in contents.items():
-        body = content
-        if not isinstance(body, bytes | str):
-            body = files.to_json(body)
-        if isinstance(body, str):
-            body = body.encode()
-        files.write_bytes(folder / name, body)
-        sums[name] = hashlib.sha256(body).hexdigest()
-    origin = {"onnx_sha256": sums[bundle.MODEL]}
-    lineage = {**LINEAGE, "model": origin, "files": sums}
-    files.write_json(folder / bundle.LINEAGE, lineage)
 
 
 HYDRUS_INFO = {
@@ -216,6 +229,14 @@ HYDRUS_INFO = {
     "source": "hand-written",
     "tagsfile": "selected_tags.csv",
 }
+
+
+def _hydrus(model: bytes, rows: list[bundle.Row]) -> dict[str, Any]:
+    return {
+        f"{bundle.HYDRUS}/{bundle.MODEL}": model,
+        f"{bundle.HYDRUS}/{bundle.ROWS}": bundle.rows_csv(rows),
+        f"{bundle.HYDRUS}/{bundle.HYDRUS_INFO}": HYDRUS_INFO,
+    }
 
 
 def _imgutils(tags: list[bundle.Tag]) -> dict[str, Any]:

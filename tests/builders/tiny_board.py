@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import io
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -41,8 +42,22 @@ def picture(width: int, height: int, seed: int) -> bytes:
     """A PNG of two colours, the lower half transparent."""
     drawn = Image.new("RGBA", (width, height), (200, seed % 256, 30, 255))
     drawn.paste((0, 0, 0, 0), (0, height // 2, width, height))
-    drawn.save(out := io.BytesIO(), "PNG")
-    return out.getvalue()
+    encoded = io.BytesIO()
+    drawn.save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+ALIASES = (
+    Relation(1, "vulpine", "vulpes", "active", None, START, 1),
+    Relation(2, "vulpes", "fox", "active", START, START, 1),
+    Relation(3, "stands", "standing", "deleted", START, START, 1, reason='no, "never"'),
+)
+
+IMPLICATIONS = (
+    Relation(1, "fox", "canine", "active", START, START, 1),
+    Relation(2, "canine", "mammal", "active", START, START, 1),
+    Relation(3, "mammal", "jan", "pending", START, START, 1),
+)
 
 
 class TinyBoard:
@@ -79,32 +94,9 @@ class TinyBoard:
             self._post(11, "sitting", 40, 40, ext="webm", duration=2.5),
             self._post(12, "♀_only", 1, 1, updated_at=None),
         )
-        carried = [
-            tag for post in self.posts if not post.is_deleted for tag in post.tags
-        ]
-        self.tags = tuple(
-            Tag(place, name, category, carried.count(name), START, START)
-            for place, (name, category) in enumerate(TAGS.items(), start=1)
-        )
-        self.aliases = (
-            Relation(1, "vulpine", "vulpes", "active", None, START, 1),
-            Relation(2, "vulpes", "fox", "active", START, START, 1),
-            Relation(
-                3,
-                "stands",
-                "standing",
-                "deleted",
-                START,
-                START,
-                1,
-                reason='no, "never"',
-            ),
-        )
-        self.implications = (
-            Relation(1, "fox", "canine", "active", START, START, 1),
-            Relation(2, "canine", "mammal", "active", START, START, 1),
-            Relation(3, "mammal", "jan", "pending", START, START, 1),
-        )
+        self.tags = _tags(self.posts)
+        self.aliases = ALIASES
+        self.implications = IMPLICATIONS
 
     def _post(
         self,
@@ -139,6 +131,18 @@ class TinyBoard:
     def original(self, md5: str) -> bytes:
         """As every board's."""
         return self._files[md5]
+
+
+def _tags(posts: Sequence[Post]) -> tuple[Tag, ...]:
+    """Returns TAGS with the number of posts that have them."""
+    carried: Counter[str] = Counter()
+    for post in posts:
+        if not post.is_deleted:
+            carried.update(post.tags)
+    tags = []
+    for number, (name, category) in enumerate(TAGS.items(), start=1):
+        tags.append(Tag(number, name, category, carried[name], START, START))
+    return tuple(tags)
 
 
 @asynccontextmanager

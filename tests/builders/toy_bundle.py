@@ -99,30 +99,8 @@ def _weights() -> np.ndarray:
 
 
 def _model(uncertainty: bool) -> onnx.ModelProto:
-    pooled = bundle.SIZE // GRID
-    known = np.zeros(len(ROWS), np.float32)
-    known[4:8] = 1
-    nodes = [
-        helper.make_node("Transpose", ["input"], ["nchw"], perm=[0, 3, 1, 2]),
-        helper.make_node(
-            "AveragePool",
-            ["nchw"],
-            ["cells"],
-            kernel_shape=[pooled, pooled],
-            strides=[pooled, pooled],
-        ),
-        helper.make_node("Mul", ["cells", "unit"], ["scaled"]),
-        helper.make_node("Pad", ["scaled", "one_channel", "one"], ["map"]),
-        helper.make_node("Transpose", ["map"], ["features"], perm=[0, 2, 3, 1]),
-        helper.make_node(
-            "ReduceMean", ["features"], ["embedding"], axes=[1, 2], keepdims=0
-        ),
-        helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
-        helper.make_node("Sigmoid", ["logits"], ["every"]),
-        helper.make_node("Mul", ["every", "known"], ["scores"]),
-        helper.make_node("Identity", ["scores"], ["output"]),
-    ]
     rows = len(ROWS)
+    nodes = _nodes()
     outputs = [
         _value("output", ["N", rows]),
         _value("embedding", ["N", 4]),
@@ -132,17 +110,41 @@ def _model(uncertainty: bool) -> onnx.ModelProto:
     if uncertainty:
         nodes.append(helper.make_node("Sqrt", ["scores"], ["uncertainty"]))
         outputs.append(_value("uncertainty", ["N", rows]))
-    weights = [
-        numpy_helper.from_array(_weights(), "weights"),
-        numpy_helper.from_array(known, "known"),
-        numpy_helper.from_array(np.float32(1 / 255), "unit"),
-        numpy_helper.from_array(np.float32(1), "one"),
-        numpy_helper.from_array(
-            np.array([0, 0, 0, 0, 0, 1, 0, 0], np.int64), "one_channel"
-        ),
-    ]
     image = _value("input", ["N", bundle.SIZE, bundle.SIZE, 3])
-    return _made(nodes, [image], outputs, weights)
+    return _made(nodes, [image], outputs, _constants())
+
+
+def _nodes() -> list[onnx.NodeProto]:
+    """Averages cells of the image, adds a constant channel, applies the weights."""
+    side = bundle.SIZE // GRID
+    cells = {"kernel_shape": [side, side], "strides": [side, side]}
+    mean = {"axes": [1, 2], "keepdims": 0}
+    return [
+        helper.make_node("Transpose", ["input"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["nchw"], ["cells"], **cells),
+        helper.make_node("Mul", ["cells", "unit"], ["scaled"]),
+        helper.make_node("Pad", ["scaled", "one_channel", "one"], ["map"]),
+        helper.make_node("Transpose", ["map"], ["features"], perm=[0, 2, 3, 1]),
+        helper.make_node("ReduceMean", ["features"], ["embedding"], **mean),
+        helper.make_node("MatMul", ["embedding", "weights"], ["logits"]),
+        helper.make_node("Sigmoid", ["logits"], ["every"]),
+        helper.make_node("Mul", ["every", "known"], ["scores"]),
+        helper.make_node("Identity", ["scores"], ["output"]),
+    ]
+
+
+def _constants() -> list[onnx.TensorProto]:
+    known = np.zeros(len(ROWS), np.float32)
+    known[4:8] = 1
+    one_channel = np.array([0, 0, 0, 0, 0, 1, 0, 0], np.int64)
+    constants = {
+        "weights": _weights(),
+        "known": known,
+        "unit": np.float32(1 / 255),
+        "one": np.float32(1),
+        "one_channel": one_channel,
+    }
+    return [numpy_helper.from_array(value, name) for name, value in constants.items()]
 
 
 def _heatmap_model() -> onnx.ModelProto:

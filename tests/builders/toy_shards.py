@@ -9,6 +9,7 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -48,8 +49,9 @@ def project(
         "policy_version": "1",
         "parameters": {"manifest": {}},
     }
-    rows, first = [], 1
+    rows = []
     labels = {}
+    first = 1
     for split, count in (records or RECORDS).items():
         drawn = [_record(seed, post_id) for post_id in range(first, first + count)]
         first += count
@@ -82,22 +84,29 @@ def _write_originals(
         )
         packed.append(image)
     packs.write(paths.images / pack, sorted(packed, key=lambda image: image.md5))
-    rows = pl.DataFrame(
-        {
-            "post_id": [image.post_id for image in packed],
-            "md5": [image.md5 for image in packed],
-            "rating": ["s"] * len(packed),
-            "created_at": [UPLOADED] * len(packed),
-            "label_ids": [labels for _, _, labels in records],
-            "pack": [pack] * len(packed),
-            "width": [SIZE] * len(packed),
-            "height": [SIZE] * len(packed),
-        }
-    )
+    rows = _manifest(packed, records, pack)
     schema = pa.schema([MANIFEST.field(name) for name in rows.columns])
     metadata = {KEY: json.dumps(lineage)}
     path = paths.manifest / f"{split}.parquet"
     parquet.write(path, rows, schema, metadata=metadata)
+
+
+def _manifest(
+    packed: list[packs.PackedImage],
+    records: list[tuple[int, bytes, list[int]]],
+    pack: str,
+) -> pl.DataFrame:
+    columns = {
+        "post_id": [image.post_id for image in packed],
+        "md5": [image.md5 for image in packed],
+        "rating": ["s"] * len(packed),
+        "created_at": [UPLOADED] * len(packed),
+        "label_ids": [labels for _, _, labels in records],
+        "pack": [pack] * len(packed),
+        "width": [SIZE] * len(packed),
+        "height": [SIZE] * len(packed),
+    }
+    return pl.DataFrame(columns)
 
 
 def rate(paths: Paths, label: int, ratings: tuple[str, str]) -> None:
@@ -137,11 +146,8 @@ def _relation(relation_id: int, antecedent: str, consequent: str) -> dict[str, o
 
 def picture(tags: set[str], random: Random) -> bytes:
     """Draws the tags as a JPEG of SIZE pixels."""
-    image = Image.new(
-        "RGB",
-        (SIZE, SIZE),
-        (200, 60, 60) if "red_background" in tags else (60, 60, 200),
-    )
+    background = (200, 60, 60) if "red_background" in tags else (60, 60, 200)
+    image = Image.new("RGB", (SIZE, SIZE), background)
     draw = ImageDraw.Draw(image)
     if "border" in tags:
         draw.rectangle((0, 0, SIZE - 1, SIZE - 1), outline="black", width=5)
@@ -154,17 +160,20 @@ def picture(tags: set[str], random: Random) -> bytes:
         draw.rectangle((x + 20, y + 4, x + 34, y + 18), fill="green")
     if "dot" in tags:
         draw.ellipse((x, y + 22, x + 9, y + 31), fill="black")
-    image.save(out := io.BytesIO(), "JPEG", quality=90)
-    return out.getvalue()
+    encoded = io.BytesIO()
+    image.save(encoded, "JPEG", quality=90)
+    return encoded.getvalue()
 
 
 def _record(seed: int, post_id: int) -> tuple[int, bytes, list[int]]:
     random = Random(f"{seed}/{post_id}")
-    labels = [
-        label for label, share in enumerate(TAGS.values()) if random.random() < share
-    ]
-    names = list(TAGS)
-    return post_id, picture({names[label] for label in labels}, random), labels
+    labels = []
+    names = set()
+    for label, (name, share) in enumerate(TAGS.items()):
+        if random.random() < share:
+            labels.append(label)
+            names.add(name)
+    return post_id, picture(names, random), labels
 
 
 def write_shard(
@@ -178,25 +187,41 @@ def write_shard(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for post_id, jpeg, labels in records:
-            feature = {
-                "post_id": tf.train.Feature(
-                    int64_list=tf.train.Int64List(value=[post_id])
-                ),
-                "md5": tf.train.Feature(
-                    bytes_list=tf.train.BytesList(value=[md5_of(post_id).encode()])
-                ),
-                "labels": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
-                "jpeg": tf.train.Feature(bytes_list=tf.train.BytesList(value=[jpeg])),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
-            writer.write(example.SerializeToString())
+            writer.write(_example(post_id, jpeg, labels))
     body = path.read_bytes()
     return {
-        "shard": path.name, "split": split, "records": len(records), "bytes": len(body),
+        "shard": path.name,
+        "split": split,
+        "records": len(records),
+        "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
-        "label_counts": [sum(label in labels for _, _,
-        labels in records) for label in range(len(TAGS))],
-    }  # fmt: skip
+        "label_counts": [_count(label, records) for label in range(len(TAGS))],
+    }
+
+
+def _example(post_id: int, jpeg: bytes, labels: list[int]) -> bytes:
+    import tensorflow as tf
+
+    feature = {
+        "post_id": tf.train.Feature(int64_list=tf.train.Int64List(value=[post_id])),
+        "md5": _bytes_feature(md5_of(post_id).encode()),
+        "labels": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
+        "jpeg": _bytes_feature(jpeg),
+    }
+    features = tf.train.Features(feature=feature)
+    serialized: bytes = tf.train.Example(features=features).SerializeToString()
+    return serialized
+
+
+def _bytes_feature(value: bytes) -> Any:
+    import tensorflow as tf
+
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _count(label: int, records: list[tuple[int, bytes, list[int]]]) -> int:
+    """Returns how many of the records have a tag."""
+    return sum(label in labels for _, _, labels in records)
 
 
 def md5_of(post_id: int) -> str:

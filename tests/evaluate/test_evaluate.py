@@ -81,32 +81,67 @@ def test_every_metric_of_a_trained_model_beats_its_baseline(evaluated: Paths) ->
         assert metric == {key: on_test[name][key] for key in ("value", "baseline")}
 
 
-def test_tables_keep_their_schemas_and_order(evaluated: Paths) -> None:
-    folder = evaluated.evaluation
-    per_tag = parquet.read(folder / "per_tag.parquet")
+@pytest.fixture
+def per_tag(evaluated: Paths) -> pl.DataFrame:
+    return parquet.read(evaluated.evaluation / "per_tag.parquet")
+
+
+@pytest.fixture
+def predictions(evaluated: Paths) -> pl.DataFrame:
+    return parquet.read(evaluated.evaluation / "predictions.parquet")
+
+
+def test_the_table_of_tags_keeps_its_schema_and_order(per_tag: pl.DataFrame) -> None:
     assert per_tag.columns == PER_TAG.names
     assert per_tag["name"].to_list() == list(toy_shards.TAGS)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    assert per_tag["auc"].mean() == pytest.approx(
-        metrics["splits"]["test"]["macro_auc"]["value"], abs=1e-5
-    )
-    predictions = parquet.read(folder / "predictions.parquet")
-    assert predictions.select("split", "post_id").equals(
-        predictions.sort("split", "post_id").select("split", "post_id")
-    )
+
+
+def test_the_macro_auc_is_the_mean_over_the_tags(
+    evaluated: Paths, per_tag: pl.DataFrame
+) -> None:
+    metrics = json.loads((evaluated.evaluation / "metrics.json").read_text())
+    macro_auc = metrics["splits"]["test"]["macro_auc"]["value"]
+    assert per_tag["auc"].mean() == pytest.approx(macro_auc, abs=1e-5)
+
+
+def test_predictions_are_ordered_by_split_and_post(predictions: pl.DataFrame) -> None:
+    keys = predictions.select("split", "post_id")
+    assert keys.equals(keys.sort("split", "post_id"))
+
+
+def test_a_prediction_holds_the_hash_and_a_score_of_every_tag(
+    predictions: pl.DataFrame,
+) -> None:
     assert predictions["scores"].list.len().unique().to_list() == [len(toy_shards.TAGS)]
     assert predictions.filter(post_id=289)["md5"].to_list() == [toy_shards.md5_of(289)]
-    # Of a model without label noise it is not known: not 0.
+
+
+def test_without_label_noise_the_uncertainty_is_not_known(
+    predictions: pl.DataFrame,
+) -> None:
+    # Which is not 0.
     assert predictions["uncertainty"].is_null().all()
-    assert set(parquet.read(folder / "curves.parquet")["curve"]) == {
-        "roc_micro", "pr_micro", "roc_baseline_micro", "pr_baseline_micro",
-        "calibration", "calibration_before",
-    }  # fmt: skip
-    slices = parquet.read(folder / "slices.parquet")
+
+
+def test_curves_are_of_the_model_its_baseline_and_its_calibration(
+    evaluated: Paths,
+) -> None:
+    curves = parquet.read(evaluated.evaluation / "curves.parquet")
+    assert set(curves["curve"]) == {
+        "roc_micro",
+        "pr_micro",
+        "roc_baseline_micro",
+        "pr_baseline_micro",
+        "calibration",
+        "calibration_before",
+    }
+
+
+def test_slices_keep_their_schema_and_are_of_test_each_once(evaluated: Paths) -> None:
+    slices = parquet.read(evaluated.evaluation / "slices.parquet")
     assert slices.columns == SLICES.names
     assert set(slices["split"]) == {"test"}
-    key = ["slice", "position"]
-    assert not slices.select(pl.struct(key).is_duplicated().any()).item()
+    assert not slices.select("slice", "position").is_duplicated().any()
 
 
 def test_predictions_carry_the_labels_of_the_shards(evaluated: Paths) -> None:

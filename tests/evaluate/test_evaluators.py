@@ -1,11 +1,14 @@
 """Evaluators, each on cases worked out by hand, and on those that have no answer."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -141,67 +144,119 @@ def test_a_tag_is_confused_with_what_is_said_where_it_is_missed() -> None:
     assert confusion.confused_tags(case.own) == [[1], [], []]
 
 
-def test_modes_of_implications_make_predictions_consistent() -> None:
-    # Both images are of wolves; the model says wolf without canine of the first.
-    labels = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], np.uint8)
-    scores = np.array(
-        [[0.9, 0.2, 0.8, 0.1], [0.9, 0.9, 0.9, 0.1], [0.1, 0.3, 0.1, 0.9]]
-    )
-    case = made_case(labels, scores)
+# Both first images are of wolves; the model says wolf without canine of the first.
+WOLVES = np.array([[1, 1, 1, 0], [1, 1, 1, 0], [0, 0, 0, 1]], np.uint8)
+OF_WOLVES = np.array([[0.9, 0.2, 0.8, 0.1], [0.9, 0.9, 0.9, 0.1], [0.1, 0.3, 0.1, 0.9]])
+
+
+@pytest.fixture
+def modes() -> dict[str, dict[str, float]]:
+    """What each mode of implications gives; wolves are canines, canines animals."""
+    case = made_case(WOLVES, OF_WOLVES)
     relations = Implications({1: [0], 2: [0, 1]}, {0: [1, 2], 1: [2]})
     ranked = ranking.rank_tags(case.split.scores)
-    found = implications.evaluate(case, ranked, relations)
-    assert found["off"]["inconsistent"] == pytest.approx(1 / 3)
-    assert found["raise_parents"]["inconsistent"] == 0
-    assert found["cap_children"]["inconsistent"] == 0
+    return implications.evaluate(case, ranked, relations)
+
+
+def test_modes_of_implications_make_predictions_consistent(
+    modes: dict[str, dict[str, float]],
+) -> None:
+    assert modes["off"]["inconsistent"] == pytest.approx(1 / 3)
+    assert modes["raise_parents"]["inconsistent"] == 0
+    assert modes["cap_children"]["inconsistent"] == 0
+
+
+def test_raising_parents_finds_what_was_missed_and_capping_children_loses_a_hit(
+    modes: dict[str, dict[str, float]],
+) -> None:
     # Hits of 7 true pairs: raising adds the canine that was missed, capping loses wolf.
-    assert found["off"]["micro_f1"] == pytest.approx(2 * 6 / (6 + 7))
-    assert found["raise_parents"]["micro_f1"] == 1
-    assert found["cap_children"]["micro_f1"] == pytest.approx(2 * 5 / (5 + 7))
+    assert modes["off"]["micro_f1"] == pytest.approx(2 * 6 / (6 + 7))
+    assert modes["raise_parents"]["micro_f1"] == 1
+    assert modes["cap_children"]["micro_f1"] == pytest.approx(2 * 5 / (5 + 7))
+
+
+def test_raising_parents_changes_the_order_of_images(
+    modes: dict[str, dict[str, float]],
+) -> None:
     # The third image's canine scored above the first's: the first's wolf lifts it.
-    precision = dense_ranking.average_precision_per_tag(labels, scores)
-    assert found["off"]["macro_map"] == pytest.approx(precision.mean())
-    assert found["raise_parents"]["macro_map"] == 1
+    precision = dense_ranking.average_precision_per_tag(WOLVES, OF_WOLVES)
+    assert modes["off"]["macro_map"] == pytest.approx(precision.mean())
+    assert modes["raise_parents"]["macro_map"] == 1
 
 
-def test_a_slice_is_what_its_images_or_tags_alone_give() -> None:
-    labels, scores = example(240, 5, 0.3)
-    case = made_case(labels, scores)
+NUMBERS = np.arange(240)  # of the images that are sliced
+IS_IN_SLICE = [
+    pytest.param("rating", "q", NUMBERS % 3 == 0, id="rating"),
+    pytest.param("year", "2021", NUMBERS % 2 == 1, id="year"),
+    pytest.param("aspect_ratio", "wider than 2:1", NUMBERS % 2 == 0, id="aspect ratio"),
+    pytest.param("size", "256 to 511 pixels", NUMBERS % 2 == 1, id="size"),
+    pytest.param(
+        "near_black", "near-black", np.linspace(0, 1, 240) >= 0.8, id="near-black"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def labels_and_scores() -> tuple[np.ndarray, np.ndarray]:
+    """Of 240 images and 5 tags."""
+    return example(240, 5, 0.3)
+
+
+@pytest.fixture(scope="module")
+def slice_rows(labels_and_scores: tuple[np.ndarray, np.ndarray]) -> pl.DataFrame:
+    """Every slice of the images; the second tag is lore, the last is the rarest."""
+    case = made_case(*labels_and_scores)
     vocabulary = pl.DataFrame({"category": ["general", "lore"] + ["general"] * 3})
     of_tags = groups.of_tags(vocabulary, np.array([50, 40, 30, 20, 10]))
     of_images = groups.of_images(case.facts, case.split.dark_shares)
     ranked = ranking.rank_tags(case.split.scores, of_tags)
     drawn = Resampling(240, resamplings=50, seed=1)
-    rows = pl.DataFrame(
-        list(slices.rows(case, ranked, of_tags, of_images, drawn)),
-        infer_schema_length=None,
-    )
-    images = np.arange(240)
-    parts = {
-        ("rating", "q"): images[images % 3 == 0],
-        ("year", "2021"): images[images % 2 == 1],
-        ("aspect_ratio", "wider than 2:1"): images[images % 2 == 0],
-        ("size", "256 to 511 pixels"): images[images % 2 == 1],
-        ("near_black", "near-black"): images[np.linspace(0, 1, 240) >= 0.8],
-    }
-    for (kind, value), some in parts.items():
-        row = rows.filter(slice=kind, value=value).row(0, named=True)
-        precision = dense_ranking.average_precision_per_tag(labels[some], scores[some])
-        auc = dense_ranking.roc_auc_per_tag(labels[some], scores[some])
-        assert row["records"] == len(some)
-        assert row["macro_map"] == pytest.approx(precision.mean())
-        assert row["macro_auc"] == pytest.approx(auc.mean())
-        assert row["macro_map_baseline"] == pytest.approx(labels[some].mean())
-        assert row["macro_map_low"] < row["macro_map"] < row["macro_map_high"]
-    lore = rows.filter(slice="category", value="lore").row(0, named=True)
+    rows = list(slices.rows(case, ranked, of_tags, of_images, drawn))
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+@pytest.mark.parametrize(("kind", "value", "some"), IS_IN_SLICE)
+def test_a_slice_of_images_is_what_they_alone_give(
+    slice_rows: pl.DataFrame,
+    labels_and_scores: tuple[np.ndarray, np.ndarray],
+    kind: str,
+    value: str,
+    some: np.ndarray,
+) -> None:
+    labels, scores = (array[some] for array in labels_and_scores)
+    row = slice_rows.filter(slice=kind, value=value).row(0, named=True)
+    precision = dense_ranking.average_precision_per_tag(labels, scores)
+    auc = dense_ranking.roc_auc_per_tag(labels, scores)
+    assert row["records"] == some.sum()
+    assert row["macro_map"] == pytest.approx(precision.mean())
+    assert row["macro_auc"] == pytest.approx(auc.mean())
+    assert row["macro_map_baseline"] == pytest.approx(labels.mean())
+    assert row["macro_map_low"] < row["macro_map"] < row["macro_map_high"]
+
+
+def test_a_slice_of_a_category_is_what_its_tags_alone_give(
+    slice_rows: pl.DataFrame, labels_and_scores: tuple[np.ndarray, np.ndarray]
+) -> None:
+    labels, scores = labels_and_scores
+    lore = slice_rows.filter(slice="category", value="lore").row(0, named=True)
     expected = average_precision_score(labels[:, 1], scores[:, 1])
     assert lore["macro_map"] == pytest.approx(expected)
-    # The rarest tag in training is the last.
-    rarest = rows.filter(slice="tag_frequency", position=0).row(0, named=True)
+
+
+def test_the_first_slice_by_frequency_is_of_the_tags_rarest_in_training(
+    slice_rows: pl.DataFrame, labels_and_scores: tuple[np.ndarray, np.ndarray]
+) -> None:
+    labels, scores = labels_and_scores
+    rarest = slice_rows.filter(slice="tag_frequency", position=0).row(0, named=True)
     assert rarest["value"] == "10 to 10 training images"
     expected = average_precision_score(labels[:, 4], scores[:, 4])
     assert rarest["macro_map"] == pytest.approx(expected)
-    absent = rows.filter(slice="aspect_ratio", value="tall").row(0, named=True)
+
+
+def test_a_slice_without_images_is_absent_with_a_reason(
+    slice_rows: pl.DataFrame,
+) -> None:
+    absent = slice_rows.filter(slice="aspect_ratio", value="tall").row(0, named=True)
     assert absent["records"] == 0
     assert absent["macro_map"] is None
     assert absent["absent"] == "no image"
@@ -217,7 +272,20 @@ def test_tags_with_equally_many_images_are_one_slice() -> None:
     assert sizes == [24, 4, 12]
 
 
-def test_the_informed_baseline_knows_rating_and_number_of_tags() -> None:
+SHARES = np.array([0.25, 0.33, 0.0, *[0.33] * 6])
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A baseline, and ratings and labels of 500 of the images it has learnt from."""
+
+    informed: Informed
+    ratings: list[str]
+    labels: csr_array
+
+
+@pytest.fixture(scope="module")
+def learnt() -> Learnt:
     """Of images rated q half have the first tag; with many tags, all the second."""
     random = np.random.default_rng(1)
     rows = []
@@ -227,31 +295,38 @@ def test_the_informed_baseline_knows_rating_and_number_of_tags() -> None:
             labels += [1, *range(3, 9)]
         rows.append(("q" if number % 2 else "s", sorted(labels)))
     train = pl.DataFrame(rows, schema=["rating", "label_ids"], orient="row")
-    shares = np.array([0.25, 0.33, 0.0, *[0.33] * 6])
-    informed = Informed.learn(train, shares)
     some = random.choice(4_000, 500, replace=False)
     dense = np.zeros((500, 9), np.uint8)
     for row, number in enumerate(some):
         dense[row, rows[number][1]] = 1
     ratings = [rows[number][0] for number in some]
-    labels = TagScores.from_dense(dense, dense).labels
-    found = informed.prior(ratings, labels)
+    informed = Informed.learn(train, SHARES)
+    return Learnt(informed, ratings, TagScores.from_dense(dense, dense).labels)
+
+
+def test_the_informed_baseline_knows_rating_and_number_of_tags(learnt: Learnt) -> None:
+    found = learnt.informed.prior(learnt.ratings, learnt.labels)
     ranked = prior.ranked_tags(found)
     assert ranked[0].auc > 0.75
     assert ranked[1].auc > 0.99
-    # A rating that training has not seen is scored by the shares.
-    strange = informed.prior(["e"] * 500, labels)
-    assert np.allclose(strange.scores[strange.cell_of], shares)
 
 
-def curve_points(
-    labels: np.ndarray, scores: np.ndarray
-) -> dict[str, list[tuple[float, float]]]:
+def test_a_rating_that_training_has_not_seen_is_scored_by_the_shares(
+    learnt: Learnt,
+) -> None:
+    strange = learnt.informed.prior(["e"] * 500, learnt.labels)
+    assert np.allclose(strange.scores[strange.cell_of], SHARES)
+
+
+Points = dict[str, list[tuple[float, float]]]
+
+
+def curve_points(labels: np.ndarray, scores: np.ndarray) -> Points:
     given = TagScores.from_dense(labels, scores)
     blind = prior.blind(labels.mean(axis=0), given.labels)
     nothing = np.zeros(15)
     empty = Reliability(nothing + 1, nothing, nothing)
-    points: dict[str, list[tuple[float, float]]] = {}
+    points: Points = {}
     for row in curves.rows(given, blind, {"calibration": empty}):
         point = (float(row["x"]), float(row["y"]))  # type: ignore[arg-type]
         points.setdefault(str(row["curve"]), []).append(point)
@@ -280,24 +355,47 @@ def test_every_point_of_a_curve_lies_on_sklearns(seed: int) -> None:
         assert lies_on(points[f"pr_{kind}"], recall, precision)
 
 
-def test_curves_of_many_sure_scores_have_the_area_of_the_exact_ones() -> None:
+@pytest.fixture(scope="module")
+def sure() -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores, most of them within a hundredth of 0 or 1."""
     random = np.random.default_rng(2)
     labels = (random.random((4_000, 20)) < 0.05).astype(np.uint8)
-    # Most scores are within a hundredth of 0 or 1.
     logits = 14.0 * labels - 10 + 4 * random.normal(size=labels.shape)
-    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    points = curve_points(labels, scores)
-    x, y = np.array(points["roc_micro"]).T
-    area = roc_auc_score(labels.ravel(), scores.ravel())
+    return labels, (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def points_of_sure(sure: tuple[np.ndarray, np.ndarray]) -> Points:
+    return curve_points(*sure)
+
+
+@pytest.mark.parametrize(
+    ("name", "exact"),
+    [
+        pytest.param("roc_micro", roc_auc_score, id="ROC"),
+        pytest.param("pr_micro", average_precision_score, id="precision and recall"),
+    ],
+)
+def test_curves_of_many_sure_scores_have_the_area_of_the_exact_ones(
+    sure: tuple[np.ndarray, np.ndarray],
+    points_of_sure: Points,
+    name: str,
+    exact: Callable[[np.ndarray, np.ndarray], float],
+) -> None:
+    labels, scores = sure
+    x, y = np.array(points_of_sure[name]).T
+    area = exact(labels.ravel(), scores.ravel())
     assert np.trapezoid(y, x) == pytest.approx(area, abs=2e-3)
-    x, y = np.array(points["pr_micro"]).T
-    average = average_precision_score(labels.ravel(), scores.ravel())
-    assert np.trapezoid(y, x) == pytest.approx(average, abs=2e-3)
-    for name in ("roc_micro", "pr_micro"):
-        x, y = np.array(points[name]).T
-        assert len(x) <= curves.POINTS
-        assert np.diff(x).max() < 0.01
-        assert (x[0], x[-1]) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["roc_micro", "pr_micro"])
+def test_curves_of_many_sure_scores_have_few_points_everywhere(
+    points_of_sure: Points, name: str
+) -> None:
+    x, _ = np.array(points_of_sure[name]).T
+    assert len(x) <= curves.POINTS
+    assert np.diff(x).max() < 0.01
+    assert (x[0], x[-1]) == (0, 1)
 
 
 @pytest.mark.parametrize("label", [0, 1])

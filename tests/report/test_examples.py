@@ -48,26 +48,44 @@ def test_images_are_chosen_by_hash_whatever_the_scores(
     assert [image.post_id for image in chosen] == by_hash[:3]
 
 
-def test_the_best_and_the_worst_are_those_with_the_highest_and_lowest_f1(
-    project: Paths,
-) -> None:
-    labelled = [post_id for post_id in TEST if len(labels_of(post_id)) >= 2]
-    best, worst = labelled[1], labelled[0]
+LABELLED = [post_id for post_id in TEST if len(labels_of(post_id)) >= 2]
+WORST, BEST = LABELLED[:2]
+
+
+@pytest.fixture
+def best_and_worst(project: Paths) -> examples.Examples:
+    """The choice where BEST is right in all, and WORST says nothing."""
     for post_id in TEST:
         score(project, post_id, [0.9, 0.1, 0.9])  # the tags of none
-    right = [0.9 if label in labels_of(best) else 0.1 for label in range(3)]
-    score(project, best, right)
-    score(project, worst, [0.1, 0.1, 0.1])
+    right = [0.9 if label in labels_of(BEST) else 0.1 for label in range(3)]
+    score(project, BEST, right)
+    score(project, WORST, [0.1, 0.1, 0.1])
     per_tag = parquet.read(project.evaluation / "per_tag.parquet")
-    chosen = examples.choose_examples(project, per_tag)
-    assert (chosen.best[0].post_id, chosen.best[0].f1) == (best, 1.0)
-    assert chosen.worst[0].f1 == 0.0
-    assert worst in {image.post_id for image in chosen.worst}
-    both = {image.post_id for image in chosen.best}
-    assert not both & {image.post_id for image in chosen.worst}
-    falling = [image.f1 for image in chosen.best]
+    return examples.choose_examples(project, per_tag)
+
+
+def test_the_best_and_the_worst_are_those_with_the_highest_and_lowest_f1(
+    best_and_worst: examples.Examples,
+) -> None:
+    best = best_and_worst.best[0]
+    assert (best.post_id, best.f1) == (BEST, 1.0)
+    assert best_and_worst.worst[0].f1 == 0.0
+    assert WORST in {image.post_id for image in best_and_worst.worst}
+
+
+def test_no_image_is_among_the_best_and_the_worst(
+    best_and_worst: examples.Examples,
+) -> None:
+    best = {image.post_id for image in best_and_worst.best}
+    assert not best & {image.post_id for image in best_and_worst.worst}
+
+
+def test_the_best_are_ordered_by_falling_and_the_worst_by_rising_f1(
+    best_and_worst: examples.Examples,
+) -> None:
+    falling = [image.f1 for image in best_and_worst.best]
     assert falling == sorted(falling, reverse=True)
-    rising = [image.f1 for image in chosen.worst]
+    rising = [image.f1 for image in best_and_worst.worst]
     assert rising == sorted(rising)
 
 
