@@ -209,7 +209,9 @@ def _example(post_id: int, jpeg: bytes, labels: list[int]) -> bytes:
         "jpeg": _bytes_feature(jpeg),
     }
     features = tf.train.Features(feature=feature)
-    serialized: bytes = tf.train.Example(features=features).SerializeToString()
+    serialized: bytes = tf.train.Example(features=features).SerializeToString(
+        deterministic=True
+    )
     return serialized
 
 
