@@ -40,7 +40,7 @@ from pipeline.export import (
     rows,
 )
 from pipeline.export.built import Built
-from pipeline.export.inputs import Inputs, read
+from pipeline.export.inputs import Inputs, read_inputs
 from pipeline.model import backend, saved
 from pipeline.params.export import Export
 from pipeline.params.shard import Shard
@@ -73,7 +73,7 @@ def run(params: Export, paths: Paths, *, shard: Shard) -> None:
 
     shard: how images were fitted.
     """
-    inputs = read(params, paths, shard)
+    inputs = read_inputs(params, paths, shard)
     origin = _lineage(params, paths, shard, inputs.model)
     built = _build(params, paths, shard, inputs)
     with files.atomic_folder(paths.bundle) as folder:

@@ -39,7 +39,7 @@ class Inputs:
     failures: Failures
 
 
-def read(params: Export, paths: Paths, shard: Shard) -> Inputs:
+def read_inputs(params: Export, paths: Paths, shard: Shard) -> Inputs:
     """Reads all inputs; raises BadInput, CorruptFile. shard: how images were fitted."""
     vocabulary = parquet.read(paths.sample / "vocabulary.parquet").sort("label_id")
     train, test = shards.require(shards.read_splits(paths), "train", "test")
