@@ -50,7 +50,7 @@ from PIL import Image
 from pipeline.paths import Paths
 from pipeline.schemas.sample import SAMPLED_POSTS
 from pipeline.schemas.snapshot import POSTS, RELATIONS
-from sandbox.board.records import Post, Relation, Tag
+from sandbox.records import Post, Relation, Tag
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"

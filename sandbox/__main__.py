@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sandbox.board.records import Board
 from sandbox.boards import NAMES, open_board
+from sandbox.records import Board
 
 if TYPE_CHECKING:
     from sandbox.server.service import Fault

@@ -1,6 +1,6 @@
 """The boards there are, by name."""
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 
 NAMES = ("sandbox", "openclipart")
 

@@ -5,7 +5,7 @@ from random import Random
 
 from PIL import Image, ImageDraw, ImageFont
 
-from sandbox.board.records import CATEGORIES, Board, Post
+from sandbox.records import CATEGORIES, Board, Post
 
 _CELL = 240  # pixels per image
 _LINES = 9  # of tags under it

@@ -11,7 +11,7 @@ from pipeline.errors import MissingPackage
 from pipeline.params.site import Site
 
 if TYPE_CHECKING:
-    from sandbox.board.records import Board
+    from sandbox.records import Board
     from sandbox.server.app import Site as ServedSite
 
 

@@ -6,8 +6,8 @@ from sandbox.art.draw import RGB, darker, gradient, lighter, mix
 from sandbox.art.landscape import paint_landscape
 from sandbox.art.palette import Palette
 from sandbox.art.room import paint_room
-from sandbox.board.random_choice import Draw
-from sandbox.board.scenes import Scene
+from sandbox.world.random_choice import Draw
+from sandbox.world.scenes import Scene
 
 HOLE: RGB = (188, 236, 214)
 """What transparent pixels are painted with: no coat or cloth comes near it."""

@@ -11,7 +11,7 @@ from math import cos, hypot, pi, sin
 from PIL import Image, ImageDraw
 
 from sandbox.art.style import Style
-from sandbox.board.random_choice import Draw
+from sandbox.world.random_choice import Draw
 
 RGB = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sandbox.art import png
 from sandbox.art.render import render
-from sandbox.board.scenes import Scene
+from sandbox.world.scenes import Scene
 
 MAGIC = {
     "gif": b"GIF89a",

@@ -20,8 +20,8 @@ from sandbox.art.draw import (
 from sandbox.art.palette import Palette
 from sandbox.art.style import STYLES
 from sandbox.art.wardrobe import star
-from sandbox.board.random_choice import Draw, pick
-from sandbox.board.scenes import Scene
+from sandbox.world.random_choice import Draw, pick
+from sandbox.world.scenes import Scene
 
 _DAY: tuple[RGB, RGB] = ((120, 185, 240), (205, 232, 250))
 _NIGHT: tuple[RGB, RGB] = ((14, 18, 52), (48, 52, 104))

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sandbox.art.draw import RGB, darker, lighter, mix
 from sandbox.art.palette import EYES, HAIR, Palette
-from sandbox.board.scenes import Figure
-from sandbox.board.species import BY_NAME, Species
+from sandbox.world.scenes import Figure
+from sandbox.world.species import BY_NAME, Species
 
 _DARK_MARKS = ("raccoon", "giant_panda", "tiger", "red_panda")
 

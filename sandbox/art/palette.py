@@ -2,7 +2,7 @@
 
 from sandbox.art.draw import RGB, mix
 from sandbox.art.style import Style
-from sandbox.board.random_choice import Draw, pick
+from sandbox.world.random_choice import Draw, pick
 
 BODY: dict[str, RGB] = {
     "white": (240, 238, 232), "grey": (140, 142, 150), "black": (52, 50, 58),

@@ -14,8 +14,8 @@ from sandbox.art.heads import draw_head
 from sandbox.art.look import Look, dress
 from sandbox.art.palette import Palette
 from sandbox.art.style import STYLES, Style
-from sandbox.board.random_choice import Draw, pick
-from sandbox.board.scenes import Figure, Scene
+from sandbox.world.random_choice import Draw, pick
+from sandbox.world.scenes import Figure, Scene
 
 # Pixels; longer sides are drawn at half size and enlarged, others at double size and
 # reduced

@@ -5,8 +5,8 @@ from PIL import Image, ImageDraw
 from sandbox.art.draw import RGB, Pen, canvas_pen, darker, lighter, rectangle
 from sandbox.art.palette import Palette
 from sandbox.art.style import STYLES
-from sandbox.board.random_choice import Draw, pick
-from sandbox.board.scenes import Scene
+from sandbox.world.random_choice import Draw, pick
+from sandbox.world.scenes import Scene
 
 _PLANKS: RGB = (170, 118, 70)
 _GAPS: RGB = (120, 80, 46)

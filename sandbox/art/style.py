@@ -6,7 +6,7 @@ It depends on the artist's place in the list alone.
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from sandbox.board.traits import ARTISTS
+from sandbox.world.traits import ARTISTS
 
 _LINES = (0.0, 0.05, 0.05, 0.07, 0.07, 0.1)
 _SURFACES = ("", "", "", "", "grain", "paper")

@@ -3,8 +3,8 @@
 They overlook, confuse and lag behind.
 """
 
-from sandbox.board.random_choice import Draw, pick
-from sandbox.board.traits import (
+from sandbox.world.random_choice import Draw, pick
+from sandbox.world.traits import (
     ALIASES,
     CLOSURE,
     CONFUSIONS,

@@ -11,8 +11,8 @@ from sandbox.art.encode import final_size
 from sandbox.board.catalogue import File, is_replaced
 from sandbox.board.posts import file_tags, truth_of
 from sandbox.board.provenance import origin_of, scene_of
-from sandbox.board.records import Post
-from sandbox.board.scenes import Scene
+from sandbox.records import Post
+from sandbox.world.scenes import Scene
 
 _FIRST_CHANGE = 900_000_000  # above every change_seq of day 1
 _CHANGES = 16  # step of change_seq per post, in the order of the ids

@@ -20,8 +20,8 @@ from sandbox.board import catalogue
 from sandbox.board.day2 import Day2Event, apply_event, event_of, new_change
 from sandbox.board.posts import make_post, truth_of
 from sandbox.board.provenance import index_of, origin_of, post_id, scene_of
-from sandbox.board.records import Post, Relation, Tag
-from sandbox.board.traits import (
+from sandbox.records import Post, Relation, Tag
+from sandbox.world.traits import (
     ALIASES,
     DAY_2_ALIAS,
     DEAD_ALIASES,
@@ -41,7 +41,7 @@ class WrongPicture(RuntimeError):
 
 
 class SandboxBoard:
-    """The default board of the sandbox: see `sandbox.board.records.Board`.
+    """The default board of the sandbox: see `sandbox.records.Board`.
 
     `day` is 1 or 2. With another seed, or more posts than the shipped catalogue
     has, files are drawn when the board opens.

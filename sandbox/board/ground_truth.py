@@ -1,8 +1,8 @@
 """The tags that are true of a scene, as no person typed them."""
 
-from sandbox.board.scenes import Figure, Scene
-from sandbox.board.species import BY_NAME, Species
-from sandbox.board.traits import ARTISTS, CHARACTERS, CLOSURE
+from sandbox.world.scenes import Figure, Scene
+from sandbox.world.species import BY_NAME, Species
+from sandbox.world.traits import ARTISTS, CHARACTERS, CLOSURE
 
 _TAGS_OF_THINGS = {"potted": "plant"}
 _CAST = {1: "solo", 2: "duo", 3: "group"}

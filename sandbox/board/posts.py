@@ -15,10 +15,10 @@ from sandbox.art.style import STYLES
 from sandbox.board.annotators import annotate, let_lag
 from sandbox.board.ground_truth import truth
 from sandbox.board.provenance import Origin, gap_id, origin_of, post_id, scene_of
-from sandbox.board.random_choice import Draw, by_threshold, pick
-from sandbox.board.records import Post
-from sandbox.board.scenes import Scene
-from sandbox.board.traits import CLOSURE, YOUNG
+from sandbox.records import Post
+from sandbox.world.random_choice import Draw, by_threshold, pick
+from sandbox.world.scenes import Scene
+from sandbox.world.traits import CLOSURE, YOUNG
 
 FIRST_DAY = datetime(2016, 1, 5, 9, 0, tzinfo=UTC)
 # Day 1's exports follow 26 hours later.

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from random import Random
 
-from sandbox.board.random_choice import by_threshold
 from sandbox.board.random_scenes import compose
-from sandbox.board.scenes import Scene, recolour
+from sandbox.world.random_choice import by_threshold
+from sandbox.world.scenes import Scene, recolour
 
 FIRST_ID = 10_007
 _ANIMATIONS = ((0.5, "gif"), (0.75, "webm"), (0.93, "mp4"), (1.0, "swf"))

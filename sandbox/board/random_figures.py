@@ -1,9 +1,9 @@
 """The figures of scenes, drawn at random: species, pose, face, clothes and markings."""
 
-from sandbox.board.random_choice import Draw, by_threshold, toss, wheel
-from sandbox.board.scenes import Figure
-from sandbox.board.species import BY_NAME, SPECIES, Species
-from sandbox.board.traits import CHARACTERS
+from sandbox.world.random_choice import Draw, by_threshold, toss, wheel
+from sandbox.world.scenes import Figure
+from sandbox.world.species import BY_NAME, SPECIES, Species
+from sandbox.world.traits import CHARACTERS
 
 _SPECIES = wheel((species.name, species.weight) for species in SPECIES)
 _COLOURS = {species.name: wheel(species.colours) for species in SPECIES}

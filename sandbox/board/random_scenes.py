@@ -3,10 +3,10 @@
 from random import Random
 
 from sandbox.art.style import STYLES
-from sandbox.board.random_choice import Draw, by_threshold, toss, wheel
 from sandbox.board.random_figures import compose_figure
-from sandbox.board.scenes import Figure, Scene
-from sandbox.board.traits import ARTISTS, CHARACTERS
+from sandbox.world.random_choice import Draw, by_threshold, toss, wheel
+from sandbox.world.scenes import Figure, Scene
+from sandbox.world.traits import ARTISTS, CHARACTERS
 
 _FRAMING = wheel(
     [("full_body", 50), ("half-length_portrait", 27), ("headshot_portrait", 23)]

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sandbox.board.records import Board, Post, Tag
+from sandbox.records import Board, Post, Tag
 
 MOST_TAGS = 2_000  # of one post, on the site (contract section 1.4)
 

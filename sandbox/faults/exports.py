@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from sandbox.board.records import Board
 from sandbox.faults.base import honest_body
 from sandbox.faults.delivery import Truncated
 from sandbox.faults.inflating import inflating_gzip
+from sandbox.records import Board
 from sandbox.server.exports import COLUMNS, Export, build_exports, stored_gzip
 from sandbox.server.serializers import export_rows
 from sandbox.server.service import SERVICE, json_response

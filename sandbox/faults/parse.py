@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from sandbox import faults
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.service import Fault
 
 _KINDS: tuple[type[Any], ...] = (

@@ -27,7 +27,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
-from sandbox.board.records import CATEGORIES, Post, Relation, Tag
 from sandbox.openclipart.keywords import (
     Vocabulary,
     Words,
@@ -35,6 +34,7 @@ from sandbox.openclipart.keywords import (
     split_keywords,
     tag_name,
 )
+from sandbox.records import CATEGORIES, Post, Relation, Tag
 
 ROOT = Path("/usr/share/openclipart")  # where the packages put their files
 
@@ -83,7 +83,7 @@ def _folders(path: str) -> tuple[str, ...]:
 
 
 class OpenclipartBoard:
-    """See `sandbox.board.records.Board`.
+    """See `sandbox.records.Board`.
 
     `unreadable`: paths whose SVG is no XML, so that keywords are lacking.
     """

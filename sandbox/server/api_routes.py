@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from sandbox.board.records import CATEGORIES, Post, Relation, Tag
+from sandbox.records import CATEGORIES, Post, Relation, Tag
 from sandbox.server.search import EFFECTIVE, Index, is_like
 from sandbox.server.serializers import Json, export_rows
 from sandbox.server.service import SERVICE, Refused, json_response

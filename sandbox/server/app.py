@@ -25,7 +25,7 @@ from typing import TextIO
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server import api_routes, static_routes
 from sandbox.server.painter import Painter
 from sandbox.server.search import BadQuery

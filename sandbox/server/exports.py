@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sandbox.board.records import Board, Post, Relation, Tag
+from sandbox.records import Board, Post, Relation, Tag
 
 COLUMNS = {
     "artists": "id,name,other_names,group_name,linked_user_id,is_active,is_locked,"

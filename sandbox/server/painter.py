@@ -19,7 +19,7 @@ from typing import Self
 
 from PIL import Image
 
-from sandbox.board.records import Board, Post
+from sandbox.records import Board, Post
 from sandbox.server.variants import Encoding, Kind, NoPicture, render
 
 # Of painted files; pictures are asked for again by other clients and after restarts

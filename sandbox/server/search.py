@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date
 
-from sandbox.board.records import Board, Post, Tag
+from sandbox.records import Board, Post, Tag
 
 MAX_TAGS = 40  # per query; more is refused with 422
 MAX_WILDCARD_TAGS = 40  # a wildcard stands for so many tags at most, the most used ones

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from sandbox.board.records import CATEGORIES, Board, Post, Relation, Tag
+from sandbox.records import CATEGORIES, Board, Post, Relation, Tag
 from sandbox.server.exports import Export, descendants
 from sandbox.server.variants import VIDEO, has_sample, preview_size, sample_size
 

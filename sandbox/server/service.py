@@ -9,7 +9,7 @@ from functools import cached_property
 
 from aiohttp import web
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.exports import Export, build_exports
 from sandbox.server.painter import Painter
 from sandbox.server.search import Index

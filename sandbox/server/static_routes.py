@@ -13,7 +13,7 @@ from typing import cast
 
 from aiohttp import web
 
-from sandbox.board.records import Post
+from sandbox.records import Post
 from sandbox.server.serializers import is_visible
 from sandbox.server.service import SERVICE
 from sandbox.server.variants import Encoding, Kind, has_sample

@@ -11,7 +11,7 @@ from typing import Literal
 
 from PIL import Image, ImageCms, ImageOps
 
-from sandbox.board.records import Post
+from sandbox.records import Post
 
 Kind = Literal["sample", "preview"]
 Encoding = Literal["jpg", "webp"]

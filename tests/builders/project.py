@@ -17,7 +17,7 @@ import yaml
 from pipeline import download, files, harvest, refresh, sample
 from pipeline.params import Params
 from pipeline.paths import Paths
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import Site, serve
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ import aiohttp
 from PIL import Image
 
 from sandbox import faults
-from sandbox.board.records import Board, Post, Relation, Tag
+from sandbox.records import Board, Post, Relation, Tag
 from sandbox.server.app import Site, serve
 
 AGENT = "e6tag-tests/1.0 (by tests@example.org)"

@@ -23,8 +23,8 @@ from pipeline import harvest, pin, refresh
 from pipeline.errors import BadAnswer, ExportChanged
 from pipeline.harvest import api, api_models, page_cache
 from sandbox.board.drawn import SandboxBoard
-from sandbox.board.records import Post
 from sandbox.faults.base import honest_body
+from sandbox.records import Post
 from sandbox.server.app import LOGIN, Site
 from sandbox.server.serializers import Shapes, Viewer
 from sandbox.server.service import SERVICE, json_response

@@ -29,8 +29,8 @@ from pipeline.harvest import delta as deltas
 from pipeline.schemas.snapshot import POSTS as POSTS_SCHEMA
 from sandbox.board.day2 import Day2Event, event_of
 from sandbox.board.drawn import SandboxBoard
-from sandbox.board.records import Board, Post, Relation, Tag
 from sandbox.faults.base import honest_body
+from sandbox.records import Board, Post, Relation, Tag
 from sandbox.server.app import Site
 from sandbox.server.service import Fault, json_response
 from tests.builders.project import ROOT, Project, copied, damage, make_project, served

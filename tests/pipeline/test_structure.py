@@ -69,49 +69,61 @@ COMMANDS = (
 )
 """What is on top."""
 
-LEVELS = [
-    {*SHARED, CHOICES},
-    set(LIBRARIES),
-    *[{stage} for stage in STAGES],
-    set(COMMANDS),
-]
-"""Parts of pipeline from the bottom to the top; arrows of imports run down."""
+LEVELS = {
+    "pipeline": [
+        {*SHARED, CHOICES},
+        set(LIBRARIES),
+        *[{stage} for stage in STAGES],
+        set(COMMANDS),
+    ],
+    "sandbox": [
+        {"records"},
+        {"world"},
+        {"art"},
+        {"board", "openclipart"},
+        {"boards"},
+        {"server"},
+        {"faults"},
+        {"contact_sheet", "__main__"},
+    ],
+}
+"""Parts of a package from the bottom to the top; arrows of imports run down."""
 
 MOST_NODES = 250
 """Syntax nodes in the body of a function: a larger one cannot be read in one go."""
 
 
 def part(name: str) -> str:
-    """The part of pipeline that a module belongs to."""
+    """The part of its package that a module belongs to."""
     if name.startswith("pipeline.model.") and name.endswith("choices"):
         return CHOICES
     return name.split(".")[1]
 
 
-def is_part(name: str) -> bool:
-    return name.startswith("pipeline.")
-
-
 def level(name: str) -> int:
-    for number, parts in enumerate(LEVELS):
+    package = name.split(".")[0]
+    for number, parts in enumerate(LEVELS[package]):
         if part(name) in parts:
             return number
     raise AssertionError(f"{name} is on no level: add it to this file")
 
 
-def parts_of_pipeline() -> list[str]:
-    return [name for name in source.modules("pipeline") if name != "pipeline"]
+def modules_of(package: str) -> list[str]:
+    return [name for name in source.modules(package) if name != package]
 
 
-def test_every_part_of_pipeline_is_on_one_level() -> None:
-    for name in parts_of_pipeline():
-        assert sum(part(name) in parts for parts in LEVELS) == 1, name
+@pytest.mark.parametrize("package", LEVELS)
+def test_every_part_is_on_one_level(package: str) -> None:
+    for name in modules_of(package):
+        assert sum(part(name) in parts for parts in LEVELS[package]) == 1, name
 
 
-def test_no_import_runs_up() -> None:
+@pytest.mark.parametrize("package", LEVELS)
+def test_no_import_runs_up(package: str) -> None:
     known = source.modules()
-    for name in parts_of_pipeline():
-        own = {other for other in source.imports_of(name) if is_part(other)}
+    for name in modules_of(package):
+        imported = source.imports_of(name)
+        own = {other for other in imported if other.startswith(f"{package}.")}
         # Importing pipeline.model.choices runs pipeline.model, which has no code.
         own = {one for one in own if not source.is_documentation_only(known[one])}
         upward = {other for other in own if level(other) > level(name)}
@@ -161,7 +173,7 @@ def test_pipeline_opens_the_sandbox_in_one_place() -> None:
 
 
 def test_no_function_is_too_large_to_read() -> None:
-    sizes = source.function_sizes("pipeline", "ops", "flows", "e6tag")
+    sizes = source.function_sizes("pipeline", "ops", "flows", "e6tag", "sandbox")
     large = {place: size for place, size in sizes.items() if size > MOST_NODES}
     assert large == {}
 

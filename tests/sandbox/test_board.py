@@ -16,8 +16,10 @@ from sandbox.art import png
 from sandbox.board import drawn as board_module
 from sandbox.board.drawn import SandboxBoard, WrongPicture
 from sandbox.board.posts import make_post
-from sandbox.board.records import CATEGORIES, Post
-from sandbox.board.traits import (
+from sandbox.boards import open_board
+from sandbox.contact_sheet import contact_sheet
+from sandbox.records import CATEGORIES, Post
+from sandbox.world.traits import (
     CLOSURE,
     DRAWN_GENERAL,
     IMPLICATIONS,
@@ -25,8 +27,6 @@ from sandbox.board.traits import (
     TRAITS,
     YOUNG,
 )
-from sandbox.boards import open_board
-from sandbox.contact_sheet import contact_sheet
 
 STILL = ("jpg", "png", "webp")
 

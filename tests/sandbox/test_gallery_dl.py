@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sandbox.board.drawn import SandboxBoard
-from sandbox.board.records import CATEGORIES, Post
+from sandbox.records import CATEGORIES, Post
 from sandbox.server.app import LOGIN, Request, Site
 from tests.builders.project import served
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sandbox.board.records import CATEGORIES, Post
 from sandbox.openclipart.board import (
     ROOT,
     SIZE_TAGS,
@@ -23,6 +22,7 @@ from sandbox.openclipart.keywords import (
     split_keywords,
     tag_name,
 )
+from sandbox.records import CATEGORIES, Post
 
 installed = pytest.mark.skipif(
     not (ROOT / "png").is_dir() or not (ROOT / "svg").is_dir(),

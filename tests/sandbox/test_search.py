@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sandbox.board.drawn import SandboxBoard
-from sandbox.board.records import Post
+from sandbox.records import Post
 from sandbox.server.app import Site
 from sandbox.server.search import BadQuery, Index, parse
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import Site, serve
 from tests.builders.tiny_board import AGENT, TinyBoard
 

@@ -3,7 +3,7 @@
 import aiohttp
 import pytest
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import Site
 from tests.builders.tiny_board import answer, ids, refusal
 

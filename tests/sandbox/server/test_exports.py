@@ -7,7 +7,7 @@ import random
 import aiohttp
 import pytest
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import Site
 from sandbox.server.exports import COLUMNS, build_exports, stored_gzip
 from tests.builders.tiny_board import answer, rows_of

@@ -15,7 +15,7 @@ from aiohttp import web
 from PIL import Image
 
 from sandbox import faults
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import serve
 from sandbox.server.exports import COLUMNS
 from tests.builders.tiny_board import (

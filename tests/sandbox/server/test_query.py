@@ -2,7 +2,7 @@
 
 import pytest
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.search import BadQuery, Index, parse
 
 

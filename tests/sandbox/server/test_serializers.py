@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sandbox.board.records import CATEGORIES
+from sandbox.records import CATEGORIES
 from sandbox.server.app import LOGIN, Site
 from sandbox.server.serializers import site_time
 from tests.builders.tiny_board import answer, refusal

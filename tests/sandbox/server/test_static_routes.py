@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from sandbox.board.records import Board
+from sandbox.records import Board
 from sandbox.server.app import LOGIN, Site
 from sandbox.server.variants import (
     NoPicture,

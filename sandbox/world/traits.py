@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 
-from sandbox.board.records import CATEGORIES
-from sandbox.board.species import BY_NAME, FAMILIES, SPECIES
+from sandbox.records import CATEGORIES
+from sandbox.world.species import BY_NAME, FAMILIES, SPECIES
 
 _ID = {name: number for number, name in enumerate(CATEGORIES)}
 

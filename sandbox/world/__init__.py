@@ -1,0 +1,1 @@
+"""What images of the drawn board can show: species, traits, figures and scenes."""
