@@ -2,8 +2,8 @@
 
 Tags with category and miss rate, what implies what, what is an alias of what.
 
-How often a trait occurs and with what is decided in `random_scenes` and
-`random_figures`; what it looks like in `sandbox.art`.
+How often a trait occurs and with what is decided in `sandbox.board.random_scenes` and
+`sandbox.board.random_figures`; what it looks like in `sandbox.art`.
 """
 
 from dataclasses import dataclass
