@@ -125,12 +125,13 @@ class Triangle(Choice):
 
     name: Literal["triangle"] = "triangle"
     low: float = Field(
-        default=0.1, gt=0, description="learning rate at the start and at the end"
+        default=3e-4, gt=0, description="learning rate at the start and at the end"
     )
     high: float = Field(
-        default=4.0,
+        default=8e-3,
         gt=0,
-        description="learning rate in the middle of each cycle; the default is for sgd",
+        description="learning rate in the middle of each cycle; too high, and the loss "
+        "stops falling or is not a number",
     )
     cycles: int = Field(
         default=1, ge=1, description="rises and falls in the whole training"
@@ -238,7 +239,7 @@ class Train(Section):
         description="how a gradient changes the weights",
     )
     schedule: Schedule = Field(
-        default=OneCycle(),
+        default=Triangle(),
         description="the learning rate of each update",
     )
     ema: float | None = Field(
