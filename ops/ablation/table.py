@@ -43,7 +43,8 @@ def _baseline(results: Sequence[Result]) -> Iterator[str]:
     first = rows[0]
     values = [f"{row.measured.test_macro_map:.4f} (seed {row.seed})" for row in rows]
     yield (
-        f"Baseline: test macro mAP {', '.join(values)}, {first.epochs} epochs at "
+        "Baseline (params.yaml and what `baseline` of ablation.yaml changes in it): "
+        f"test macro mAP {', '.join(values)}, {first.epochs} epochs at "
         f"{first.size} pixels, {first.measured.parameters:,} parameters."
     )
 
