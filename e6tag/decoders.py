@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,12 @@ _SILENT = ("AVIF", "WEBP")
 _SILENT_BYTES = 12
 """Of memory that those take per pixel at most: canvases of 4 bytes, and what the
 decoder works in."""
+
+# Of damaged EXIF, which Pillow reads while it opens a JPEG or an AVIF file: what it
+# wants there is a resolution, which nobody needs, or an orientation, without which the
+# image lies as it is. For the whole process: files are opened by several threads, and
+# warnings.catch_warnings is for one.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -229,6 +230,31 @@ def test_any_bytes_give_an_image_or_one_of_the_known_reasons(
     with suppress(Undecodable):
         found = images.decode(body, at_least=at_least, approximate=approximate)
         assert found.mode == "RGB"
+
+
+DECODE = """
+import sys
+from pathlib import Path
+from e6tag import images, stills
+stills.prepare(Path(sys.argv[1]).read_bytes(), images.decode)
+"""
+
+
+@pytest.mark.parametrize("form", ["JPEG", "AVIF"])
+def test_damaged_exif_is_not_warned_of(tmp_path: Path, form: str) -> None:
+    """Pillow reads it while it opens a file, for things that nobody asked for."""
+    path = tmp_path / "photo"
+    cut_off = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"
+    with warnings.catch_warnings(action="ignore"):
+        path.write_bytes(encode(UPRIGHT, form, exif=cut_off))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", DECODE, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 OUT_OF_MEMORY = """

@@ -9,6 +9,7 @@ import yaml
 from pipeline import ablation
 from pipeline.errors import BadParameter
 from pipeline.params import Params, load
+from pipeline.train_params import OneCycle
 from tests.builders.project import ROOT
 
 
@@ -117,7 +118,7 @@ def test_the_ablation_of_this_repository_loads() -> None:
     path = ROOT / "ablation.yaml"
     found = ablation.conditions(ablation.load(path), load(ROOT / "params.yaml"), path)
     assert found[0].params.train == load(ROOT / "params.yaml").train.model_copy(
-        update={"epochs": 16, "size": 96}
+        update={"epochs": 16, "size": 96, "schedule": OneCycle()}
     )
     assert len({condition.label for condition in found}) == len(found)
 
