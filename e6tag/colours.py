@@ -47,6 +47,9 @@ def _opaque(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("1", "LA"):
         return image.convert("L")
+    if isinstance(image.info.get("transparency"), bytes):
+        # A palette with several transparent colours: made RGB at once, Pillow warns.
+        return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
 
 

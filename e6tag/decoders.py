@@ -34,10 +34,10 @@ _SILENT_BYTES = 12
 """Of memory that those take per pixel at most: canvases of 4 bytes, and what the
 decoder works in."""
 
-# Of damaged EXIF, which Pillow reads while it opens a JPEG or an AVIF file: what it
-# wants there is a resolution, which nobody needs, or an orientation, without which the
-# image lies as it is. For the whole process: files are opened by several threads, and
-# warnings.catch_warnings is for one.
+# Of damaged EXIF, which Pillow reads while it opens a file: of AVIF for an orientation,
+# without which the image lies as it is; of JPEG for a resolution, which nobody needs,
+# where e6tag.image_files did not find the EXIF to leave it out. For the whole process:
+# files are opened by several threads, and warnings.catch_warnings is not safe there.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -240,13 +241,30 @@ stills.prepare(Path(sys.argv[1]).read_bytes(), images.decode)
 """
 
 
-@pytest.mark.parametrize("form", ["JPEG", "AVIF"])
-def test_damaged_exif_is_not_warned_of(tmp_path: Path, form: str) -> None:
-    """Pillow reads it while it opens a file, for things that nobody asked for."""
-    path = tmp_path / "photo"
-    cut_off = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"
+EXIF_CUT_OFF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"
+
+
+def jpeg_of_damaged_exif() -> bytes:
+    """Returns a JPEG whose EXIF is not dropped: a byte before it hides the segment."""
+    body = encode(UPRIGHT, "JPEG", exif=EXIF_CUT_OFF)
+    return body.replace(b"\xff\xe1", b"\0\xff\xe1", 1)
+
+
+def avif_of_damaged_exif() -> bytes:
     with warnings.catch_warnings(action="ignore"):
-        path.write_bytes(encode(UPRIGHT, form, exif=cut_off))
+        return encode(UPRIGHT, "AVIF", exif=EXIF_CUT_OFF)
+
+
+def png_of_transparent_colours() -> bytes:
+    return encode(UPRIGHT.quantize(4), "PNG", transparency=bytes([0, 80, 160, 255]))
+
+
+@pytest.mark.parametrize(
+    "make", [jpeg_of_damaged_exif, avif_of_damaged_exif, png_of_transparent_colours]
+)
+def test_pillow_prints_no_warning(tmp_path: Path, make: Callable[[], bytes]) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(make())
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", DECODE, str(path)],
         cwd=ROOT,
@@ -255,6 +273,16 @@ def test_damaged_exif_is_not_warned_of(tmp_path: Path, form: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_colour_of_a_palette_has_its_own_transparency() -> None:
+    colours = Image.new("P", (3, 1))
+    colours.putpalette([*RED, *RED, *RED])
+    colours.putdata([0, 1, 2])
+    body = encode(colours, "PNG", transparency=bytes([0, 51, 255]))
+    decoded = images.decode(body)
+    pixels = [decoded.getpixel((column, 0)) for column in range(3)]
+    assert pixels == [WHITE, (255, 204, 204), RED]
 
 
 OUT_OF_MEMORY = """
