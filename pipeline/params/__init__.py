@@ -141,9 +141,22 @@ def _sentences(problem: "ErrorDetails") -> str:
             "take the value of docs/reference.md."
         )
     if name in MOVED:
-        return f"{name} is now {MOVED[name]}: move its value there."
+        return f"{name} is now {_with_choices(MOVED[name])}: move its value there."
     allowed = ", ".join(section.model_fields)
     return f"unknown parameter {name}. Allowed here: {allowed}."
+
+
+def _with_choices(name: str) -> str:
+    """Returns a dotted name, and of a choice's parameter the choices that have it."""
+    *parents, parameter = name.split(".")
+    place, _, known = _place(tuple(parents))
+    having = []
+    for choice, model in known.items():
+        if parameter in model.model_fields:
+            having.append(f"{{name: {choice}}}")
+    if not having:
+        return name
+    return f"{name}, where {place} is {' or '.join(having)}"
 
 
 def _given(value: Any) -> str:

@@ -217,18 +217,28 @@ def test_a_list_of_wanted_tags_may_lie_in_any_folder_below_lists(
         ),
         pytest.param(
             "train: {widths: [32]}",
-            "train.widths is now train.backbone.widths: move its value there.",
+            "train.widths is now train.backbone.widths, where train.backbone is "
+            "{name: compact}: move its value there.",
             id="moved into the backbone",
         ),
         pytest.param(
             "train: {blocks: [1]}",
-            "train.blocks is now train.backbone.blocks: move its value there.",
+            "train.blocks is now train.backbone.blocks, where train.backbone is "
+            "{name: compact}: move its value there.",
             id="blocks moved into the backbone",
         ),
         pytest.param(
             "train: {dropout: 0.5}",
-            "train.dropout is now train.head.dropout: move its value there.",
+            "train.dropout is now train.head.dropout, where train.head is {name: pool} "
+            "or {name: queries}: move its value there.",
             id="moved into the head",
+        ),
+        pytest.param(
+            "train: {learning_rate: 0.01}",
+            "train.learning_rate is now train.schedule.learning_rate, where "
+            "train.schedule is {name: one_cycle} or {name: cosine}: move its value "
+            "there.",
+            id="moved into the schedule",
         ),
         pytest.param(
             "{train: {size: 256}, shard: {size: 128}}",

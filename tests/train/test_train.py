@@ -278,13 +278,24 @@ def test_tag_that_no_training_image_has_is_named(tmp_path: Path) -> None:
         run(SMALL, paths)
 
 
-def test_loss_that_explodes_names_the_step_and_its_posts(project: Paths) -> None:
-    too_high = {"schedule": {"name": "one_cycle", "learning_rate": 1e30}}
-    params = Train.model_validate({**toy_shards.small(), **too_high})
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"name": "one_cycle", "learning_rate": 1e30},
+        {"name": "triangle", "low": 1e28, "high": 1e30},
+    ],
+    ids=lambda schedule: schedule["name"],
+)
+def test_loss_that_explodes_names_the_step_and_its_posts(
+    project: Paths, schedule: dict[str, object]
+) -> None:
+    params = Train.model_validate({**toy_shards.small(), "schedule": schedule})
     with pytest.raises(BadParameter) as raised:
         run(params, project)
+    rate = list(schedule)[-1]
     said = re.search(
-        r"loss is nan in epoch 1 at step (\d+): .* posts of that step: ([\d, ]+)$",
+        rf"loss is nan in epoch 1 at step (\d+): .*train\.schedule\.{rate}, which is "
+        r"1e\+30\. The posts of that step: ([\d, ]+)$",
         str(raised.value),
     )
     assert said
