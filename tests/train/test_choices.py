@@ -1,4 +1,4 @@
-"""Every loss and every model of label noise: trained, published, loaded, exported."""
+"""Every loss, schedule and label noise: trained, published, loaded, exported."""
 
 import importlib.util
 import json
@@ -45,6 +45,14 @@ NOISE: dict[str, dict[str, Any]] = {
     "diagonal": {"noise": {"name": "diagonal"}},
     "low_rank": {"noise": {"name": "low_rank", "rank": 2, "joint": False}},
     "joint": {"noise": {"name": "low_rank", "rank": 2, "samples": 8}},
+}
+
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "triangle": {"schedule": {"name": "triangle", "low": 1e-3, "high": 1e-2}},
+    "cycles": {
+        "schedule": {"name": "triangle", "low": 1e-3, "high": 1e-2, "cycles": 2}
+    },
+    "cosine": {"schedule": {"name": "cosine", "learning_rate": 1e-2, "final": 0.1}},
 }
 
 
@@ -95,6 +103,14 @@ def test_every_loss_trains_a_network_that_is_published_without_it(
     assert found.logits.shape == (RECORDS["validation"], TAGS)
     assert np.isfinite(found.logits).all()
     assert found.uncertainty is None
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_ends_at_its_lowest_rate(project: Paths, name: str) -> None:
+    train.run(Train.model_validate(SMALL | SCHEDULES[name]), project)
+    assert_is_learnt(project)
+    metrics = json.loads((project.training / "metrics.json").read_text())
+    assert metrics["learning_rate"] == pytest.approx(1e-3, rel=0.01)
 
 
 @pytest.mark.parametrize("name", NOISE)
@@ -149,9 +165,10 @@ def assert_evaluated_and_exported(paths: Paths) -> None:
 @pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is missing: run make jax"
 )
-@pytest.mark.parametrize("name", ["splc", "robust", "diagonal", "joint"])
+@pytest.mark.parametrize("name", ["splc", "robust", "diagonal", "joint", "triangle"])
 def test_on_jax_they_train_too(project: Paths, name: str) -> None:
-    params = Train(**SMALL, **{**LOSSES, **NOISE}[name], backend="jax")
+    choice = {**LOSSES, **NOISE, **SCHEDULES}[name]
+    params = Train.model_validate(SMALL | choice | {"backend": "jax"})
     command = [sys.executable, "-c", ON_JAX, params.model_dump_json()]
     done = subprocess.run(
         [*command, str(project.root)], capture_output=True, text=True, check=False
