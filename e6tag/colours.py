@@ -23,6 +23,9 @@ _ROUNDING = 1
 def flatten(image: Image.Image) -> Image.Image:
     """Returns an image in sRGB, its transparency flattened on BACKGROUND."""
     profile = image.info.get("icc_profile")
+    if isinstance(image.info.get("transparency"), bytes):
+        # A palette with several transparent colours: made RGB at once, Pillow warns.
+        image = image.convert("RGBA")
     if image.mode == "RGBA" and profile is None:  # most of those with transparency
         return _on_background(image)
     opacity = _opacity(image)
@@ -47,9 +50,6 @@ def _opaque(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("1", "LA"):
         return image.convert("L")
-    if isinstance(image.info.get("transparency"), bytes):
-        # A palette with several transparent colours: made RGB at once, Pillow warns.
-        return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
 
 

@@ -240,7 +240,6 @@ from e6tag import images, stills
 stills.prepare(Path(sys.argv[1]).read_bytes(), images.decode)
 """
 
-
 EXIF_CUT_OFF = b"Exif\0\0MM\0*\0\0\0\x08\0\x01"
 
 
